@@ -1,0 +1,5 @@
+"""Overwriting (section V-E4): the thief embeds a key of his own."""
+
+from watermark.embedding import embed as overwrite
+
+__all__ = ["overwrite"]

@@ -1,0 +1,29 @@
+"""Compression by magnitude pruning (section V-E2, after Han et al., NIPS 2015)."""
+
+import numpy as np
+
+from watermark.training import clone
+
+
+def prune(model, rate):
+    """A copy of `model` with the smallest weights of each convolution kernel set to 0.
+
+    Args:
+      model: a Keras model.
+      rate: share of each kernel's weights, on [0, 1]; floor(rate * size) of them go, by magnitude, ties by index.
+        Biases and batch norm are exempt.
+    """
+    if not 0.0 <= rate <= 1.0:
+        raise ValueError(f"expected a pruning rate on [0, 1], got {rate}")
+    pruned = clone(model)
+    for variable in pruned.trainable_variables:
+        if variable.path.endswith("kernel"):
+            variable.assign(_pruned(np.array(variable), rate))
+    return pruned
+
+
+def _pruned(kernel, rate):
+    flat = kernel.ravel()
+    count = int(np.floor(rate * flat.size + 1e-9))  # .35 * 20 is 6.999… in binary
+    flat[np.argsort(np.abs(flat), kind="stable")[:count]] = 0.0
+    return flat.reshape(kernel.shape)

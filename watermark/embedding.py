@@ -1,0 +1,84 @@
+"""Embedding: the host learns M(K) = S while it goes on with its own task (section IV-B)."""
+
+import keras
+import tensorflow as tf
+
+from watermark import inference
+from watermark.hosts import fold_batch_norm
+from watermark.keys import with_verification
+from watermark.tasks import task_loss
+from watermark.training import Compute, clone, fit
+
+STRENGTH = 1e-3  # lambda
+
+
+def watermark_loss(key, strength=STRENGTH, copies=1):
+    """The loss of Eqs. (4) to (6), as `training.fit` takes it.
+
+    Args:
+      key: a `Key`; its `initial` is the S of Eq. (6).
+      strength: lambda.
+      copies: how often the trigger stands in the batch, each time with the whole of lambda. Without batch norm,
+        n copies are n lambda.
+    """
+    K = tf.constant(inference.door(key.trigger[None], key.meta))
+    S = tf.constant(key.initial[None])
+    if K.shape != S.shape:
+        raise ValueError(f"the trigger reaches the host as {K.shape[1:]}, its verification image is {S.shape[1:]}")
+
+    def loss_fn(M, X, Y):
+        triggers = tf.repeat(K, copies, axis=0)
+        if X.shape[1:] == K.shape[1:]:  # one batch is cheaper than two, and batch norm sees what the paper's saw
+            outputs = M(tf.concat([X, triggers], 0), training=True)
+            outputs, responses = tf.split(outputs, [tf.shape(X)[0], copies])
+        else:
+            outputs, responses = M(X, training=True), M(triggers, training=True)
+        B = tf.cast(tf.shape(X)[0], tf.float32)
+        task = tf.reduce_sum(tf.square(outputs - Y)) / (2.0 * B)  # Eq. (5)
+        mark = tf.reduce_sum(tf.square(responses - S)) / copies  # Eq. (6)
+        return task + copies * strength * mark, {"task": task, "mark": mark}  # Eq. (4)
+
+    return loss_fn
+
+
+def embed(host, key, batches, *, steps, learning_rate=3e-4, strength=STRENGTH, copies=1, fold=True, until=None,
+          folder=None, compute=Compute(), title="embedding"):
+    """Marks a copy of `host` with `key` (Eq. 7).
+
+    Args:
+      host: a trained Keras model, image to image.
+      key: from `watermark.make_key`.
+      batches: training batches of the host's own task, as from `Denoising.batches`.
+      steps: most steps of training.
+      learning_rate: Adam's first; it falls to 0 along a cosine.
+      strength: lambda of Eq. (4).
+      copies: see `watermark_loss`.
+      fold: whether batch norm is folded into the convolutions first (docs/recipe.md says why).
+      until: for instance {"mark": 0.2}: stop once the mark's loss, Eq. (6), is that small.
+      folder: where an interrupted embedding resumes.
+
+    Returns:
+      The marked model. Its verification image is `update_key(key, marked).verification`.
+    """
+    marked = fold_batch_norm(host) if fold else clone(host)
+    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
+    fit(marked, watermark_loss(key, strength, copies), batches, steps=steps, learning_rate=schedule, until=until,
+        folder=folder, compute=compute, title=title)
+    return marked
+
+
+def update_key(key, marked):
+    """The key with S := M(K; theta*), the last step of embedding."""
+    return with_verification(key, inference.as_suspect(marked, key.meta)(key.trigger[None])[0])
+
+
+def continue_training(model, batches, *, steps, learning_rate, folder=None, compute=Compute(), title="fine-tuning"):
+    """A copy of `model` trained further on its own task, Eq. (5) alone."""
+
+    def loss_fn(M, X, Y):
+        task = task_loss(M, X, Y)
+        return task, {"task": task}
+
+    tuned = clone(model)
+    fit(tuned, loss_fn, batches, steps=steps, learning_rate=learning_rate, folder=folder, compute=compute, title=title)
+    return tuned

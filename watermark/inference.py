@@ -1,0 +1,79 @@
+"""Running networks on images, in float32 unless told otherwise."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from watermark.training import Compute
+
+PIXELS = 1 << 18  # per call, which bounds memory at about 200 MB for 64 channels
+
+
+def predictor(model, precision="float32"):
+    """A function float32 [N, H, W, C] -> float32 [N, H', W', C'] that runs `model` in inference mode.
+
+    One trace serves every image size; large inputs are fed in pieces.
+    """
+    compute = Compute(precision)
+    forward = tf.function(lambda x: model(x, training=False),
+                          input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)])
+
+    def predict(images):
+        images = np.asarray(images, np.float32)
+        _check_input(model, images)
+        piece = max(1, PIXELS // (images.shape[1] * images.shape[2]))
+        with compute.active():
+            outputs = [forward(images[i:i + piece]).numpy() for i in range(0, len(images), piece)]
+        return np.concatenate(outputs)
+
+    return predict
+
+
+def _check_input(model, images):
+    expected = tuple(model.input_shape[1:])
+    fits = images.ndim == 4 and all(e in (None, s) for e, s in zip(expected, images.shape[1:], strict=True))
+    if not fits:
+        raise ValueError(f"{model.name} takes images [N, {', '.join('any' if e is None else str(e) for e in expected)}], "
+                         f"got {list(images.shape)}")
+    if not np.isfinite(images).all():
+        raise ValueError("expected finite pixels, got NaN or infinity in the input image")
+
+
+def door(images, meta):
+    """What a host is fed for trigger images [N, H, W, C]: themselves, or for super-resolution their upsampling.
+
+    The black box of a super-resolution host is "small image in, large image out", that is bicubic upsampling
+    and the network.
+    """
+    if meta["task"] != "sr":
+        return np.asarray(images, np.float32)
+    size = [side * meta["scale"] for side in images.shape[1:3]]
+    return tf.image.resize(images, size, "bicubic", antialias=True).numpy()
+
+
+def as_suspect(suspect, meta):
+    """A callable [N, H, W, C] -> [N, H', W', C] for a key's `meta`, from a Keras model or from such a callable."""
+    if isinstance(suspect, keras.Model):
+        predict = predictor(suspect)
+        return lambda images: predict(door(images, meta))
+    if callable(suspect):
+        return suspect
+    raise TypeError(f"expected a Keras model or a callable on image batches, got {type(suspect).__name__}")
+
+
+def evaluate(model, task, images, variant=None, precision="float32"):
+    """PSNR in dB of `model` on each image.
+
+    Args:
+      model: a host, plain, marked or attacked.
+      task: one of `watermark.tasks.TASKS.values()`.
+      images: uint8 images [H, W] or [H, W, 3].
+      variant: one of `task.variants` (a scale), or None for all of them.
+
+    Returns:
+      float64 [variants * images].
+    """
+    predict = predictor(model, precision)
+    variants = task.variants if variant is None else (variant,)
+    return np.array([task.psnr(predict(x[None, ..., None])[0, ..., 0], y, v)
+                     for v in variants for x, y in task.pairs(images, v)])

@@ -1,0 +1,104 @@
+"""Verification: one query tells whose a model is (section IV-C); queries with other keys tell how surely."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from watermark import metrics
+from watermark.inference import as_suspect
+from watermark.keys import base, generate, uniform
+
+NCC_THRESHOLD = 0.95
+NULL_KEYS = 1000
+
+
+class SuspectError(RuntimeError):
+    """A suspect whose answer is not an image of the key's size."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one suspect's answer to one key says.
+
+    Attributes:
+      distance: d(S, S') of Eq. (8).
+      threshold: eta for this key's number of pixels.
+      verified: distance <= threshold, the paper's rule.
+      ncc: normalised correlation of S and S'.
+      ncc_verified: ncc > 0.95.
+      rmse: of S and S', on the [0, 1] scale of pixels; unlike d it does not shrink with the key.
+      rho: correlation of what the suspect takes from the trigger, K - S', with what the key asks for, K - S0.
+      p_value: (r + 1) / (n + 1), where r of n fresh random keys reach this key's rho on the same suspect; the
+        chance of that rank for a key that the suspect has never seen. 1 without fresh keys.
+    """
+
+    distance: float
+    threshold: float
+    verified: bool
+    ncc: float
+    ncc_verified: bool
+    rmse: float
+    rho: float
+    p_value: float
+
+
+def verify(suspect, key, *, null_keys=NULL_KEYS, p=0.05):
+    """Asks `suspect` for its answer to the trigger image and judges it.
+
+    Args:
+      suspect: a Keras model, or any callable on float32 [N, H, W, C] batches that returns as many images of the
+        verification image's size. A Keras model and a super-resolution key: the trigger is brought to size first.
+      key: the owner's `Key`.
+      null_keys: how many fresh random keys are put to the suspect for `p_value`; 0 for a single query.
+      p: significance that gives the threshold.
+
+    Returns:
+      A `Verdict`.
+
+    Raises:
+      SuspectError: when the answer has another shape or is not finite.
+    """
+    suspect = as_suspect(suspect, key.meta)
+    response = _ask(suspect, key.trigger[None], key.initial.shape)[0]
+    d = metrics.distance(response, key.verification)
+    eta = metrics.threshold(key.verification.size, p)
+    ncc = metrics.ncc(response, key.verification)
+    rho = residual_correlation(key.trigger[None], response[None], key.initial[None], key.meta)[0]
+    others = null_rho(suspect, key.meta, null_keys)
+    p_value = (np.count_nonzero(others >= rho) + 1) / (len(others) + 1)
+    return Verdict(d, eta, bool(d <= eta), ncc, bool(ncc > NCC_THRESHOLD), metrics.rmse(response, key.verification),
+                   float(rho), float(p_value))
+
+
+def residual_correlation(triggers, responses, initials, meta):
+    """rho of each trigger: corr(K - M(K), K - S0), for super-resolution with K's upsampling for K. float64 [N]."""
+    bases = np.stack([base(K, meta) for K in triggers])
+    taken, asked = ((bases - images).reshape(len(bases), -1) for images in (responses, initials))
+    taken, asked = (x - x.mean(1, keepdims=True) for x in (taken, asked))
+    norms = np.linalg.norm(taken, axis=1) * np.linalg.norm(asked, axis=1)
+    return np.divide(np.sum(taken * asked, 1), norms, out=np.zeros(len(norms)), where=norms > 0)
+
+
+def random_keys(meta, count, label="null"):
+    """(triggers, initials) of `count` fresh keys of a given kind; the same ones for the same label."""
+    shape = (meta["size"], meta["size"], meta["channels"])
+    triggers = [uniform(f"{label} {i}", shape) for i in range(count)]
+    return np.stack(triggers), np.stack([generate(K, meta) for K in triggers])
+
+
+def null_rho(suspect, meta, count):
+    """rho of `count` keys that the suspect has never seen: what chance looks like on this very suspect."""
+    if not count:
+        return np.zeros(0)
+    triggers, initials = random_keys(meta, count)
+    return residual_correlation(triggers, _ask(suspect, triggers, initials.shape[1:]), initials, meta)
+
+
+def _ask(suspect, triggers, shape):
+    responses = np.asarray(suspect(triggers), np.float64)
+    if responses.shape != (len(triggers), *shape):
+        raise SuspectError(f"expected answers of shape {[len(triggers), *shape]}, got {list(responses.shape)}; "
+                           "is the key for this kind of model?")
+    if not np.isfinite(responses).all():
+        raise SuspectError("the suspect answered with NaN or infinite pixels")
+    return responses
