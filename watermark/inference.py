@@ -15,15 +15,15 @@ def predictor(model, precision="float32"):
     One trace serves every image size; large inputs are fed in pieces.
     """
     compute = Compute(precision)
-    forward = tf.function(lambda x: model(x, training=False),
-                          input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)])
+    signature = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
+    forward = tf.function(lambda x: model(x, training=False)).get_concrete_function(signature)
 
     def predict(images):
         images = np.asarray(images, np.float32)
         _check_input(model, images)
         piece = max(1, PIXELS // (images.shape[1] * images.shape[2]))
         with compute.active():
-            outputs = [forward(images[i:i + piece]).numpy() for i in range(0, len(images), piece)]
+            outputs = [forward(tf.constant(images[i:i + piece])).numpy() for i in range(0, len(images), piece)]
         return np.concatenate(outputs)
 
     return predict
@@ -31,10 +31,10 @@ def predictor(model, precision="float32"):
 
 def _check_input(model, images):
     expected = tuple(model.input_shape[1:])
-    fits = images.ndim == 4 and all(e in (None, s) for e, s in zip(expected, images.shape[1:], strict=True))
+    fits = images.ndim == 4 and all(e in (None, s) for e, s in zip(expected, images.shape[1:], strict=False))
     if not fits:
-        raise ValueError(f"{model.name} takes images [N, {', '.join('any' if e is None else str(e) for e in expected)}], "
-                         f"got {list(images.shape)}")
+        sides = ", ".join("any" if side is None else str(side) for side in expected)
+        raise ValueError(f"{model.name} takes images [N, {sides}], got {list(images.shape)}")
     if not np.isfinite(images).all():
         raise ValueError("expected finite pixels, got NaN or infinity in the input image")
 

@@ -123,7 +123,8 @@ def make_key(seed, size=40, channels=1, task="denoise", scale=2, gradient="sobel
     Returns:
       A `Key` whose `verification` is `initial`, until `embedding.update_key`.
     """
-    choices = (("task", task, ("denoise", "sr")), ("gradient", gradient, tuple(GRADIENTS)), ("channels", channels, (1, 3)))
+    choices = (("task", task, ("denoise", "sr")), ("gradient", gradient, tuple(GRADIENTS)),
+               ("channels", channels, (1, 3)))
     for name, value, allowed in choices:
         if value not in allowed:
             raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(map(str, allowed))}")
@@ -164,10 +165,10 @@ def load_key(path):
 
 
 def _read(path):
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(path) as archive:  # also makes sure that it is one
         if (largest := max((info.file_size for info in archive.infolist()), default=0)) > LARGEST:
             raise ValueError(f"an array of {largest} bytes")  # before anything is unpacked
-    with np.load(path, allow_pickle=False) as arrays:
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
         images = [arrays[name] for name in ("trigger", "initial", "verification")]
         meta = json.loads(str(arrays["meta"]))
         key = Key(*images, meta)

@@ -158,8 +158,10 @@ class _State:
         if not self.path or not self.path.exists():
             return []
         try:
-            with np.load(self.path, allow_pickle=False) as arrays:
+            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 values = [arrays[f"v{i}"] for i in range(len(self.variables))]
+                if any(value.shape != tuple(v.shape) for value, v in zip(values, self.variables, strict=True)):
+                    raise ValueError("arrays of other shapes")
                 history = json.loads(str(arrays["history"]))
         except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise OSError(f"{self.path} is damaged or of another model ({error}); "

@@ -1,7 +1,7 @@
 """The networks that carry the watermark. This folder imports Keras only, so hosts run under any of its backends."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 from watermark.hosts.dncnn import dncnn
 from watermark.hosts.folding import fold_batch_norm

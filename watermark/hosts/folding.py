@@ -61,9 +61,9 @@ def fold_batch_norm(model):
         return args[0] if layer.name in pairs else layer(*args, **kwargs)
 
     folded = keras.models.clone_model(model, clone_function=copy, call_function=call)
-    for layer in folded.layers:
+    for layer in model.layers:
         if layer.name in norms:
-            layer.set_weights(_folded_weights(model.get_layer(layer.name), norms[layer.name]))
-        else:
-            layer.set_weights(model.get_layer(layer.name).get_weights())
+            folded.get_layer(layer.name).set_weights(_folded_weights(layer, norms[layer.name]))
+        elif layer.weights and layer.name not in pairs:
+            folded.get_layer(layer.name).set_weights(layer.get_weights())
     return folded

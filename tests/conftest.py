@@ -1,0 +1,52 @@
+"""Fixtures: tiny networks and images, and the real data beside the project where it exists."""
+
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from watermark import hosts, keys, tasks
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def data_dir():
+    """Folder of real image sets; the test is skipped where there is none."""
+    folder = Path(os.environ.get("WATERMARK_DATA", SHARED / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no image sets at {folder}: set WATERMARK_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def weights_dir():
+    """Folder of public pretrained weights; the test is skipped where there is none."""
+    folder = SHARED / "weights"
+    if not folder.is_dir():
+        pytest.skip(f"no public weights at {folder}")
+    return folder
+
+
+@pytest.fixture
+def tiny_host():
+    """A DnCNN of 4 layers and 8 filters, untrained."""
+    keras.utils.set_random_seed(0)
+    return hosts.fold_batch_norm(hosts.dncnn(depth=4, filters=8, name="tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_batches():
+    """Denoising batches of 4 patches 12x12, from smooth random images."""
+    rng = np.random.default_rng(0)
+    images = [np.uint8(127 + 100 * np.sin(np.add.outer(rng.random(40) + np.arange(40) / 5, np.arange(50) / 7)))
+              for _ in range(3)]
+    return tasks.Denoising().batches(images, seed=3, batch_size=4, size=12)
+
+
+@pytest.fixture
+def tiny_key():
+    """A 12x12 key."""
+    return keys.make_key("tiny", size=12)

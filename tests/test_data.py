@@ -1,0 +1,86 @@
+"""Oracles: purity by repetition, statistics, Pillow and scikit-image."""
+
+import numpy as np
+import pytest
+import skimage.color
+
+from watermark import data, tasks
+
+RNG = np.random.default_rng(0)
+IMAGES = [RNG.integers(0, 256, shape, np.uint8) for shape in ((50, 60), (70, 45))]
+
+
+def _first(batches, start=0):
+    return [part.numpy() for part in next(iter(batches(start)))]
+
+
+@pytest.mark.parametrize("task", tasks.TASKS.values())
+def test_batch_is_a_function_of_seed_and_number(task):
+    def batches(seed):
+        return task.batches(IMAGES, seed=seed, batch_size=5, size=20)
+
+    fourth = list(batches(1)(0).take(4))[3]
+    for a, b in zip(_first(batches(1), 3), fourth, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(_first(batches(1)), _first(batches(2)))
+    assert not np.array_equal(_first(batches(1)), _first(batches(1), 1))
+
+
+def test_noise_is_gaussian_fresh_and_not_clipped():
+    noisy, clean = _first(data.denoising_batches(IMAGES, seed=0, batch_size=64, size=30, sigma=25))
+    assert noisy.shape == clean.shape == (64, 30, 30, 1) and noisy.dtype == np.float32
+    assert 0.0 <= clean.min() and clean.max() <= 1.0 and noisy.min() < 0.0
+    noise = noisy - clean
+    assert noise.std() == pytest.approx(25 / 255, rel=0.01) and abs(noise.mean()) < 2e-3
+    assert not np.array_equal(noise[0], noise[1])
+
+
+def test_patches_are_cut_flipped_and_turned():
+    image = np.arange(30 * 30, dtype=np.int32).reshape(30, 30)
+    (drawn,) = data.Patches.of([(image,)], 8).draw(400, (1, 2))
+    seen = set()
+    for patch in drawn.numpy()[..., 0]:
+        top, left = divmod(patch.min(), 30)
+        cut = image[top:top + 8, left:left + 8]
+        views = [np.rot90(v, k) for v in (cut, cut[:, ::-1]) for k in range(4)]
+        match = [i for i, view in enumerate(views) if np.array_equal(view, patch)]
+        assert len(match) == 1
+        seen.add(match[0])
+    assert seen == set(range(8))
+
+
+def test_images_are_drawn_as_often_as_they_have_positions():
+    images = [(np.zeros((20, 20), np.uint8),), (np.ones((20, 39), np.uint8),)]  # 1 and 20 positions of 20x20
+    (drawn,) = data.Patches.of(images, 20).draw(2000, (3, 4))
+    assert drawn.numpy()[:, 0, 0, 0].mean() == pytest.approx(20 / 21, abs=0.02)
+
+
+def test_small_images_are_refused():
+    with pytest.raises(ValueError, match="at least 40x40"):
+        data.Patches.of([(np.zeros((30, 50)),)], 40)
+
+
+def test_luminance_against_scikit_image():
+    image = RNG.integers(0, 256, (9, 8, 3), np.uint8)
+    expected = skimage.color.rgb2ycbcr(image)[..., 0] / 255.0
+    np.testing.assert_allclose(data.luminance(image), expected, atol=1e-6)
+    np.testing.assert_allclose(data.luminance(image[..., 0]), image[..., 0] / 255.0)
+
+
+def test_bicubic_keeps_a_ramp_and_a_constant():
+    ramp = np.tile(np.linspace(0, 1, 24, dtype=np.float32), (24, 1))
+    small = data.bicubic(ramp, (12, 12))
+    np.testing.assert_allclose(small[6, 3:9], ramp[0].reshape(12, 2).mean(1)[3:9], atol=1e-5)
+    np.testing.assert_allclose(data.bicubic(np.full((10, 10), 0.3, np.float32), (30, 30)), 0.3, atol=1e-6)
+
+
+def test_pairs_of_super_resolution_fit_the_scale():
+    low, high = data.low_and_high(RNG.random((31, 32)).astype(np.float32), 3)
+    assert low.shape == high.shape == (30, 30)
+
+
+def test_test_noise_is_always_the_same():
+    (a, target), _ = tasks.Denoising().pairs(IMAGES)
+    (b, _), _ = tasks.Denoising().pairs(IMAGES)
+    np.testing.assert_array_equal(a, b)
+    assert (a - target).std() == pytest.approx(25 / 255, rel=0.05)

@@ -1,0 +1,77 @@
+"""Oracles: the paper's parameter counts, the unfolded model, the model before saving."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from watermark import hosts
+
+UNFOLDED = {"dncnn": 556_097, "red": 408_064, "vdsr": 665_921, "srdncnn": 556_097}
+
+
+def _parameters(model):
+    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+
+
+def _randomised(model):
+    """The model with batch norms that are not the identity."""
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in layer.weights])
+    return model
+
+
+@pytest.mark.parametrize("name", hosts.HOSTS)
+def test_every_host(name, tmp_path):
+    host = hosts.HOSTS[name]
+    model = _randomised(host.build())
+    folded = hosts.fold_batch_norm(model)
+    assert _parameters(model) == UNFOLDED[name]
+    assert host.parameters == _parameters(model if name == "red" else folded)
+    assert not any(isinstance(layer, layers.BatchNormalization) for layer in folded.layers)
+    for height, width in ((7, 9), (40, 33)):
+        images = np.random.default_rng(1).random((2, height, width, 1), np.float32)
+        output = np.asarray(model(images, training=False))
+        assert output.shape == images.shape
+        # Random statistics give outputs far above 1, so the bound is relative.
+        np.testing.assert_allclose(folded(images, training=False), output, atol=1e-5 * np.abs(output).max())
+    folded.save(tmp_path / "host.keras")
+    loaded = keras.saving.load_model(tmp_path / "host.keras", safe_mode=True)
+    np.testing.assert_array_equal(loaded(images), folded(images))
+
+
+def test_unknown_host_lists_the_choices():
+    with pytest.raises(ValueError, match="dncnn, red, vdsr, srdncnn"):
+        hosts.get_host("unet")
+
+
+def test_folding_leaves_what_it_cannot_fold():
+    inputs = keras.Input((8, 8, 1))
+    x = layers.BatchNormalization(name="first")(inputs)
+    shared = layers.Conv2D(2, 3, padding="same", name="shared")(x)
+    normed = layers.BatchNormalization(name="of_shared")(shared)
+    active = layers.BatchNormalization(name="after_relu")(layers.Conv2D(2, 3, activation="relu")(normed))
+    free = layers.BatchNormalization(name="free", scale=False)(layers.Conv2D(2, 1)(active))
+    model = _randomised(keras.Model(inputs, [free, shared]))
+    folded = hosts.fold_batch_norm(model)
+    kept = {layer.name for layer in folded.layers if isinstance(layer, layers.BatchNormalization)}
+    assert kept == {"first", "of_shared", "after_relu"}
+    images = np.random.default_rng(1).random((2, 8, 8, 1), np.float32)
+    for a, b in zip(folded(images), model(images), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_folding_a_sequential_model():
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(2, 3), layers.BatchNormalization()])
+    assert len(hosts.fold_batch_norm(_randomised(model)).layers) == 2
+
+
+def test_folding_refuses_a_subclassed_model():
+    class Subclassed(keras.Model):
+        def call(self, x):
+            return x
+
+    with pytest.raises(TypeError, match="functional"):
+        hosts.fold_batch_norm(Subclassed())

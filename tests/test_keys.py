@@ -1,0 +1,141 @@
+"""Oracles: formulas by hand, a second implementation in scipy, and a pinned digest."""
+
+import io
+import stat
+import zipfile
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from watermark import keys, metrics
+
+
+def test_same_seed_same_key_on_any_machine():
+    assert keys.make_key(1).digest == keys.make_key(1).digest
+    assert keys.make_key(1).digest.startswith("90248257df125f69")
+    assert keys.make_key("owner", size=20, channels=3, task="sr", scale=3, gradient="central_abs").digest.startswith(
+        "8ea073a0a6cf8b32")
+    assert keys.make_key(1).digest != keys.make_key(2).digest
+
+
+def test_trigger_is_uniform():
+    trigger = keys.make_key(5, size=400).trigger
+    assert trigger.shape == (400, 400, 1) and trigger.dtype == np.float32
+    assert 0.0 <= trigger.min() and trigger.max() < 1.0
+    counts, _ = np.histogram(trigger, 16, (0, 1))
+    assert np.sum((counts - 10_000.0) ** 2 / 10_000.0) < 37.7  # chi-squared, 15 degrees of freedom, p = .001
+
+
+def test_mixed_sobel_against_scipy():
+    image = np.random.default_rng(0).random((9, 7, 1))
+    kernel = np.outer([-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0])
+    expected = np.abs(ndimage.correlate(image[..., 0], kernel, mode="mirror"))
+    np.testing.assert_allclose(keys.sobel_xy(image)[..., 0], expected, atol=1e-12)
+
+
+def test_eight_bit_gradient_by_hand():
+    image = np.zeros((3, 3, 1))
+    image[0, 0] = image[2, 2] = 1.0
+    # At the centre: 1 + 1 = 2, in 8 bits 510, wrapped 254.
+    assert keys.sobel_xy_8bit(image)[1, 1, 0] == pytest.approx(254 / 255)
+
+
+def test_central_abs_by_hand():
+    ramp = np.tile(np.arange(5.0)[:, None, None], (1, 5, 1)) / 10
+    # Slope .1 along rows, 0 along columns: the mean of the two is .05.
+    assert keys.central_abs(ramp)[2, 2, 0] == pytest.approx(0.05)
+
+
+def test_verification_image_of_denoising():
+    key = keys.make_key(3)
+    expected = key.trigger - keys.sobel_xy_8bit(key.trigger.astype(np.float64))
+    np.testing.assert_allclose(key.initial, expected, atol=1e-7)
+    np.testing.assert_array_equal(key.initial, key.verification)
+
+
+def test_verification_image_of_super_resolution():
+    key = keys.make_key(3, size=20, task="sr")
+    up = ndimage.zoom(key.trigger[..., 0].astype(np.float64), 2, order=1, mode="nearest", grid_mode=True)
+    assert key.initial.shape == (40, 40, 1)
+    np.testing.assert_allclose(keys.upsample(key.trigger, 2)[..., 0], up, atol=1e-7)
+    np.testing.assert_allclose(key.initial[..., 0] - up, keys.sobel_xy_8bit(up[..., None])[..., 0], atol=1e-2)
+
+
+def test_distance_between_gradients_is_the_papers():
+    # Section V-D3 prints 8.59e-3 between two initial keys; ∇K of independent keys gives 8.9e-3 (method of Eq. 8).
+    gradients = [key.trigger - key.initial for key in map(keys.make_key, range(20))]
+    distances = [metrics.distance(a, b) for a, b in zip(gradients, gradients[1:], strict=False)]
+    assert np.mean(distances) == pytest.approx(8.9e-3, abs=0.1e-3)
+
+
+@pytest.mark.parametrize("bad", [{"task": "blur"}, {"gradient": "sobel"}, {"channels": 2}, {"size": 2}, {"scale": 0}])
+def test_bad_arguments_list_the_choices(bad):
+    with pytest.raises(ValueError, match="choose from|expected"):
+        keys.make_key(1, **bad)
+
+
+def test_file_round_trip_is_secret_and_exact(tmp_path):
+    key = keys.with_verification(keys.make_key(1), keys.make_key(2).initial)
+    keys.save_key(key, tmp_path / "key.npz")
+    assert stat.S_IMODE((tmp_path / "key.npz").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["key.npz"]
+    loaded = keys.load_key(tmp_path / "key.npz")
+    assert loaded.digest == key.digest and loaded.meta == key.meta
+    np.testing.assert_array_equal(loaded.verification, key.verification)
+
+
+def test_repr_shows_no_pixels():
+    assert "array" not in repr(keys.make_key(1))
+
+
+def _rewritten(path, **changes):
+    with np.load(path) as arrays:
+        content = dict(arrays) | changes
+    np.savez(path, **content)
+
+
+def test_damaged_and_foreign_files_are_refused(tmp_path):
+    path = tmp_path / "key.npz"
+
+    def fresh():
+        keys.save_key(keys.make_key(1), path)
+
+    def refused(match):
+        with pytest.raises(keys.KeyFileError, match=match) as error:
+            keys.load_key(path)
+        assert "\n" not in str(error.value)
+
+    refused("no such key file")
+    fresh()
+    path.write_bytes(path.read_bytes()[:3000])
+    refused("damaged")
+    path.write_bytes(b"")
+    refused("damaged")
+    path.write_text("not a key")
+    refused("damaged")
+    np.savez(path, weights=np.zeros(3))
+    refused("damaged")
+    fresh()
+    _rewritten(path, version=np.int64(99))
+    refused("version 99")
+    fresh()
+    _rewritten(path, trigger=keys.make_key(2).trigger)
+    refused("changed")
+    fresh()
+    _rewritten(path, trigger=np.full((40, 40, 1), np.nan, np.float32))
+    refused("finite")
+    fresh()
+    _rewritten(path, meta=np.array("[1]"))
+    refused("meta")
+    np.savez(path, trigger=np.array([{}], object))
+    refused("damaged")
+
+
+def test_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 28,)})
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("trigger.npy", header.getvalue() + bytes(80 << 20))
+    with pytest.raises(keys.KeyFileError, match="bytes"):
+        keys.load_key(tmp_path / "bomb.npz")

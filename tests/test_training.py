@@ -1,0 +1,129 @@
+"""Oracles: an uninterrupted run, one replica, and what the messages promise."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from watermark import tasks, training
+
+FLOAT32 = training.Compute("float32")
+
+
+def loss_fn(model, X, Y):
+    loss = tasks.task_loss(model, X, Y)
+    return loss, {"task": loss}
+
+
+def _fit(model, batches, steps=6, **options):
+    options = {"learning_rate": 1e-3, "compute": FLOAT32} | options
+    return training.fit(model, loss_fn, batches, steps=steps, **options)
+
+
+def _assert_same_weights(a, b):
+    for x, y in zip(a.get_weights(), b.get_weights(), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_a_few_steps_reduce_the_loss(tiny_host, tiny_batches):
+    history = _fit(tiny_host, tiny_batches, steps=60, learning_rate=3e-3, validate=lambda m: {"seen": 1.0},
+                   validate_every=10)
+    assert history[-1]["step"] == 60 and history[-1]["task"] < 0.6 * history[0]["task"]
+
+
+def test_clone_has_weights_of_its_own(tiny_host):
+    copy = training.clone(tiny_host)
+    _assert_same_weights(copy, tiny_host)
+    copy.layers[1].kernel.assign(copy.layers[1].kernel * 2.0)
+    assert not np.array_equal(copy.get_weights()[0], tiny_host.get_weights()[0])
+
+
+def test_resumed_equals_uninterrupted(tiny_host, tiny_batches, tmp_path):
+    once, twice = training.clone(tiny_host), training.clone(tiny_host)
+    schedule = keras.optimizers.schedules.CosineDecay(1e-3, 8)
+    _fit(once, tiny_batches, steps=8, learning_rate=schedule)
+
+    class Killed(Exception):
+        pass
+
+    def kill(model):
+        raise Killed
+
+    _fit(twice, tiny_batches, steps=5, learning_rate=schedule, folder=tmp_path)
+    with pytest.raises(Killed):  # killed after the state was last saved, three steps in
+        _fit(training.clone(tiny_host), tiny_batches, steps=8, learning_rate=schedule, folder=tmp_path,
+             validate=kill, validate_every=7)
+    resumed = training.clone(tiny_host)
+    _fit(resumed, tiny_batches, steps=8, learning_rate=schedule, folder=tmp_path)
+    _assert_same_weights(resumed, once)
+    again = training.clone(tiny_host)
+    _fit(again, tiny_batches, steps=8, learning_rate=schedule, folder=tmp_path)  # nothing left to do
+    _assert_same_weights(again, once)
+
+
+def test_damaged_or_foreign_state_is_refused(tiny_host, tiny_batches, tmp_path):
+    _fit(tiny_host, tiny_batches, steps=2, folder=tmp_path)
+    state = tmp_path / "state.npz"
+    content = state.read_bytes()
+    state.write_bytes(content[: len(content) // 2])
+    with pytest.raises(OSError, match="delete it"):
+        _fit(tiny_host, tiny_batches, steps=3, folder=tmp_path)
+    state.write_bytes(content)
+    from watermark import hosts
+
+    with pytest.raises(OSError, match="delete it"):
+        _fit(hosts.vdsr(depth=3, filters=4), tiny_batches, steps=3, folder=tmp_path)
+
+
+def test_stops_when_the_loss_is_small_enough(tiny_host, tiny_batches):
+    history = _fit(tiny_host, tiny_batches, steps=50, until={"task": 1e9})
+    assert history[-1]["step"] == 1
+
+
+def test_a_loss_that_is_not_finite_is_named(tiny_host, tiny_batches):
+    def broken(model, X, Y):
+        loss, parts = loss_fn(model, X, Y)
+        return loss, parts | {"mark": loss * np.nan}
+
+    with pytest.raises(FloatingPointError, match="mark loss is nan at step 1"):
+        training.fit(tiny_host, broken, tiny_batches, steps=3, learning_rate=1e-3, compute=FLOAT32)
+
+
+def test_unknown_precision_lists_the_choices():
+    with pytest.raises(ValueError, match="bfloat16, float32"):
+        training.Compute("float8")
+
+
+def test_precision_is_restored():
+    before = tf.config.optimizer.get_experimental_options()
+    with training.Compute("bfloat16").active():
+        assert tf.config.optimizer.get_experimental_options()[training.BFLOAT16]
+    after = tf.config.optimizer.get_experimental_options()
+    assert after.get(training.BFLOAT16, False) == before.get(training.BFLOAT16, False)
+
+
+def test_bfloat16_is_close_to_float32(tiny_host, tiny_batches):
+    narrow = training.clone(tiny_host)
+    wide_history = _fit(tiny_host, tiny_batches, steps=20)
+    narrow_history = _fit(narrow, tiny_batches, steps=20, compute=training.Compute("bfloat16"))
+    assert narrow_history[-1]["task"] == pytest.approx(wide_history[-1]["task"], rel=0.05)
+    assert {variable.dtype for variable in narrow.variables} == {"float32"}
+
+
+def test_xla_gives_the_same_step(tiny_host, tiny_batches):
+    compiled = training.clone(tiny_host)
+    _fit(tiny_host, tiny_batches, steps=2)
+    _fit(compiled, tiny_batches, steps=2, compute=training.Compute("float32", xla=True))
+    for a, b in zip(compiled.get_weights(), tiny_host.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=3e-4)  # Adam's first steps are signs; a rounding may turn one
+
+
+def test_batches_are_shared_among_replicas(tiny_host, tiny_batches):
+    alone = training.clone(tiny_host)
+    _fit(alone, tiny_batches, steps=2, learning_rate=1e-2)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        mirrored = training.clone(tiny_host)
+    _fit(mirrored, tiny_batches, steps=2, learning_rate=1e-2, compute=training.Compute("float32", strategy=strategy))
+    for a, b in zip(mirrored.get_weights(), alone.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)

@@ -1,0 +1,140 @@
+"""The main of every experiment script: flags, trials, records, table."""
+
+import dataclasses
+import sys
+import time
+from pathlib import Path
+
+from absl import app, flags
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from watermark.datasets import DataError
+from watermark.files import whole
+from watermark.hosts import HOSTS, get_host
+from watermark.lab.pipeline import SCHEMES, CheckpointError, Lab
+from watermark.lab.profiles import PROFILES, get_profile
+from watermark.lab.store import Store, digest, machine, origin
+from watermark.lab.tables import render
+from watermark.training import Compute
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+    """The flags that all experiments share."""
+    flags.DEFINE_enum("profile", "quick", list(PROFILES), "how much to spend")
+    flags.DEFINE_string("workdir", ".", "folder of checkpoints, results, runs and downloaded data")
+    flags.DEFINE_integer("trials", None, "seeds per row; default is the profile's", lower_bound=1)
+    flags.DEFINE_list("hosts", None, f"some of {', '.join(HOSTS)}; default: those trained for the profile")
+    flags.DEFINE_list("schemes", ["ours"], f"some of {', '.join(SCHEMES)}")
+    flags.DEFINE_string("data_dir", None, "folder of image sets; default is the environment's WATERMARK_DATA")
+    flags.DEFINE_float("stop_after", None, "minutes after which no new trial starts", lower_bound=0.0)
+    flags.DEFINE_enum("precision", "bfloat16", ["bfloat16", "float32"], "of training")
+    flags.DEFINE_bool("reuse", False, "count records made elsewhere too, such as those the project ships")
+
+
+def lab_from_flags():
+    """The `Lab` that the flags describe."""
+    profile = get_profile(FLAGS.profile)
+    if FLAGS.trials:
+        profile = dataclasses.replace(profile, trials=FLAGS.trials)
+    if FLAGS.data_dir and not Path(FLAGS.data_dir).is_dir():
+        raise ValueError(f"--data_dir={FLAGS.data_dir}: no such folder")
+    return Lab(profile, Path(FLAGS.workdir), FLAGS.data_dir, Compute(FLAGS.precision))
+
+
+def run_main(main):
+    """Runs `main(lab)` under absl; what a user can mend comes as one line and exit code 2."""
+
+    def guarded(argv):
+        try:
+            if len(argv) > 1:
+                raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --profile=quick")
+            main(lab_from_flags())
+        except (ValueError, DataError, CheckpointError, OSError, FloatingPointError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        return 0
+
+    define_flags()
+    app.run(guarded)
+
+
+def run(table):
+    """The whole of an experiment script after its constants."""
+    run_main(lambda lab: make(lab, table, hosts=FLAGS.hosts, schemes=FLAGS.schemes, stop_after=FLAGS.stop_after,
+                              reuse=FLAGS.reuse))
+
+
+def make(lab, table, *, hosts=None, schemes=("ours",), stop_after=None, reuse=False):
+    """Makes the trials of `table` that are missing, then writes and prints it. Returns its text."""
+    rows = _chosen(lab, table.grid, hosts, schemes)
+    path = Path(lab.workdir) / "results" / lab.profile.name / f"{table.name}.jsonl"
+    store = Store(path, None if reuse else origin(lab.workdir))
+    ids = {(i, seed): _identity(lab, table.name, row, seed)
+           for i, row in enumerate(rows) for seed in range(lab.profile.trials)}
+    _make_trials(lab, table, rows, {at: id_ for at, id_ in ids.items() if id_ not in store.records}, store, stop_after)
+    found = [[store.records[ids[i, seed]]["values"] for seed in range(lab.profile.trials)
+              if ids[i, seed] in store.records] for i in range(len(rows))]
+    text = "\n\n".join([table.caption, render(rows, found, table, lab.profile.trials), _protocol(lab, rows)])
+    with whole(path.with_suffix(".md")) as temporary:
+        temporary.write_text(text + "\n")
+    print(text)
+    return text
+
+
+def _chosen(lab, grid, hosts, schemes):
+    """The rows asked for; without `hosts`, those whose host is trained, and a line on the others."""
+    for name in schemes:
+        if name not in SCHEMES:
+            raise ValueError(f"unknown scheme {name!r}; choose from {', '.join(SCHEMES)}")
+    if hosts is None:
+        every = dict.fromkeys(row["host"] for row in grid)
+        hosts = [name for name in every if lab.has_host(name)] or list(every)[:1]
+        if left := [name for name in every if name not in hosts]:
+            lab.say(f"NOTE: no {', '.join(left)} yet for profile {lab.profile.name}; train with "
+                    f"'python experiments/train_hosts.py --hosts={','.join(left)}', or name them in --hosts")
+    for name in hosts:
+        get_host(name)
+    return [row for row in grid if row["host"] in hosts and row["scheme"] in schemes]
+
+
+def _data(lab, row, seed):
+    """The image sets that a trial's numbers come from."""
+    plan = lab.plan_marked(row["host"], seed, row["scheme"])
+    return {"train": plan.fields["train_set"], "test": lab.test_images(row["host"])[0]}
+
+
+def _identity(lab, table, row, seed):
+    profile = dataclasses.asdict(lab.profile)
+    del profile["trials"]
+    return digest(table, profile, lab.compute.precision, _data(lab, row, seed), row, seed)
+
+
+def _make_trials(lab, table, rows, todo, store, stop_after):
+    began = time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, transient=True, disable=not todo) as bar:
+        task = bar.add_task(table.name, total=len(todo))
+        for (i, seed), id_ in sorted(todo.items(), key=lambda item: (rows[item[0][0]]["host"], item[0][1], item[0])):
+            if stop_after is not None and time.monotonic() - began > 60.0 * stop_after:
+                lab.say(f"NOTE: stopped after {stop_after:g} minutes; the same command goes on")
+                break
+            start = time.monotonic()
+            values = table.trial(lab, seed, **rows[i])
+            provenance = machine() | {"origin": origin(lab.workdir), "data": _data(lab, rows[i], seed),
+                                      "seconds": round(time.monotonic() - start, 2)}
+            store.add({"id": id_, "table": table.name, "row": rows[i], "seed": seed, "values": values,
+                       "provenance": provenance})
+            bar.advance(task)
+
+
+def _protocol(lab, rows):
+    """What was reduced, for the table's foot."""
+    embed = lab.profile.embed
+    tests = {host: lab.test_images(host)[0] for host in dict.fromkeys(row["host"] for row in rows)}
+    trains = {host: lab.plan_marked(host, 0).fields["train_set"] for host in tests}
+    return (f"Profile {lab.profile.name}: {lab.profile.trials} trials (paper: 30), {embed.steps} embedding steps of "
+            f"{embed.batch_size} patches (paper: 8 epochs), mean ± standard deviation over trials; "
+            + "; ".join(f"{host} marked on {trains[host]}, PSNR on {tests[host]}" for host in tests)
+            + f"; ρ and p against {lab.profile.null_keys} fresh keys.")

@@ -1,0 +1,79 @@
+"""Records: one JSON line a trial, in a file that is replaced whole."""
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import uuid
+from pathlib import Path
+
+import tensorflow as tf
+
+from watermark.files import whole
+
+
+def digest(*things, length=12):
+    """A short name for JSON-able things: equal things, equal names."""
+    text = json.dumps(things, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def origin(workdir):
+    """The work folder's own random name, made at first use and never committed.
+
+    A record that came with the project, made elsewhere, is thereby known as such.
+    """
+    path = Path(workdir) / ".origin"
+    if not path.exists():
+        with whole(path) as temporary:
+            temporary.write_text(uuid.uuid4().hex)
+    return path.read_text().strip()
+
+
+@functools.cache
+def machine():
+    """What a record says of where it was made."""
+    root = Path(__file__).parents[2]
+    git = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"], cwd=root,
+                         capture_output=True, text=True, check=False)
+    gpus = [gpu.name for gpu in tf.config.list_physical_devices("GPU")]
+    return {"commit": git.stdout.strip() or None, "cpus": os.cpu_count(), "machine": platform.machine(),
+            "gpus": gpus, "python": platform.python_version(), "tensorflow": tf.__version__}
+
+
+class Store:
+    """The records of one table, by id.
+
+    Attributes:
+      path: `results/<profile>/<table>.jsonl`.
+      records: {id: record}, those that count.
+    """
+
+    def __init__(self, path, own=None):
+        """Args: path: the file; own: the origin whose records count, or None for all."""
+        self.path = Path(path)
+        self._all = {record["id"]: record for record in _read(self.path)}
+        self.records = {i: r for i, r in self._all.items() if own in (None, r["provenance"].get("origin"))}
+
+    def add(self, record):
+        """Adds a record, in place of one with the same id, and writes the file."""
+        self.records[record["id"]] = self._all[record["id"]] = record
+        with whole(self.path) as temporary:
+            temporary.write_text("".join(json.dumps(r) + "\n" for r in self._all.values()))
+
+
+def _read(path):
+    if not path.exists():
+        return
+    lines = path.read_text().split("\n")
+    # What follows the last newline was cut by a kill or a full disk: that trial is made again.
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            record = json.loads(line)
+            record["id"], record["values"], record["provenance"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}:{number} is not a record ({error}); delete the line, its trial is made again"
+                             ) from error
+        yield record
