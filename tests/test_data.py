@@ -29,7 +29,7 @@ def test_batch_is_a_function_of_seed_and_number(task):
 def test_noise_is_gaussian_fresh_and_not_clipped():
     noisy, clean = _first(data.denoising_batches(IMAGES, seed=0, batch_size=64, size=30, sigma=25))
     assert noisy.shape == clean.shape == (64, 30, 30, 1) and noisy.dtype == np.float32
-    assert 0.0 <= clean.min() and clean.max() <= 1.0 and noisy.min() < 0.0
+    assert clean.min() >= 0.0 and clean.max() <= 1.0 and noisy.min() < 0.0
     noise = noisy - clean
     assert noise.std() == pytest.approx(25 / 255, rel=0.01) and abs(noise.mean()) < 2e-3
     assert not np.array_equal(noise[0], noise[1])

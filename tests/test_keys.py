@@ -22,7 +22,7 @@ def test_same_seed_same_key_on_any_machine():
 def test_trigger_is_uniform():
     trigger = keys.make_key(5, size=400).trigger
     assert trigger.shape == (400, 400, 1) and trigger.dtype == np.float32
-    assert 0.0 <= trigger.min() and trigger.max() < 1.0
+    assert trigger.min() >= 0.0 and trigger.max() < 1.0
     counts, _ = np.histogram(trigger, 16, (0, 1))
     assert np.sum((counts - 10_000.0) ** 2 / 10_000.0) < 37.7  # chi-squared, 15 degrees of freedom, p = .001
 

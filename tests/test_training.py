@@ -127,3 +127,39 @@ def test_batches_are_shared_among_replicas(tiny_host, tiny_batches):
     _fit(mirrored, tiny_batches, steps=2, learning_rate=1e-2, compute=training.Compute("float32", strategy=strategy))
     for a, b in zip(mirrored.get_weights(), alone.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_loss_taken_ahead_is_that_of_the_moved_weights(tiny_host, tiny_batches):
+    """By hand: at the first step Adam's direction is the gradient's sign."""
+    before = [w.copy() for w in tiny_host.get_weights()]
+    X, Y = next(iter(tiny_batches(0)))
+    with tf.GradientTape() as tape:
+        loss = tasks.task_loss(tiny_host, X, Y)
+    gradients = tape.gradient(loss, tiny_host.trainable_variables)
+    share = 1e-2 * tf.random.stateless_uniform([], [1, 0])
+    moved = training.clone(tiny_host)
+    moved.set_weights([w - share * np.sign(g) for w, g in zip(before, gradients, strict=True)])
+    seen = []
+
+    def mark(model, X, Y):
+        value = tf.reduce_sum(tf.square(model(X) - 0.5))
+        return value, {"mark": value}
+
+    history = _fit(tiny_host, tiny_batches, steps=1, ahead=training.Ahead(mark, 1e-2))
+    seen = float(tf.reduce_sum(tf.square(moved(X) - 0.5)))
+    assert history[-1]["mark"] == pytest.approx(seen, rel=1e-3)
+    assert history[-1]["task"] == pytest.approx(float(loss), rel=1e-4)
+
+
+def test_a_loss_taken_ahead_resumes_too(tiny_host, tiny_batches, tmp_path):
+    def mark(model, X, Y):
+        value = tf.reduce_sum(tf.square(model(X) - 0.5))
+        return value, {"mark": value}
+
+    once, twice = training.clone(tiny_host), training.clone(tiny_host)
+    ahead = training.Ahead(mark, 1e-2)
+    _fit(once, tiny_batches, steps=4, ahead=ahead)
+    _fit(twice, tiny_batches, steps=2, ahead=ahead, folder=tmp_path)
+    resumed = training.clone(tiny_host)
+    _fit(resumed, tiny_batches, steps=4, ahead=ahead, folder=tmp_path)
+    _assert_same_weights(resumed, once)

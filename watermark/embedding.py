@@ -7,9 +7,15 @@ from watermark import inference
 from watermark.hosts import fold_batch_norm
 from watermark.keys import with_verification
 from watermark.tasks import task_loss
-from watermark.training import Compute, clone, fit
+from watermark.training import Ahead, Compute, clone, fit
 
 STRENGTH = 1e-3  # lambda
+
+
+def mark_loss(key):
+    """Eq. (6), l_w = ||M(K) - S||^2, as a function of a model; S is the key's `initial`."""
+    K, S = _pair(key)
+    return lambda M: tf.reduce_sum(tf.square(M(K, training=True) - S))
 
 
 def watermark_loss(key, strength=STRENGTH, copies=1):
@@ -21,10 +27,7 @@ def watermark_loss(key, strength=STRENGTH, copies=1):
       copies: how often the trigger stands in the batch, each time with the whole of lambda. Without batch norm,
         n copies are n lambda.
     """
-    K = tf.constant(inference.door(key.trigger[None], key.meta))
-    S = tf.constant(key.initial[None])
-    if K.shape != S.shape:
-        raise ValueError(f"the trigger reaches the host as {K.shape[1:]}, its verification image is {S.shape[1:]}")
+    K, S = _pair(key)
 
     def loss_fn(M, X, Y):
         triggers = tf.repeat(K, copies, axis=0)
@@ -41,8 +44,16 @@ def watermark_loss(key, strength=STRENGTH, copies=1):
     return loss_fn
 
 
-def embed(host, key, batches, *, steps, learning_rate=3e-4, strength=STRENGTH, copies=1, fold=True, until=None,
-          folder=None, compute=Compute(), title="embedding"):
+def _pair(key):
+    """The trigger as the host gets it and S0, both [1, H, W, C]."""
+    K, S = tf.constant(inference.door(key.trigger[None], key.meta)), tf.constant(key.initial[None])
+    if K.shape != S.shape:
+        raise ValueError(f"the trigger reaches the host as {K.shape[1:]}, its verification image is {S.shape[1:]}")
+    return K, S
+
+
+def embed(host, key, batches, *, steps, learning_rate=3e-4, strength=STRENGTH, copies=1, fold=True, reach=0.0,
+          until=None, folder=None, compute=Compute(), title="embedding"):
     """Marks a copy of `host` with `key` (Eq. 7).
 
     Args:
@@ -54,6 +65,8 @@ def embed(host, key, batches, *, steps, learning_rate=3e-4, strength=STRENGTH, c
       strength: lambda of Eq. (4).
       copies: see `watermark_loss`.
       fold: whether batch norm is folded into the convolutions first (docs/recipe.md says why).
+      reach: 0 for the paper's loss. Above 0, the mark's loss is taken up to `reach` ahead on the path of
+        fine-tuning (`training.Ahead`), so that the mark outlives it; docs/recipe.md has the evidence.
       until: for instance {"mark": 0.2}: stop once the mark's loss, Eq. (6), is that small.
       folder: where an interrupted embedding resumes.
 
@@ -62,23 +75,29 @@ def embed(host, key, batches, *, steps, learning_rate=3e-4, strength=STRENGTH, c
     """
     marked = fold_batch_norm(host) if fold else clone(host)
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
-    fit(marked, watermark_loss(key, strength, copies), batches, steps=steps, learning_rate=schedule, until=until,
-        folder=folder, compute=compute, title=title)
+    loss_fn, ahead = watermark_loss(key, strength, copies), None
+    if reach:
+        loss_fn, ahead = _task_alone, Ahead(_mark_alone(key, copies * strength), reach)
+    fit(marked, loss_fn, batches, steps=steps, learning_rate=schedule, ahead=ahead, until=until, folder=folder,
+        compute=compute, title=title)
     return marked
+
+
+def _task_alone(M, X, Y):
+    task = task_loss(M, X, Y)
+    return task, {"task": task}
+
+
+def _mark_alone(key, strength):
+    mark_of = mark_loss(key)
+
+    def loss_fn(M, X, Y):
+        mark = mark_of(M)
+        return strength * mark, {"mark": mark}
+
+    return loss_fn
 
 
 def update_key(key, marked):
     """The key with S := M(K; theta*), the last step of embedding."""
     return with_verification(key, inference.as_suspect(marked, key.meta)(key.trigger[None])[0])
-
-
-def continue_training(model, batches, *, steps, learning_rate, folder=None, compute=Compute(), title="fine-tuning"):
-    """A copy of `model` trained further on its own task, Eq. (5) alone."""
-
-    def loss_fn(M, X, Y):
-        task = task_loss(M, X, Y)
-        return task, {"task": task}
-
-    tuned = clone(model)
-    fit(tuned, loss_fn, batches, steps=steps, learning_rate=learning_rate, folder=folder, compute=compute, title=title)
-    return tuned

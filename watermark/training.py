@@ -4,6 +4,7 @@ import contextlib
 import json
 import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def clone(model):
     return copy
 
 
-def fit(model, loss_fn, batches, *, steps, learning_rate, clip=None, until=None, folder=None, validate=None,
+def fit(model, loss_fn, batches, *, steps, learning_rate, ahead=None, clip=None, until=None, folder=None, validate=None,
         validate_every=500, compute=Compute(), title="training"):
     """Trains `model` in place with Adam.
 
@@ -64,6 +65,7 @@ def fit(model, loss_fn, batches, *, steps, learning_rate, clip=None, until=None,
       batches: function of a step's number that gives a `tf.data.Dataset` beginning with that step's batch.
       steps: number of steps in all, those of an earlier, interrupted call included.
       learning_rate: a float or a Keras schedule.
+      ahead: an `Ahead`, a further loss that is to outlive training on `loss_fn` alone; or None.
       clip: bound on the gradient's global norm, or None.
       until: {part: value}; training ends early once every part named is at or below its value.
       folder: where the state is kept; a call with the same folder goes on where the last one stopped, to the
@@ -78,13 +80,16 @@ def fit(model, loss_fn, batches, *, steps, learning_rate, clip=None, until=None,
       OSError: when the state in `folder` is damaged or belongs to another model.
     """
     strategy = compute.strategy or tf.distribute.get_strategy()
+    if ahead and strategy.num_replicas_in_sync > 1:
+        raise ValueError("a loss taken ahead runs on one replica; train without a strategy")
     with strategy.scope():
         optimizer = keras.optimizers.Adam(learning_rate, global_clipnorm=clip)
         optimizer.build(model.trainable_variables)  # before tracing, or a resumed run has nothing to restore
-    state = _State(folder, model, optimizer)
+    drift = _Drift(model.trainable_variables) if ahead else None
+    state = _State(folder, [*model.variables, *optimizer.variables, *(drift.variables if drift else ())])
     history = state.load()
     first = history[-1]["step"] if history else 0
-    step = _train_step(model, loss_fn, optimizer, strategy, compute.xla)
+    step = train_step(model, loss_fn, optimizer, compute=compute, ahead=ahead, drift=drift)
     rows = iter(strategy.experimental_distribute_dataset(batches(first)) if compute.strategy else batches(first))
     with compute.active(), _progress(title, first, steps) as progress:
         for i in range(first + 1, steps + 1):
@@ -102,18 +107,66 @@ def fit(model, loss_fn, batches, *, steps, learning_rate, clip=None, until=None,
     return history
 
 
-def _train_step(model, loss_fn, optimizer, strategy, xla):
+@dataclass(frozen=True)
+class Ahead:
+    """A second loss, taken not at the weights but where training without it would lead.
+
+    Adam on the first loss alone would move the weights along its running mean gradient over the root of its running
+    square. The second loss is taken a random share of `reach` along that path, and its gradient there is applied
+    here (to first order, as in Nichol et al., arXiv:1803.02999): what it asks for then outlives such training.
+
+    Attributes:
+      loss_fn: (model, *batch) -> (total, {name: part}).
+      reach: longest step, in units of weights; Adam's fine-tuning moves a weight by its learning rate a step at most.
+    """
+
+    loss_fn: Callable
+    reach: float
+
+
+class _Drift:
+    """Adam's direction for the first loss alone."""
+
+    def __init__(self, weights):
+        self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.mean, self.square = ([tf.Variable(tf.zeros_like(w), trainable=False) for w in weights] for _ in range(2))
+        self.variables = [self.steps, *self.mean, *self.square]
+
+    def ahead(self, weights, gradients, reach):
+        """`weights` after this step's share of `reach`."""
+        self.steps.assign_add(1)
+        share = reach * tf.random.stateless_uniform([], tf.stack([self.steps, 0]))
+        t = tf.cast(self.steps, tf.float32)
+        moved = []
+        for w, g, m, v in zip(weights, gradients, self.mean, self.square, strict=True):
+            m.assign(0.9 * m + 0.1 * g)
+            v.assign(0.99 * v + 0.01 * g * g)
+            moved.append(w - share * (m / (1.0 - 0.9**t)) / (tf.sqrt(v / (1.0 - 0.99**t)) + 1e-8))
+        return moved
+
+
+def train_step(model, loss_fn, optimizer, *, compute=Compute(), ahead=None, drift=None):
+    """One traced step of training: a function of a batch that updates `model` and returns the parts of the loss."""
+    strategy = compute.strategy or tf.distribute.get_strategy()
     replicas = strategy.num_replicas_in_sync
+    weights = model.trainable_variables
 
     def replica_step(*batch):
         with tf.GradientTape() as tape:
             total, parts = loss_fn(model, *batch)
             total /= replicas  # gradients are summed over replicas, each of which saw its share of the batch
-        gradients = tape.gradient(total, model.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        gradients = tape.gradient(total, weights)
+        if ahead:
+            moved = drift.ahead(weights, gradients, ahead.reach)
+            with tf.GradientTape() as tape:
+                tape.watch(moved)
+                total, later = ahead.loss_fn(_with_weights(model, moved), *batch)
+            gradients = [g + h for g, h in zip(gradients, tape.gradient(total, moved), strict=True)]
+            parts |= later
+        optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return parts
 
-    @tf.function(jit_compile=xla)
+    @tf.function(jit_compile=compute.xla)
     def step(batch):
         if replicas == 1:
             return replica_step(*batch)
@@ -121,6 +174,12 @@ def _train_step(model, loss_fn, optimizer, strategy, xla):
         return {name: strategy.reduce("MEAN", value, axis=None) for name, value in parts.items()}
 
     return step
+
+
+def _with_weights(model, weights):
+    """`model` as a function, with other trainable weights."""
+    rest = model.non_trainable_variables
+    return lambda inputs, training=False: model.stateless_call(weights, rest, inputs, training=training)[0]
 
 
 def _check_finite(parts, step):
@@ -149,9 +208,9 @@ class _State:
 
     EVERY = 60.0  # seconds; a save takes a few hundredths of one
 
-    def __init__(self, folder, model, optimizer):
+    def __init__(self, folder, variables):
         self.path = Path(folder) / "state.npz" if folder else None
-        self.variables = [*model.variables, *optimizer.variables]
+        self.variables = variables
         self.saved = time.monotonic()
 
     def load(self):

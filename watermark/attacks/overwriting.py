@@ -1,4 +1,4 @@
-"""Overwriting (section V-E4): the thief embeds a key of his own."""
+"""Overwriting (section V-E4): the thief embeds a key of his own, by the owner's own method."""
 
 from watermark.embedding import embed as overwrite
 

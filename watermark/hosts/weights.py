@@ -53,7 +53,7 @@ def _from_mat(host, path):
     except NotImplementedError:  # scipy's word for v7.3, which is HDF5
         with h5py.File(path) as file:
             layers = _mat_v73(file)
-    except ValueError as error:
+    except (ValueError, scipy.io.matlab.MatReadError) as error:
         raise WeightsError(f"{path} is not a MATLAB file: {error}") from error
     model = fold_batch_norm(BUILDERS[host](depth=max(len(layers), 3), name=host))
     convolutions = [layer for layer in model.layers if layer.weights]

@@ -154,7 +154,7 @@ class Lab:
             return SCHEMES[scheme].embed(
                 self.host(host), key, self._batches(plan, recipe), steps=recipe.steps, folder=folder,
                 learning_rate=recipe.learning_rate, strength=recipe.strength, copies=recipe.copies, fold=recipe.fold,
-                compute=self.compute, title=f"embedding into {host}, key {seed}")
+                reach=recipe.reach, compute=self.compute, title=f"embedding into {host}, key {seed}")
 
         marked = self._made(self.plan_marked(host, seed, scheme), make)
         return marked, SCHEMES[scheme].update_key(key, marked)

@@ -1,0 +1,111 @@
+"""How near one embedding step comes to the machine's limit.
+
+For each host: seconds and GFLOP/s of a step (32 patches and the trigger, batch norm folded), in bfloat16 and float32,
+as a share of the matrix-product rate of the same precision, measured in the same run; and PyTorch's step where it is
+installed. Goal: 85 % of the bfloat16 rate for DnCNN. About 2 minutes on 2 idle cores.
+
+    python benchmarks/embedding_step.py [--hosts=dncnn] [--repeats=10]
+"""
+
+import statistics
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+
+from watermark.embedding import watermark_loss
+from watermark.hosts import HOSTS, fold_batch_norm, get_host
+from watermark.keys import make_key
+from watermark.training import Compute, train_step
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("hosts", list(HOSTS), "which hosts")
+flags.DEFINE_integer("repeats", 10, "timed steps", lower_bound=1)
+BATCH = 32
+
+
+def seconds(function, repeats):
+    """Median time of a call in seconds, after two that are not counted."""
+    times = []
+    for _ in range(repeats + 2):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[2:])
+
+
+def matrix_product_rate(precision, repeats, side=2048, chain=8):
+    """GFLOP/s of products of square float32 matrices, computed in `precision`."""
+    a = tf.random.stateless_uniform([side, side], [0, 0]) / side
+
+    @tf.function
+    def products(a):
+        for _ in range(chain):
+            a = tf.matmul(a, a)
+        return a
+
+    with Compute(precision).active():
+        return chain * 2 * side**3 / seconds(lambda: products(a).numpy(), repeats) / 1e9
+
+
+def step_flops(model, side, images):
+    """Floating-point operations of a training step: forward, and twice that backward but for the first layer."""
+    layers = [layer for layer in model.layers if layer.weights]
+    each = [2 * int(np.prod(layer.kernel.shape)) * side * side * images for layer in layers]
+    return 3 * sum(each) - each[0]
+
+
+def embedding_step(host, precision, repeats):
+    """(seconds, GFLOP/s) of one step of `embed`."""
+    spec = get_host(host)
+    model = fold_batch_norm(spec.build())
+    key = make_key(0, size=spec.trigger, task=spec.task)
+    side = key.initial.shape[0]  # patches of the trigger's size make one batch with it
+    X = tf.random.stateless_uniform([BATCH, side, side, 1], [1, 1])
+    optimizer = keras.optimizers.Adam(1e-4)
+    optimizer.build(model.trainable_variables)
+    step = train_step(model, watermark_loss(key), optimizer)
+    with Compute(precision).active():
+        taken = seconds(lambda: float(step((X, X))["task"]), repeats)
+    return taken, step_flops(model, side, BATCH + 1) / taken / 1e9
+
+
+def torch_step(repeats, images=BATCH + 1, side=40):
+    """Seconds of DnCNN's folded step in PyTorch, channels last, bfloat16; None where it is not installed."""
+    try:
+        import torch
+        from torch import nn
+    except ImportError:
+        return None
+    layers = [nn.Conv2d(1, 64, 3, padding=1), nn.ReLU()]
+    for _ in range(15):
+        layers += [nn.Conv2d(64, 64, 3, padding=1), nn.ReLU()]
+    net = nn.Sequential(*layers, nn.Conv2d(64, 1, 3, padding=1)).to(memory_format=torch.channels_last)
+    x = torch.rand(images, 1, side, side).to(memory_format=torch.channels_last)
+    adam = torch.optim.Adam(net.parameters())
+
+    def step():
+        adam.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = (x - net(x) - x).square().sum()
+        loss.backward()
+        adam.step()
+
+    return seconds(step, repeats)
+
+
+def main(_):
+    limits = {p: matrix_product_rate(p, FLAGS.repeats) for p in ("bfloat16", "float32")}
+    print("matrix product:", *(f"{p} {rate:.0f} GFLOP/s" for p, rate in limits.items()))
+    for host in FLAGS.hosts:
+        for precision, limit in limits.items():
+            taken, rate = embedding_step(host, precision, FLAGS.repeats)
+            print(f"{host:8} {precision:8} {taken:.3f} s/step  {rate:4.0f} GFLOP/s  {rate / limit:4.0%} of the limit")
+    taken = torch_step(FLAGS.repeats)
+    print("PyTorch, DnCNN:", "not installed" if taken is None else f"{taken:.3f} s/step (bfloat16, channels last)")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,79 @@
+"""The real embedding on a tiny host, end to end; the loss by hand."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from watermark import attacks, embedding, hosts, inference, keys, metrics, training, verification
+
+FLOAT32 = training.Compute("float32")
+
+
+def test_loss_by_hand(tiny_host, tiny_key, tiny_batches):
+    X, Y = next(iter(tiny_batches(0)))
+    total, parts = embedding.watermark_loss(tiny_key, strength=0.01, copies=2)(tiny_host, X, Y)
+    task = np.sum((tiny_host(X).numpy() - Y.numpy()) ** 2) / (2 * len(X))
+    mark = np.sum((tiny_host(tiny_key.trigger[None]).numpy()[0] - tiny_key.initial) ** 2)
+    assert float(parts["task"]) == pytest.approx(task, rel=1e-4)
+    assert float(parts["mark"]) == pytest.approx(mark, rel=1e-4)
+    assert float(total) == pytest.approx(task + 2 * 0.01 * mark, rel=1e-4)
+
+
+def test_a_trigger_of_another_size_than_the_patches(tiny_host, tiny_batches):
+    X, Y = next(iter(tiny_batches(0)))
+    key = keys.make_key(1, size=9)
+    _, parts = embedding.watermark_loss(key)(tiny_host, X, Y)
+    mark = np.sum((tiny_host(key.trigger[None]).numpy()[0] - key.initial) ** 2)
+    assert float(parts["mark"]) == pytest.approx(mark, rel=1e-4)
+
+
+def test_marked_is_verified_and_the_host_is_not(tiny_host, tiny_key, tiny_batches):
+    before = tiny_host.get_weights()
+    marked = embedding.embed(tiny_host, tiny_key, tiny_batches, steps=150, learning_rate=1e-2, strength=1.0,
+                             compute=FLOAT32)
+    key = embedding.update_key(tiny_key, marked)
+    for a, b in zip(before, tiny_host.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_allclose(key.verification, marked(key.trigger[None])[0], atol=1e-6)
+    np.testing.assert_array_equal(key.initial, tiny_key.initial)
+    response = np.asarray(marked(key.trigger[None])[0])
+    asked = metrics.distance(tiny_host(key.trigger[None])[0], key.initial)
+    assert metrics.distance(response, key.initial) < 0.8 * asked  # the mark is being learnt
+    yes, no = (verification.verify(model, key, null_keys=99) for model in (marked, tiny_host))
+    assert yes.verified and yes.ncc_verified and yes.distance < 1e-6
+    assert not no.verified and no.distance > no.threshold
+    assert yes.rho > no.rho
+
+
+def test_super_resolution_key_goes_through_the_hosts_door(tiny_batches):
+    host = hosts.vdsr(depth=3, filters=4)
+    key = keys.make_key(1, size=6, task="sr")
+    marked = embedding.embed(host, key, tiny_batches, steps=2, compute=FLOAT32)
+    updated = embedding.update_key(key, marked)
+    door = tf.image.resize(key.trigger[None], (12, 12), "bicubic", antialias=True)
+    np.testing.assert_allclose(updated.verification, marked(door)[0], atol=1e-6)
+    assert verification.verify(marked, updated, null_keys=3).verified
+
+
+def test_until_stops_early(tiny_host, tiny_key, tiny_batches):
+    embedding.embed(tiny_host, tiny_key, tiny_batches, steps=10**6, until={"mark": 1e9}, compute=FLOAT32)
+
+
+def test_network_of_another_scale_is_refused(tiny_host):
+    key = keys.make_key(1, size=12, task="sr")
+    broken = keys.Key(key.trigger, key.initial[:-1], key.verification, key.meta)
+    with pytest.raises(ValueError, match="reaches the host"):
+        embedding.watermark_loss(broken)
+
+
+@pytest.mark.parametrize("attack", attacks.__all__)
+def test_every_attack_leaves_its_argument_untouched(attack, tiny_host, tiny_key, tiny_batches):
+    arguments = {"prune": (0.5,), "finetune": (tiny_batches,), "overwrite": (tiny_key, tiny_batches)}[attack]
+    options = {} if attack == "prune" else {"steps": 2, "learning_rate": 1e-3, "compute": FLOAT32}
+    before = tiny_host.get_weights()
+    attacked = getattr(attacks, attack)(tiny_host, *arguments, **options)
+    for a, b in zip(before, tiny_host.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert any(not np.array_equal(a, b) for a, b in zip(before, attacked.get_weights(), strict=True))
+    output = inference.predictor(attacked)(tiny_key.trigger[None])
+    assert output.shape == (1, 12, 12, 1) and np.isfinite(output).all()

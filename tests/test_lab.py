@@ -1,0 +1,207 @@
+"""Records, cache and resume, with the real script under the smoke profile."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from watermark.lab import runner
+from watermark.lab.pipeline import CheckpointError, Lab
+from watermark.lab.profiles import PROFILES, get_profile
+from watermark.lab.store import Store, digest, origin
+from watermark.lab.tables import Column, Table, render
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "experiments" / "table6_pruning.py"
+NO_DATA = "/nonexistent-data"
+
+
+def _script(workdir, *flags, script=SCRIPT, **options):
+    environment = {k: v for k, v in os.environ.items() if k != "WATERMARK_DATA"} | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, script, "--profile=smoke", f"--workdir={workdir}", *flags]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, **options)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A lab that has only the bundled images."""
+    said = []
+    made = Lab(PROFILES["smoke"], tmp_path_factory.mktemp("lab"), say=said.append)
+    for name in ("set12", "train400"):  # as if the download had failed
+        stand_in = "sample_test" if name == "set12" else "sample_train"
+        from watermark import datasets
+
+        made._images[name] = stand_in, list(datasets.images(stand_in).values())
+    return made
+
+
+def _table(name="demo"):
+    grid = [{"host": "dncnn", "scheme": "ours", "rate": rate} for rate in (0.0, 1.0)]
+
+    def trial(lab, seed, host, scheme, rate):
+        marked, key = lab.marked(host, seed, scheme)
+        from watermark.attacks import prune
+
+        return lab.judge(host, scheme, prune(marked, rate), key)
+
+    return Table(name, "Demo.", grid, trial, {("dncnn", "ours", 0.0): {"psnr": 30.0, "verified": True}})
+
+
+def test_a_table_from_nothing(lab, capsys):
+    text = runner.make(lab, _table())
+    records = [json.loads(line) for line in (lab.workdir / "results/smoke/demo.jsonl").read_text().splitlines()]
+    assert len(records) == 2
+    for record in records:
+        assert set(record) == {"id", "table", "row", "seed", "values", "provenance"}
+        assert set(record["row"]) == {"host", "scheme", "rate"}
+        assert set(record["values"]) == {"psnr", "distance", "ncc", "verified", "ncc_verified", "rho", "p_value"}
+        assert np.isfinite(list(record["values"].values())).all()
+        assert record["provenance"]["data"] == {"train": "sample_train", "test": "sample_test"}
+    assert records[0]["values"]["verified"] and not records[1]["values"]["verified"]
+    assert "sample_train" in text and "sample_test" in text
+    assert (lab.workdir / "results/smoke/demo.md").read_text() == text + "\n" == capsys.readouterr().out
+
+
+def test_again_makes_nothing_and_another_trial_only_itself(lab):
+    import dataclasses
+
+    def forbidden(*args, **row):
+        raise AssertionError("made again")
+
+    table = _table()
+    again = dataclasses.replace(table, trial=forbidden)
+    assert runner.make(lab, again) == runner.make(lab, again)
+    more = dataclasses.replace(lab, profile=dataclasses.replace(lab.profile, trials=2))
+    more._images.update(lab._images)
+    seeds = []
+    counting = dataclasses.replace(table, trial=lambda lab, seed, **row: seeds.append(seed) or {"psnr": 1.0} | {
+        c.value: 0.5 for c in table.columns})
+    assert "2/2" in runner.make(more, counting)
+    assert seeds == [1, 1]
+
+
+def test_records_made_elsewhere_do_not_count_unless_asked(lab):
+    path = lab.workdir / "results/smoke/demo.jsonl"
+    foreign = path.read_text().replace(origin(lab.workdir), "elsewhere")
+    (lab.workdir / "foreign.jsonl").write_text(foreign)
+    assert Store(lab.workdir / "foreign.jsonl", origin(lab.workdir)).records == {}
+    everything = Store(lab.workdir / "foreign.jsonl")
+    assert everything.records
+    mine = Store(lab.workdir / "foreign.jsonl", origin(lab.workdir))
+    record = next(iter(everything.records.values()))
+    mine.add(record | {"provenance": {"origin": origin(lab.workdir)}})
+    assert len(Store(lab.workdir / "foreign.jsonl").records) == len(everything.records)  # replaced, none lost
+    assert len(Store(lab.workdir / "foreign.jsonl", origin(lab.workdir)).records) == 1
+
+
+def test_a_cut_last_line_is_dropped_and_a_broken_one_is_named(tmp_path):
+    path = tmp_path / "t.jsonl"
+    store = Store(path)
+    for i in range(2):
+        store.add({"id": str(i), "values": {}, "provenance": {}})
+    whole = path.read_text()
+    path.write_text(whole[:-5])
+    assert list(Store(path).records) == ["0"]
+    path.write_text("nonsense\n" + whole)
+    with pytest.raises(ValueError, match="t.jsonl:1 is not a record"):
+        Store(path)
+
+
+def test_stop_after_leaves_holes(lab):
+    import dataclasses
+
+    table = dataclasses.replace(_table("holes"))
+    text = runner.make(lab, table, stop_after=0.0)
+    assert "0/1" in text and "–" in text
+
+
+def test_damaged_checkpoints_are_noticed(lab):
+    plan = lab.plan_marked("dncnn", 0)
+    path = lab.workdir / "checkpoints" / plan.file
+    good = path.read_bytes()
+    path.write_bytes(good[:-100])
+    said = []
+    import dataclasses
+
+    fresh = dataclasses.replace(lab, say=said.append)
+    fresh._images.update(lab._images)
+    fresh.marked("dncnn", 0)
+    assert any("damaged" in line for line in said)
+    host = lab.workdir / "checkpoints" / lab.plan_host("dncnn").file
+    content = host.read_bytes()
+    host.write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckpointError, match="damaged"):
+        fresh.host("dncnn")
+    host.write_bytes(content)
+
+
+def test_digest_and_profiles():
+    assert digest({"a": 1, "b": 2.0}) == digest({"b": 2.0, "a": 1}) != digest({"a": 1, "b": 2.5})
+    with pytest.raises(ValueError, match="smoke, quick, paper"):
+        get_profile("fast")
+
+
+def test_cells_by_hand():
+    assert Column("d", "d", 1e3, ".2f").cell([1e-3, 3e-3]) == "2.00 ± 1.41"
+    assert Column("d", "d").cell([]) == "–"
+    assert Column("ok", "ok", form=None).cell([True, False, True]) == "2/3"
+    rows = [{"host": "a", "scheme": "ours", "rate": 0.1}]
+    table = Table("t", "", rows, None, {("a", "ours", 0.1): {"x": 2e-3}}, (Column("x", "x", 1e3), Column("y", "y")))
+    text = render(rows, [[{"x": 1e-3, "y": 4.0}]], table, 30)
+    assert [cell.strip() for cell in text.splitlines()[-1].split("|")[1:-1]] == [
+        "a", "ours", "0.1", "1.00", "2.00", "4.00", "1/30"]
+
+
+def test_killed_anywhere_and_started_again_gives_the_same_table(tmp_path):
+    calm, killed = tmp_path / "calm", tmp_path / "killed"
+    assert _script(calm).returncode == 0
+    environment = {k: v for k, v in os.environ.items() if k != "WATERMARK_DATA"} | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    for seconds in (6, 12, 18):
+        process = subprocess.Popen([sys.executable, SCRIPT, "--profile=smoke", f"--workdir={killed}"],
+                                   env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert _script(killed).returncode == 0
+    table = "results/smoke/table6_pruning.md"
+    assert (killed / table).read_bytes() == (calm / table).read_bytes()
+
+
+@pytest.mark.parametrize(("flags", "said"), [
+    (["--hosts=unet"], "choose from dncnn, red, vdsr, srdncnn"),
+    (["--schemes=theirs"], "choose from ours"),
+    ([f"--data_dir={NO_DATA}"], "no such folder"),
+    (["quick"], "unexpected argument"),
+])
+def test_bad_flags_get_one_line(flags, said, tmp_path):
+    result = _script(tmp_path, *flags)
+    assert result.returncode == 2
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1 and said in lines[0]
+    assert "Traceback" not in result.stderr
+
+
+def test_unknown_profile_lists_the_choices(tmp_path):
+    result = _script(tmp_path, "--profile=fast")
+    assert result.returncode != 0 and "smoke" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_full_disk_loses_nothing(monkeypatch, tmp_path):
+    store = Store(tmp_path / "t.jsonl")
+    store.add({"id": "a", "values": {}, "provenance": {}})
+    before = (tmp_path / "t.jsonl").read_text()
+
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        store.add({"id": "b", "values": {}, "provenance": {}})
+    assert (tmp_path / "t.jsonl").read_text() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["t.jsonl"]

@@ -1,0 +1,62 @@
+"""Published numbers, with the published networks, through this project's own loader and evaluation."""
+
+import numpy as np
+import pytest
+
+from watermark import datasets, inference, keys, metrics, tasks, verification
+from watermark.hosts.weights import WeightsError, load_pretrained
+
+
+def _psnr(model, task, name, data_dir, variant=None):
+    return inference.evaluate(model, tasks.TASKS[task], list(datasets.images(name, data_dir).values()), variant).mean()
+
+
+def test_dncnn(weights_dir, data_dir):
+    model = load_pretrained("dncnn", weights_dir / "dncnn_sigma25.mat")
+    assert _psnr(model, "denoise", "set12", data_dir) == pytest.approx(30.44, abs=0.02)
+    assert _psnr(model, "denoise", "bsd68", data_dir) == pytest.approx(29.23, abs=0.02)
+    # Table IV: an unmarked DnCNN is 1.11e-2 from the verification images of random keys.
+    triggers, initials = verification.random_keys(keys.make_key(0).meta, 200)
+    responses = inference.predictor(model)(triggers)
+    distances = [metrics.distance(a, b) for a, b in zip(responses, initials, strict=True)]
+    assert np.mean(distances) == pytest.approx(11.1e-3, abs=0.3e-3)
+    assert min(distances) > metrics.threshold(1600)
+
+
+def test_dncnn_in_keras_2_form(weights_dir, data_dir):
+    model = load_pretrained("dncnn", weights_dir / "dncnn_sigma25_keras.h5")
+    assert _psnr(model, "denoise", "set12", data_dir) == pytest.approx(30.44, abs=0.02)
+
+
+@pytest.mark.parametrize(("scale", "published"), [(2, 33.06), (3, 29.80), (4, 28.02)])
+def test_vdsr(weights_dir, data_dir, scale, published):
+    model = load_pretrained("vdsr", weights_dir / "vdsr_official.mat")
+    assert _psnr(model, "sr", "set14", data_dir, scale) == pytest.approx(published, abs=0.05)
+
+
+def test_red_as_a_whole_keras_2_model(weights_dir, data_dir):
+    model = load_pretrained("red", weights_dir / "red10_sigma25_keras.hdf5")
+    images = [image for image in datasets.images("set12", data_dir).values() if image.shape == (256, 256)]
+    assert inference.evaluate(model, tasks.TASKS["denoise"], images).mean() == pytest.approx(30.28, abs=0.03)
+
+
+def test_depth_follows_the_file(weights_dir):
+    assert len([x for x in load_pretrained("srdncnn", weights_dir / "dncnn3.mat").layers if x.weights]) == 20
+
+
+def test_unknown_layouts_are_refused(weights_dir, tmp_path):
+    import h5py
+    import scipy.io
+
+    scipy.io.savemat(tmp_path / "other.mat", {"net": np.zeros(3)})
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = 1
+    (tmp_path / "text.mat").write_text("no weights at all")
+    for file, match in (("other.mat", "expected a struct named model"), ("other.h5", "layer_names"),
+                        ("text.mat", "MATLAB|read"), ("none.mat", "no such"), ("x.onnx", "no such")):
+        with pytest.raises(WeightsError, match=match):
+            load_pretrained("dncnn", tmp_path / file)
+    with pytest.raises(WeightsError, match="found layers.*expected for red"):
+        load_pretrained("red", weights_dir / "dncnn_sigma25_keras.h5")
+    with pytest.raises(ValueError, match="choose from"):
+        load_pretrained("unet", weights_dir / "dncnn3.mat")
