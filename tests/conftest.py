@@ -7,7 +7,9 @@ import keras
 import numpy as np
 import pytest
 
-from watermark import hosts, keys, tasks
+from watermark import datasets, hosts, keys, tasks
+from watermark.lab.pipeline import Lab
+from watermark.lab.profiles import PROFILES
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -50,3 +52,16 @@ def tiny_batches():
 def tiny_key():
     """A 12x12 key."""
     return keys.make_key("tiny", size=12)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A smoke lab on a machine that has no data set and no network; what it says is in `lab.say.__self__`."""
+
+    def no_network(source, folder):
+        raise datasets.DataError("no network")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "download", no_network)
+        patch.delenv("WATERMARK_DATA", raising=False)
+        yield Lab(PROFILES["smoke"], tmp_path_factory.mktemp("lab"), say=[].append)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from watermark import tasks, training
+from watermark import hosts, tasks, training
 
 FLOAT32 = training.Compute("float32")
 
@@ -69,8 +69,6 @@ def test_damaged_or_foreign_state_is_refused(tiny_host, tiny_batches, tmp_path):
     with pytest.raises(OSError, match="delete it"):
         _fit(tiny_host, tiny_batches, steps=3, folder=tmp_path)
     state.write_bytes(content)
-    from watermark import hosts
-
     with pytest.raises(OSError, match="delete it"):
         _fit(hosts.vdsr(depth=3, filters=4), tiny_batches, steps=3, folder=tmp_path)
 
@@ -139,8 +137,6 @@ def test_a_loss_taken_ahead_is_that_of_the_moved_weights(tiny_host, tiny_batches
     share = 1e-2 * tf.random.stateless_uniform([], [1, 0])
     moved = training.clone(tiny_host)
     moved.set_weights([w - share * np.sign(g) for w, g in zip(before, gradients, strict=True)])
-    seen = []
-
     def mark(model, X, Y):
         value = tf.reduce_sum(tf.square(model(X) - 0.5))
         return value, {"mark": value}

@@ -103,10 +103,12 @@ def _find(name, data_dir, download_dir):
 
 def download(source, folder):
     """Downloads the files of `source` that `folder` does not have yet; each is kept only if its hash is right."""
+    from rich.console import Console
     from rich.progress import track
 
     missing = [file for file in source["files"] if not (Path(folder) / file).exists()]
-    for file in track(missing, f"downloading {Path(folder).name}", transient=True, disable=not missing):
+    for file in track(missing, f"downloading {Path(folder).name}", console=Console(stderr=True),
+                      disable=not missing):
         url = f"{source['url']}/{urllib.parse.quote(file)}"
         try:
             with whole(Path(folder) / file) as temporary:

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 
 import watermark
-from watermark import datasets, inference
+from watermark import attacks, datasets, inference
 from watermark.files import sha256, whole
 from watermark.hosts import HOSTS, fold_batch_norm, get_host
 from watermark.lab.profiles import Profile
@@ -19,6 +19,7 @@ from watermark.training import Compute, fit
 
 SHIPPED = Path(__file__).parents[2] / "checkpoints"
 SCHEMES = {"ours": watermark}  # a scheme is a module with make_key, embed and verify
+ATTACKS = {"finetuned": 1, "overwritten": 2}  # their place among the seeds of batches
 STAND_INS = {"train": "sample_train", "test": "sample_test"}
 
 
@@ -102,8 +103,8 @@ class Lab:
     def _batches(self, plan, recipe):
         spec = HOSTS[plan.host]
         _, images = self.images(plan.fields["train_set"], "train")
-        # Marks and hosts of the same seed see other batches.
-        seed = plan.seed if plan.stage == "host" else 1000 + plan.seed
+        # Stages of the same seed see other batches.
+        seed = plan.seed if plan.stage == "host" else 1000 + plan.seed + 1000 * ATTACKS.get(plan.stage, 0)
         return TASKS[spec.task].batches(images, seed=seed, batch_size=recipe.batch_size, size=spec.patch)
 
     # --- stages -------------------------------------------------------------------------------------------------
@@ -148,21 +149,51 @@ class Lab:
     def marked(self, host, seed, scheme="ours"):
         """(marked model, key with its S updated)."""
         key = self.key(host, seed, scheme)
-        recipe = self.profile.embed
 
         def make(plan, folder):
-            return SCHEMES[scheme].embed(
-                self.host(host), key, self._batches(plan, recipe), steps=recipe.steps, folder=folder,
-                learning_rate=recipe.learning_rate, strength=recipe.strength, copies=recipe.copies, fold=recipe.fold,
-                reach=recipe.reach, compute=self.compute, title=f"embedding into {host}, key {seed}")
+            return self._embed(self.host(host), key, plan, folder, scheme)
 
         marked = self._made(self.plan_marked(host, seed, scheme), make)
         return marked, SCHEMES[scheme].update_key(key, marked)
+
+    def _embed(self, model, key, plan, folder, scheme="ours"):
+        recipe = self.profile.embed
+        return SCHEMES[scheme].embed(
+            model, key, self._batches(plan, recipe), steps=recipe.steps, folder=folder,
+            learning_rate=recipe.learning_rate, strength=recipe.strength, copies=recipe.copies, fold=recipe.fold,
+            reach=recipe.reach, compute=self.compute, title=f"embedding into {plan.host}, seed {plan.seed}")
 
     def plan_marked(self, host, seed, scheme="ours"):
         """What a marked model depends on, before anything is made."""
         fields = {"parent": self.plan_host(host).name, "recipe": dataclasses.asdict(self.profile.embed)}
         return self._plan(host, f"marked-{scheme}", seed, fields)
+
+    def plan_attack(self, host, seed, attack, scheme="ours", **fields):
+        """What an attacked model depends on; `fields` are the attack's own."""
+        parent = self.plan_marked(host, seed, scheme).name
+        return self._plan(host, attack, seed, {"parent": parent, **fields})
+
+    def finetuned(self, host, seed, *, steps, learning_rate, scheme="ours"):
+        """The marked model of a trial after fine-tuning on the host's own data."""
+        recipe = dataclasses.replace(self.profile.embed, steps=steps, learning_rate=learning_rate)
+
+        def make(plan, folder):
+            return attacks.finetune(self.marked(host, seed, scheme)[0], self._batches(plan, recipe), steps=steps,
+                                    learning_rate=learning_rate, folder=folder, compute=self.compute)
+
+        plan = self.plan_attack(host, seed, "finetuned", scheme, steps=steps, learning_rate=learning_rate,
+                                batch_size=recipe.batch_size)
+        return self._made(plan, make)
+
+    def overwritten(self, host, seed, *, scheme="ours"):
+        """The marked model of a trial after a thief has embedded a key of his own by the same recipe."""
+        recipe = self.profile.embed
+
+        def make(plan, folder):
+            marked, _ = self.marked(host, seed, scheme)
+            return self._embed(marked, self.key(host, 500 + seed, scheme), plan, folder, scheme)
+
+        return self._made(self.plan_attack(host, seed, "overwritten", scheme, recipe=dataclasses.asdict(recipe)), make)
 
     def judge(self, host, scheme, model, key):
         """The numbers of a record: mean PSNR on the host's first test set, and the verdict on `model`."""

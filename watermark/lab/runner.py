@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from absl import app, flags
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from watermark.datasets import DataError
@@ -114,7 +115,7 @@ def _identity(lab, table, row, seed):
 def _make_trials(lab, table, rows, todo, store, stop_after):
     began = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, transient=True, disable=not todo) as bar:
+    with Progress(*columns, console=Console(stderr=True), disable=not todo) as bar:
         task = bar.add_task(table.name, total=len(todo))
         for (i, seed), id_ in sorted(todo.items(), key=lambda item: (rows[item[0][0]]["host"], item[0][1], item[0])):
             if stop_after is not None and time.monotonic() - began > 60.0 * stop_after:
