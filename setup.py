@@ -11,7 +11,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["watermark", "watermark.*"]),
-    package_data={"watermark": ["datasets.json"]},
+    package_data={"watermark.data": ["sets.json"]},
     install_requires=[
         "absl-py",
         "h5py",

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from watermark import datasets, hosts, keys, tasks
+from watermark import hosts, keys, tasks
+from watermark.data import sets
 from watermark.lab.pipeline import Lab
 from watermark.lab.profiles import PROFILES
 
@@ -59,9 +60,9 @@ def lab(tmp_path_factory):
     """A smoke lab on a machine that has no data set and no network; what it says is in `lab.say.__self__`."""
 
     def no_network(source, folder):
-        raise datasets.DataError("no network")
+        raise sets.DataError("no network")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets, "download", no_network)
+        patch.setattr(sets, "download", no_network)
         patch.delenv("WATERMARK_DATA", raising=False)
         yield Lab(PROFILES["smoke"], tmp_path_factory.mktemp("lab"), say=[].append)

@@ -9,10 +9,10 @@ PACKAGE = Path(__file__).parents[1] / "watermark"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # A module imports only from a lower level, or from its own folder.
 LEVELS = {
-    "files": 0, "metrics": 0, "keys": 0, "training": 0, "datasets": 0, "data": 0, "tasks": 0.5, "hosts": 0.5,
+    "files": 0, "metrics": 0, "keys": 0, "training": 0, "data": 0, "tasks": 0.5, "hosts": 0.5,
     "inference": 1, "embedding": 1.5, "verification": 1.5, "attacks": 2, "": 2.5, "lab": 3,
 }
-WITHIN = {("training", "files"), ("datasets", "files"), ("keys", "files")}
+WITHIN = {("training", "files"), ("data", "files"), ("keys", "files")}
 
 
 def _part(path):

@@ -5,6 +5,7 @@ import pytest
 import skimage.color
 
 from watermark import data, tasks
+from watermark.data import patches
 
 RNG = np.random.default_rng(0)
 IMAGES = [RNG.integers(0, 256, shape, np.uint8) for shape in ((50, 60), (70, 45))]
@@ -37,7 +38,7 @@ def test_noise_is_gaussian_fresh_and_not_clipped():
 
 def test_patches_are_cut_flipped_and_turned():
     image = np.arange(30 * 30, dtype=np.int32).reshape(30, 30)
-    (drawn,) = data.Patches.of([(image,)], 8).draw(400, (1, 2))
+    (drawn,) = patches.Patches.of([(image,)], 8).draw(400, (1, 2))
     seen = set()
     for patch in drawn.numpy()[..., 0]:
         top, left = divmod(patch.min(), 30)
@@ -51,13 +52,13 @@ def test_patches_are_cut_flipped_and_turned():
 
 def test_images_are_drawn_as_often_as_they_have_positions():
     images = [(np.zeros((20, 20), np.uint8),), (np.ones((20, 39), np.uint8),)]  # 1 and 20 positions of 20x20
-    (drawn,) = data.Patches.of(images, 20).draw(2000, (3, 4))
+    (drawn,) = patches.Patches.of(images, 20).draw(2000, (3, 4))
     assert drawn.numpy()[:, 0, 0, 0].mean() == pytest.approx(20 / 21, abs=0.02)
 
 
 def test_small_images_are_refused():
     with pytest.raises(ValueError, match="at least 40x40"):
-        data.Patches.of([(np.zeros((30, 50)),)], 40)
+        patches.Patches.of([(np.zeros((30, 50)),)], 40)
 
 
 def test_luminance_against_scikit_image():

@@ -135,7 +135,7 @@ def test_cells_by_hand():
     table = Table("t", "", rows, None, {("a", "ours", 0.1): {"x": 2e-3}}, (Column("x", "x", 1e3), Column("y", "y")))
     text = render(rows, [[{"x": 1e-3, "y": 4.0}]], table, 30)
     assert [cell.strip() for cell in text.splitlines()[-1].split("|")[1:-1]] == [
-        "a", "ours", "0.1", "1.00", "2.00", "4.00", "1/30"]
+        "a", "ours", "0.10", "1.00", "2.00", "4.00", "1/30"]
 
 
 def test_killed_anywhere_and_started_again_gives_the_same_table(tmp_path):

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from watermark import datasets, inference, keys, metrics, tasks, verification
-from watermark.hosts.weights import WeightsError, load_pretrained
+from watermark import inference, keys, metrics, tasks, verification
+from watermark.data import sets
+from watermark.hosts import WeightsError, load_pretrained
 
 
 def _psnr(model, task, name, data_dir, variant=None):
-    return inference.evaluate(model, tasks.TASKS[task], list(datasets.images(name, data_dir).values()), variant).mean()
+    return inference.evaluate(model, tasks.TASKS[task], list(sets.images(name, data_dir).values()), variant).mean()
 
 
 def test_dncnn(weights_dir, data_dir):
@@ -36,7 +37,7 @@ def test_vdsr(weights_dir, data_dir, scale, published):
 
 def test_red_as_a_whole_keras_2_model(weights_dir, data_dir):
     model = load_pretrained("red", weights_dir / "red10_sigma25_keras.hdf5")
-    images = [image for image in datasets.images("set12", data_dir).values() if image.shape == (256, 256)]
+    images = [image for image in sets.images("set12", data_dir).values() if image.shape == (256, 256)]
     assert inference.evaluate(model, tasks.TASKS["denoise"], images).mean() == pytest.approx(30.28, abs=0.03)
 
 

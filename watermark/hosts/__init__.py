@@ -7,8 +7,10 @@ from watermark.hosts.dncnn import dncnn
 from watermark.hosts.folding import fold_batch_norm
 from watermark.hosts.red import red
 from watermark.hosts.vdsr import vdsr
+from watermark.hosts.weights import WeightsError, load_pretrained
 
-__all__ = ["HOSTS", "Host", "dncnn", "fold_batch_norm", "get_host", "red", "srdncnn", "vdsr"]
+__all__ = ["HOSTS", "Host", "WeightsError", "dncnn", "fold_batch_norm", "get_host", "load_pretrained", "red", "srdncnn",
+           "vdsr"]
 
 
 def srdncnn():
@@ -24,7 +26,7 @@ class Host:
       name: key in `HOSTS`.
       build: makes the untrained network, float32 [B, H, W, 1] -> [B, H, W, 1].
       task: key in `watermark.tasks.TASKS`.
-      train_set, test_sets: names in `watermark.datasets`; the first test set is the one of the robustness tables.
+      train_set, test_sets: names in `watermark.data`; the first test set is the one of the robustness tables.
       patch: side of a training patch in pixels.
       trigger: side of the trigger image in pixels.
       parameters: trainable parameters in the form that the paper counts (DnCNN: batch norm folded).

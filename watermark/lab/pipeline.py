@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 
 import watermark
-from watermark import attacks, datasets, inference
+from watermark import attacks, data, inference
 from watermark.files import sha256, whole
 from watermark.hosts import HOSTS, fold_batch_norm, get_host
 from watermark.lab.profiles import Profile
@@ -84,13 +84,13 @@ class Lab:
         """(name of the set used, its images); the bundled sample stands in, with a line, where the profile lets it."""
         if name not in self._images:
             try:
-                found = name, datasets.images(name, self.data_dir, Path(self.workdir) / "data")
-            except datasets.DataError as error:
+                found = name, data.images(name, self.data_dir, Path(self.workdir) / "data")
+            except data.DataError as error:
                 if not self.profile.sample:
                     raise
                 stand_in = STAND_INS[role]
                 self.say(f"NOTE: {stand_in} (bundled images) stands in for {name}: {error}")
-                found = stand_in, datasets.images(stand_in)
+                found = stand_in, data.images(stand_in)
             self._images[name] = found[0], list(found[1].values())
         return self._images[name]
 
@@ -115,11 +115,15 @@ class Lab:
 
     def plan_host(self, name):
         """What the host depends on, before anything is made."""
-        return self._plan(name, "host", 0, {"recipe": dataclasses.asdict(self.profile.host)})
+        return self._plan(name, "host", 0, self._host_fields())
+
+    def _host_fields(self):
+        return {"recipe": dataclasses.asdict(self.profile.host)}
 
     def has_host(self, name):
         """Whether the host is trained already."""
-        return bool(self._kept(self.plan_host(name)))
+        fields = self._fields(name, "host", 0, self._host_fields())
+        return any(self._kept(Plan.of(fields | {"train_set": s})) for s in (HOSTS[name].train_set, STAND_INS["train"]))
 
     def _train_host(self, plan, folder):
         spec, recipe = HOSTS[plan.host], self.profile.host
@@ -207,11 +211,14 @@ class Lab:
     def _plan(self, host, stage, seed, fields):
         """The plan on the host's own train set if its product is kept or that set is here, else on the stand-in."""
         wanted = get_host(host).train_set
-        fields = fields | {"host": host, "stage": stage, "seed": seed, "precision": self.compute.precision}
+        fields = self._fields(host, stage, seed, fields)
         plan = Plan.of(fields | {"train_set": wanted})
         if self._kept(plan):
             return plan
         return Plan.of(fields | {"train_set": self.images(wanted, "train")[0]})
+
+    def _fields(self, host, stage, seed, fields):
+        return fields | {"host": host, "stage": stage, "seed": seed, "precision": self.compute.precision}
 
     def _kept(self, plan):
         """Paths and manifest entries under which the product of `plan` is kept."""

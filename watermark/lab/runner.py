@@ -9,7 +9,7 @@ from absl import app, flags
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from watermark.datasets import DataError
+from watermark.data import DataError
 from watermark.files import whole
 from watermark.hosts import HOSTS, get_host
 from watermark.lab.pipeline import SCHEMES, CheckpointError, Lab

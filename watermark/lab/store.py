@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import uuid
 from pathlib import Path
@@ -36,10 +37,12 @@ def origin(workdir):
 def machine():
     """What a record says of where it was made."""
     root = Path(__file__).parents[2]
-    git = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"], cwd=root,
-                         capture_output=True, text=True, check=False)
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    commit = None
+    if shutil.which("git"):
+        commit = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False).stdout.strip() or None
     gpus = [gpu.name for gpu in tf.config.list_physical_devices("GPU")]
-    return {"commit": git.stdout.strip() or None, "cpus": os.cpu_count(), "machine": platform.machine(),
+    return {"commit": commit, "cpus": os.cpu_count(), "machine": platform.machine(),
             "gpus": gpus, "python": platform.python_version(), "tensorflow": tf.__version__}
 
 

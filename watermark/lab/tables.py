@@ -85,7 +85,7 @@ def render(rows, found, table, trials):
         head += [column.title, "paper"] if column in printed else [column.title]
     body = []
     for row, values in zip(rows, found, strict=True):
-        cells = [str(value) for value in row.values()]
+        cells = [f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()]
         numbers = table.paper.get(tuple(row.values()), {})
         for column in table.columns:
             cells.append(column.cell([trial[column.value] for trial in values]))

@@ -33,7 +33,7 @@ class DataError(RuntimeError):
 @cache
 def sources():
     """{name: {"url": folder at a pinned commit, "files": {path: SHA-256}}} of every set that can be downloaded."""
-    return json.loads(Path(__file__).with_name("datasets.json").read_text())
+    return json.loads(Path(__file__).with_name("sets.json").read_text())
 
 
 def names():

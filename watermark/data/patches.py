@@ -1,7 +1,7 @@
 """Patches and degradations: batch i is a pure function of (seed, i).
 
 Images here are float32 [H, W, 1] on [0, 1] or uint8 [H, W]; what folder or download they come from is
-`watermark.datasets`' business.
+`watermark.data.sets`' business.
 """
 
 from dataclasses import dataclass

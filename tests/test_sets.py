@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from watermark import datasets
+from watermark.data import sets
 
 
 @pytest.fixture
@@ -49,37 +49,37 @@ def _files(folder):
 
 def test_download_keeps_good_files_and_takes_up_where_it_stopped(served, tmp_path):
     source = _source(*served, ["a.png", "sub/b 1.png"])
-    datasets.download(source, tmp_path / "set")
+    sets.download(source, tmp_path / "set")
     assert _files(tmp_path / "set") == ["a.png", "sub/b 1.png"]
     (tmp_path / "set/a.png").unlink()
     (served[1] / "sub/b 1.png").unlink()  # no longer served, and not asked for again
-    datasets.download(source, tmp_path / "set")
+    sets.download(source, tmp_path / "set")
     assert _files(tmp_path / "set") == ["a.png", "sub/b 1.png"]
 
 
 def test_wrong_hash_is_refused(served, tmp_path):
     source = _source(*served, ["a.png"])
     source["files"]["a.png"] = "0" * 64
-    with pytest.raises(datasets.DataError, match="SHA-256"):
-        datasets.download(source, tmp_path / "set")
+    with pytest.raises(sets.DataError, match="SHA-256"):
+        sets.download(source, tmp_path / "set")
     assert _files(tmp_path / "set") == []
 
 
 def test_truncated_download_is_refused_and_a_whole_file_stays(served, tmp_path):
     source = _source(*served, ["short-a.png"])
-    with pytest.raises(datasets.DataError):
-        datasets.download(source, tmp_path / "set")
+    with pytest.raises(sets.DataError):
+        sets.download(source, tmp_path / "set")
     assert _files(tmp_path / "set") == []
 
 
 def test_missing_file_and_dead_server(served, tmp_path):
-    with pytest.raises(datasets.DataError, match="404"):
-        datasets.download({"url": served[0], "files": {"none.png": "0" * 64}}, tmp_path / "set")
+    with pytest.raises(sets.DataError, match="404"):
+        sets.download({"url": served[0], "files": {"none.png": "0" * 64}}, tmp_path / "set")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        with pytest.raises(datasets.DataError, match="refused"):
-            datasets.download({"url": url, "files": {"a.png": "0" * 64}}, tmp_path / "set")
+        with pytest.raises(sets.DataError, match="refused"):
+            sets.download({"url": url, "files": {"a.png": "0" * 64}}, tmp_path / "set")
     assert _files(tmp_path / "set") == []
 
 
@@ -87,46 +87,46 @@ def test_no_network_and_no_data_names_three_ways(monkeypatch, tmp_path):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         dead = {"set12": {"url": f"http://127.0.0.1:{closed.getsockname()[1]}", "files": {"01.png": "0" * 64}}}
-        monkeypatch.setattr(datasets, "sources", lambda: dead)
+        monkeypatch.setattr(sets, "sources", lambda: dead)
         monkeypatch.delenv("WATERMARK_DATA", raising=False)
-        with pytest.raises(datasets.DataError, match="(?s)WATERMARK_DATA=DIR.*network.*'sample'"):
-            datasets.images("set12", download_dir=tmp_path)
+        with pytest.raises(sets.DataError, match="(?s)WATERMARK_DATA=DIR.*network.*'sample'"):
+            sets.images("set12", download_dir=tmp_path)
 
 
 def test_div2k_is_read_locally_or_refused(tmp_path):
-    with pytest.raises(datasets.DataError, match="file by file"):
-        datasets.images("div2k", download_dir=tmp_path, data_dir=tmp_path)
+    with pytest.raises(sets.DataError, match="file by file"):
+        sets.images("div2k", download_dir=tmp_path, data_dir=tmp_path)
     (tmp_path / "div2k").mkdir()
     Image.fromarray(np.zeros((5, 6, 3), np.uint8)).save(tmp_path / "div2k/0001.png")
-    assert datasets.images("div2k", tmp_path)["0001.png"].shape == (5, 6, 3)
+    assert sets.images("div2k", tmp_path)["0001.png"].shape == (5, 6, 3)
 
 
 def test_local_folder_must_be_whole_and_readable(tmp_path):
     (tmp_path / "set5").mkdir()
-    with pytest.raises(datasets.DataError, match="lacks"):
-        datasets.images("set5", tmp_path)
+    with pytest.raises(sets.DataError, match="lacks"):
+        sets.images("set5", tmp_path)
     (tmp_path / "bad.png").write_bytes(b"\x89PNG broken")
-    with pytest.raises(datasets.DataError, match="cannot be read"):
-        datasets.read_image(tmp_path / "bad.png")
+    with pytest.raises(sets.DataError, match="cannot be read"):
+        sets.read_image(tmp_path / "bad.png")
 
 
 def test_sample_is_always_there():
-    images = datasets.images("sample")
+    images = sets.images("sample")
     assert len(images) == 18
     assert all(image.dtype == np.uint8 and min(image.shape[:2]) >= 150 for image in images.values())
-    assert set(datasets.SAMPLE_TEST).isdisjoint(datasets.SAMPLE_TRAIN)
+    assert set(sets.SAMPLE_TEST).isdisjoint(sets.SAMPLE_TRAIN)
 
 
 def test_unknown_name_lists_the_choices():
     with pytest.raises(ValueError, match="set12"):
-        datasets.images("set13")
+        sets.images("set13")
 
 
 def test_real_sets_are_the_pinned_files(data_dir):
     from watermark.files import sha256
 
-    for name, source in datasets.sources().items():
+    for name, source in sets.sources().items():
         for file in list(source["files"])[:3]:
             assert sha256(data_dir / name / file) == source["files"][file], (name, file)
-    assert len(datasets.images("set12", data_dir)) == 12
-    assert len(datasets.images("291", data_dir)) == 291
+    assert len(sets.images("set12", data_dir)) == 12
+    assert len(sets.images("291", data_dir)) == 291
