@@ -16,7 +16,7 @@ from watermark.attacks import prune
 from watermark.lab import runner
 from watermark.lab.pipeline import CheckpointError
 from watermark.lab.profiles import get_profile
-from watermark.lab.store import Store, digest, origin
+from watermark.lab.store import Store, digest, essence, origin
 from watermark.lab.tables import Column, Table, render
 
 ROOT = Path(__file__).parents[1]
@@ -125,6 +125,20 @@ def test_digest_and_profiles():
     assert digest({"a": 1, "b": 2.0}) == digest({"b": 2.0, "a": 1}) != digest({"a": 1, "b": 2.5})
     with pytest.raises(ValueError, match="smoke, quick, paper"):
         get_profile("fast")
+
+
+def test_a_new_option_at_its_default_changes_no_digest():
+    @dataclasses.dataclass(frozen=True)
+    class Old:
+        steps: int
+        inner: object = None
+
+    @dataclasses.dataclass(frozen=True)
+    class New(Old):
+        option: float = 0.5
+
+    assert essence(Old(3, Old(4))) == essence(New(3, New(4))) == {"steps": 3, "inner": {"steps": 4}}
+    assert essence(New(3, option=0.6)) == {"steps": 3, "option": 0.6}
 
 
 def test_cells_by_hand():

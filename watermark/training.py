@@ -77,7 +77,7 @@ def fit(model, loss_fn, batches, *, steps, learning_rate, ahead=None, clip=None,
       The history, a list of {"step": i, part: value, ...}.
 
     Raises:
-      FloatingPointError: at the first part of the loss that is not finite; the model keeps its last weights.
+      FloatingPointError: at the first part of the loss that is not finite; what `folder` holds is from before.
       OSError: when the state in `folder` is damaged or belongs to another model.
     """
     strategy = compute.strategy or tf.distribute.get_strategy()

@@ -13,7 +13,7 @@ from watermark import attacks, data, inference
 from watermark.files import sha256, whole
 from watermark.hosts import HOSTS, fold_batch_norm, get_host
 from watermark.lab.profiles import Profile
-from watermark.lab.store import digest
+from watermark.lab.store import digest, essence
 from watermark.tasks import TASKS, task_loss
 from watermark.training import Compute, fit
 
@@ -118,7 +118,7 @@ class Lab:
         return self._plan(name, "host", 0, self._host_fields())
 
     def _host_fields(self):
-        return {"recipe": dataclasses.asdict(self.profile.host)}
+        return {"recipe": essence(self.profile.host)}
 
     def has_host(self, name):
         """Whether the host is trained already."""
@@ -169,7 +169,7 @@ class Lab:
 
     def plan_marked(self, host, seed, scheme="ours"):
         """What a marked model depends on, before anything is made."""
-        fields = {"parent": self.plan_host(host).name, "recipe": dataclasses.asdict(self.profile.embed)}
+        fields = {"parent": self.plan_host(host).name, "recipe": essence(self.profile.embed)}
         return self._plan(host, f"marked-{scheme}", seed, fields)
 
     def plan_attack(self, host, seed, attack, scheme="ours", **fields):
@@ -197,7 +197,7 @@ class Lab:
             marked, _ = self.marked(host, seed, scheme)
             return self._embed(marked, self.key(host, 500 + seed, scheme), plan, folder, scheme)
 
-        return self._made(self.plan_attack(host, seed, "overwritten", scheme, recipe=dataclasses.asdict(recipe)), make)
+        return self._made(self.plan_attack(host, seed, "overwritten", scheme, recipe=essence(recipe)), make)
 
     def judge(self, host, scheme, model, key):
         """The numbers of a record: mean PSNR on the host's first test set, and the verdict on `model`."""

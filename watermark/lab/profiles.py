@@ -12,15 +12,18 @@ class Recipe:
       batch_size: patches per step.
       learning_rate: the first step's.
       fold: whether batch norm is folded into the convolutions before training.
-      copies: triggers per batch, for embedding.
-      strength: lambda of Eq. (4), for embedding.
-      reach: how far ahead the mark's loss is taken (`watermark.embed`), for embedding.
     """
 
     steps: int
     batch_size: int
     learning_rate: float
     fold: bool = True
+
+
+@dataclass(frozen=True)
+class Embedding(Recipe):
+    """A training that embeds a key; the attributes are arguments of `watermark.embed`."""
+
     copies: int = 1
     strength: float = 1e-3
     reach: float = 0.0
@@ -42,7 +45,7 @@ class Profile:
 
     name: str
     host: Recipe
-    embed: Recipe
+    embed: Embedding
     trials: int
     null_keys: int = 1000
     crop: int | None = None
@@ -54,10 +57,10 @@ EPOCH = 1770  # batches of 128 patches in the paper's epoch of Train400
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("smoke", Recipe(4, 4, 1e-3), Recipe(3, 4, 3e-4, reach=1e-3), trials=1, null_keys=9, crop=48),
-        Profile("quick", Recipe(12_000, 32, 7e-4), Recipe(1200, 32, 3e-4, reach=1.5e-3), trials=3),
+        Profile("smoke", Recipe(4, 4, 1e-3), Embedding(3, 4, 3e-4, reach=1e-3), trials=1, null_keys=9, crop=48),
+        Profile("quick", Recipe(12_000, 32, 7e-4), Embedding(1000, 32, 3e-4, reach=1.5e-3), trials=3),
         Profile("paper", Recipe(50 * EPOCH, 128, 1e-3, fold=False),
-                Recipe(8 * EPOCH, 128, 1e-3, fold=False, copies=5), trials=30, sample=False),
+                Embedding(8 * EPOCH, 128, 1e-3, fold=False, copies=5), trials=30, sample=False),
     )
 }
 

@@ -14,7 +14,7 @@ from watermark.files import whole
 from watermark.hosts import HOSTS, get_host
 from watermark.lab.pipeline import SCHEMES, CheckpointError, Lab
 from watermark.lab.profiles import PROFILES, get_profile
-from watermark.lab.store import Store, digest, machine, origin
+from watermark.lab.store import Store, digest, essence, machine, origin
 from watermark.lab.tables import render
 from watermark.training import Compute
 
@@ -107,7 +107,7 @@ def _data(lab, row, seed):
 
 
 def _identity(lab, table, row, seed):
-    profile = dataclasses.asdict(lab.profile)
+    profile = essence(lab.profile)
     del profile["trials"]
     return digest(table, profile, lab.compute.precision, _data(lab, row, seed), row, seed)
 
@@ -117,7 +117,8 @@ def _make_trials(lab, table, rows, todo, store, stop_after):
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not todo) as bar:
         task = bar.add_task(table.name, total=len(todo))
-        for (i, seed), id_ in sorted(todo.items(), key=lambda item: (rows[item[0][0]]["host"], item[0][1], item[0])):
+        # Seed by seed, so that a run that is stopped early has whole tables of fewer trials.
+        for (i, seed), id_ in sorted(todo.items(), key=lambda item: item[0][::-1]):
             if stop_after is not None and time.monotonic() - began > 60.0 * stop_after:
                 lab.say(f"NOTE: stopped after {stop_after:g} minutes; the same command goes on")
                 break
@@ -135,7 +136,8 @@ def _protocol(lab, rows):
     embed = lab.profile.embed
     tests = {host: lab.test_images(host)[0] for host in dict.fromkeys(row["host"] for row in rows)}
     trains = {host: lab.plan_marked(host, 0).fields["train_set"] for host in tests}
-    return (f"Profile {lab.profile.name}: {lab.profile.trials} trials (paper: 30), {embed.steps} embedding steps of "
-            f"{embed.batch_size} patches (paper: 8 epochs), mean ± standard deviation over trials; "
+    return (f"Profile {lab.profile.name}; trials per row: {lab.profile.trials} (paper: 30); "
+            f"{embed.steps} embedding steps of {embed.batch_size} patches (paper: 8 epochs); "
+            "mean ± standard deviation over trials; "
             + "; ".join(f"{host} marked on {trains[host]}, PSNR on {tests[host]}" for host in tests)
             + f"; ρ and p against {lab.profile.null_keys} fresh keys.")

@@ -1,5 +1,6 @@
 """Records: one JSON line a trial, in a file that is replaced whole."""
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -19,6 +20,16 @@ def digest(*things, length=12):
     """A short name for JSON-able things: equal things, equal names."""
     text = json.dumps(things, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def essence(settings):
+    """What of a dataclass enters a digest: the fields that are not at their default.
+
+    A new option, off by default, thus leaves the names of everything made before it as they were.
+    """
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)
+              if getattr(settings, field.name) != field.default}
+    return {name: essence(value) if dataclasses.is_dataclass(value) else value for name, value in values.items()}
 
 
 def origin(workdir):

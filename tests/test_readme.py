@@ -1,0 +1,50 @@
+"""The README's numbers are those of the records, and its commands those of the project."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+RECORDS = [json.loads(line) for line in (ROOT / "results/quick/table6_pruning.jsonl").read_text().splitlines()]
+
+
+def _cells(text, host, rate):
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if cells[:3] == [host, "ours", rate]:
+            return cells
+    pytest.fail(f"no row {host} {rate}")
+
+
+@pytest.mark.parametrize("rate", [0.25, 0.30, 0.35, 0.40])
+def test_every_cell_is_the_mean_of_records(rate):
+    found = [r["values"] for r in RECORDS if r["row"] == {"host": "dncnn", "scheme": "ours", "rate": rate}]
+    assert len(found) >= 3
+    cells = _cells(README, "dncnn", f"{rate:.2f}")
+    for at, name, scale, form in ((3, "psnr", 1, ".2f"), (5, "distance", 1e3, ".2f"), (9, "ncc", 1, ".4f")):
+        values = [v[name] * scale for v in found]
+        assert cells[at] == f"{np.mean(values):{form}} ± {np.std(values, ddof=1):{form}}"
+    assert cells[7] == f"{sum(v['verified'] for v in found)}/{len(found)}"
+
+
+def test_the_table_is_the_rendered_one():
+    table = [line for line in (ROOT / "results/quick/table6_pruning.md").read_text().splitlines() if line[:1] == "|"]
+    assert "\n".join(table) in README
+
+
+def test_shipped_checkpoints_are_the_manifests():
+    from watermark.files import sha256
+
+    manifest = json.loads((ROOT / "checkpoints/manifest.json").read_text())
+    for path in (ROOT / "checkpoints").glob("*.keras"):
+        assert sha256(path) == manifest[path.name]["sha256"]
+
+
+def test_files_named_in_the_readme_exist():
+    import re
+
+    for path in re.findall(r"`((?:experiments|benchmarks|docs|results)/[\w/.]+)", README):
+        assert (ROOT / path).exists(), path
