@@ -1,5 +1,6 @@
 """Verification: one query tells whose a model is (section IV-C); queries with other keys tell how surely."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +65,8 @@ def verify(suspect, key, *, null_keys=NULL_KEYS, p=0.05):
     eta = metrics.threshold(key.verification.size, p)
     ncc = metrics.ncc(response, key.verification)
     rho = residual_correlation(key.trigger[None], response[None], key.initial[None], key.meta)[0]
-    others = null_rho(suspect, key.meta, null_keys)
+    # Named after the secret trigger: the same for the owner at any time, and no suspect can prepare for them.
+    others = null_rho(suspect, key.meta, null_keys, label=hashlib.sha256(key.trigger.tobytes()).hexdigest())
     p_value = (np.count_nonzero(others >= rho) + 1) / (len(others) + 1)
     return Verdict(d, eta, bool(d <= eta), ncc, bool(ncc > NCC_THRESHOLD), metrics.rmse(response, key.verification),
                    float(rho), float(p_value))
@@ -86,11 +88,11 @@ def random_keys(meta, count, label="null"):
     return np.stack(triggers), np.stack([generate(K, meta) for K in triggers])
 
 
-def null_rho(suspect, meta, count):
+def null_rho(suspect, meta, count, label="null"):
     """rho of `count` keys that the suspect has never seen: what chance looks like on this very suspect."""
     if not count:
         return np.zeros(0)
-    triggers, initials = random_keys(meta, count)
+    triggers, initials = random_keys(meta, count, label)
     return residual_correlation(triggers, _ask(suspect, triggers, initials.shape[1:]), initials, meta)
 
 
