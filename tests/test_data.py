@@ -85,3 +85,12 @@ def test_test_noise_is_always_the_same():
     (b, _), _ = tasks.Denoising().pairs(IMAGES)
     np.testing.assert_array_equal(a, b)
     assert (a - target).std() == pytest.approx(25 / 255, rel=0.05)
+
+
+def test_quality_is_measured_as_the_field_does():
+    """By hand: 8-bit storage for denoising, shaved borders for super-resolution."""
+    output, target = np.full((6, 6), 0.5004, np.float32), np.full((6, 6), 1.0, np.float32)
+    stored, same = tasks.Denoising().comparable(output, target)
+    np.testing.assert_allclose(stored, 128 / 255)
+    assert same is target
+    assert tasks.SuperResolution().comparable(output + 1, target, 2)[0].tolist() == [[1.0, 1.0], [1.0, 1.0]]

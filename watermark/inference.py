@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from watermark import metrics
 from watermark.training import Compute
 
 PIXELS = 1 << 18  # per call, which bounds memory at about 200 MB for 64 channels
@@ -61,19 +62,20 @@ def as_suspect(suspect, meta):
     raise TypeError(f"expected a Keras model or a callable on image batches, got {type(suspect).__name__}")
 
 
-def evaluate(model, task, images, variant=None, precision="float32"):
-    """PSNR in dB of `model` on each image.
+def evaluate(model, task, images, variant=None, *, metric=metrics.psnr, precision="float32"):
+    """Quality of `model` on each image, by default PSNR in dB.
 
     Args:
       model: a host, plain, marked or attacked.
       task: one of `watermark.tasks.TASKS.values()`.
       images: uint8 images [H, W] or [H, W, 3].
       variant: one of `task.variants` (a scale), or None for all of them.
+      metric: (output, target) -> number, such as `metrics.ssim`.
 
     Returns:
       float64 [variants * images].
     """
     predict = predictor(model, precision)
     variants = task.variants if variant is None else (variant,)
-    return np.array([task.psnr(predict(x[None, ..., None])[0, ..., 0], y, v)
+    return np.array([metric(*task.comparable(predict(x[None, ..., None])[0, ..., 0], y, v))
                      for v in variants for x, y in task.pairs(images, v)])

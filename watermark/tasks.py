@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from watermark import data, metrics
+from watermark import data
 
 
 def task_loss(model, inputs, targets, training=True):
@@ -32,10 +32,9 @@ class Denoising:
             target = data.grey(image).astype(np.float32) / 255.0
             yield data.noisy(target, self.sigma, seed=i), target
 
-    def psnr(self, output, target, variant=""):
-        """PSNR in dB of an output clipped to [0, 1] and stored in 8 bits, as DnCNN's authors measure it."""
-        stored = np.round(np.clip(output, 0.0, 1.0) * 255.0) / 255.0
-        return metrics.psnr(stored, target)
+    def comparable(self, output, target, variant=""):
+        """The pair that quality is measured on: the output clipped and stored in 8 bits, as DnCNN's authors do."""
+        return np.round(np.clip(output, 0.0, 1.0) * 255.0) / 255.0, target
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,10 @@ class SuperResolution:
         for image in images:
             yield data.low_and_high(data.luminance(image), variant)
 
-    def psnr(self, output, target, variant):
-        """PSNR in dB of a clipped output without its outer `variant` pixels, as is usual in super-resolution."""
+    def comparable(self, output, target, variant):
+        """The pair that quality is measured on: clipped, without the outer `variant` pixels, as is usual."""
         inner = np.s_[variant:-variant, variant:-variant]
-        return metrics.psnr(np.clip(output, 0.0, 1.0)[inner], target[inner])
+        return np.clip(output, 0.0, 1.0)[inner], target[inner]
 
 
 TASKS = {"denoise": Denoising(), "sr": SuperResolution()}
