@@ -24,8 +24,8 @@ def main(lab):
             for variant in task.variants:
                 psnr = inference.evaluate(model, task, images, variant).mean()
                 measured[f"{test_set} x{variant}" if variant else test_set] = round(float(psnr), 3)
-        lab.annotate(plan.file, {"psnr": measured, "examples": plan.fields["recipe"]["steps"]
-                                 * plan.fields["recipe"]["batch_size"]})
+        examples = sum(phase.steps * phase.batch_size for phase in lab.profile.host)
+        lab.annotate(plan.file, {"psnr": measured, "examples": examples})
         print(name, *(f"{test_set}: {psnr:.2f} dB" for test_set, psnr in measured.items()), sep="  ")
 
 

@@ -100,12 +100,13 @@ class Lab:
         side = self.profile.crop
         return name, [image[:side, :side] for image in images]
 
-    def _batches(self, plan, recipe):
+    def _batches(self, plan, recipe, offset=0):
         spec = HOSTS[plan.host]
         _, images = self.images(plan.fields["train_set"], "train")
         # Stages of the same seed see other batches.
         seed = plan.seed if plan.stage == "host" else 1000 + plan.seed + 1000 * ATTACKS.get(plan.stage, 0)
-        return TASKS[spec.task].batches(images, seed=seed, batch_size=recipe.batch_size, size=spec.patch)
+        return TASKS[spec.task].batches(images, seed=seed + offset, batch_size=recipe.batch_size,
+                                        size=recipe.patch or spec.patch)
 
     # --- stages -------------------------------------------------------------------------------------------------
 
@@ -118,7 +119,7 @@ class Lab:
         return self._plan(name, "host", 0, self._host_fields())
 
     def _host_fields(self):
-        return {"recipe": essence(self.profile.host)}
+        return {"recipe": [essence(recipe) for recipe in self.profile.host]}
 
     def has_host(self, name):
         """Whether the host is trained already."""
@@ -126,9 +127,9 @@ class Lab:
         return any(self._kept(Plan.of(fields | {"train_set": s})) for s in (HOSTS[name].train_set, STAND_INS["train"]))
 
     def _train_host(self, plan, folder):
-        spec, recipe = HOSTS[plan.host], self.profile.host
+        spec = HOSTS[plan.host]
         keras.utils.set_random_seed(plan.seed)
-        model = fold_batch_norm(spec.build()) if recipe.fold else spec.build()
+        model = fold_batch_norm(spec.build()) if self.profile.host[0].fold else spec.build()
         task = TASKS[spec.task]
         images = self.test_images(plan.host)[1]
         small = [image for image in images if max(image.shape) <= 256] or images[:1]
@@ -140,9 +141,11 @@ class Lab:
         def validate(M):
             return {"psnr": float(inference.evaluate(M, task, small, precision=self.compute.precision).mean())}
 
-        schedule = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.steps)
-        fit(model, loss_fn, self._batches(plan, recipe), steps=recipe.steps, learning_rate=schedule, clip=spec.clip,
-            folder=folder, validate=validate, compute=self.compute, title=f"training {plan.host}")
+        for phase, recipe in enumerate(self.profile.host):
+            cosine = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.horizon or recipe.steps)
+            fit(model, loss_fn, self._batches(plan, recipe, 100 * phase), steps=recipe.steps, learning_rate=cosine,
+                clip=spec.clip, folder=folder / f"phase{phase}", validate=validate, compute=self.compute,
+                title=f"training {plan.host}, phase {phase + 1} of {len(self.profile.host)}")
         return model
 
     def key(self, host, seed, scheme="ours"):

@@ -12,12 +12,16 @@ class Recipe:
       batch_size: patches per step.
       learning_rate: the first step's.
       fold: whether batch norm is folded into the convolutions before training.
+      horizon: the step at which the cosine would reach 0, if that is not the last one.
+      patch: side of a training patch in pixels, if not the host's own.
     """
 
     steps: int
     batch_size: int
     learning_rate: float
     fold: bool = True
+    horizon: int | None = None
+    patch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Profile:
 
     Attributes:
       name: key in `PROFILES`.
-      host: how hosts are trained.
+      host: how hosts are trained, phase after phase.
       embed: how they are marked.
       trials: seeds per row.
       null_keys: fresh keys behind each p-value.
@@ -44,7 +48,7 @@ class Profile:
     """
 
     name: str
-    host: Recipe
+    host: tuple
     embed: Embedding
     trials: int
     null_keys: int = 1000
@@ -57,9 +61,12 @@ EPOCH = 1770  # batches of 128 patches in the paper's epoch of Train400
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("smoke", Recipe(4, 4, 1e-3), Embedding(3, 4, 3e-4, reach=1e-3), trials=1, null_keys=9, crop=48),
-        Profile("quick", Recipe(12_000, 32, 7e-4), Embedding(1000, 32, 3e-4, reach=1.5e-3), trials=3),
-        Profile("paper", Recipe(50 * EPOCH, 128, 1e-3, fold=False),
+        Profile("smoke", (Recipe(3, 4, 1e-3), Recipe(2, 2, 1e-3, patch=48)),
+                Embedding(3, 4, 3e-4, reach=1e-3), trials=1, null_keys=9, crop=48),
+        # Whole images are mostly interior; the second phase has larger patches, which are too.
+        Profile("quick", (Recipe(10_050, 32, 7e-4, horizon=12_000), Recipe(4500, 12, 2.5e-4, patch=64)),
+                Embedding(1000, 12, 3e-4, patch=64, reach=1.5e-3), trials=3),
+        Profile("paper", (Recipe(50 * EPOCH, 128, 1e-3, fold=False),),
                 Embedding(8 * EPOCH, 128, 1e-3, fold=False, copies=5), trials=30, sample=False),
     )
 }

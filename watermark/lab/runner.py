@@ -137,7 +137,7 @@ def _protocol(lab, rows):
     tests = {host: lab.test_images(host)[0] for host in dict.fromkeys(row["host"] for row in rows)}
     trains = {host: lab.plan_marked(host, 0).fields["train_set"] for host in tests}
     return (f"Profile {lab.profile.name}; trials per row: {lab.profile.trials} (paper: 30); "
-            f"{embed.steps} embedding steps of {embed.batch_size} patches (paper: 8 epochs); "
+            f"{embed.steps} embedding steps of {embed.batch_size} patches (paper: 8 epochs of batches of 128); "
             "mean ± standard deviation over trials; "
             + "; ".join(f"{host} marked on {trains[host]}, PSNR on {tests[host]}" for host in tests)
             + f"; ρ and p against {lab.profile.null_keys} fresh keys.")

@@ -29,7 +29,13 @@ def essence(settings):
     """
     values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)
               if getattr(settings, field.name) != field.default}
-    return {name: essence(value) if dataclasses.is_dataclass(value) else value for name, value in values.items()}
+    return {name: _essence_of(value) for name, value in values.items()}
+
+
+def _essence_of(value):
+    if isinstance(value, tuple):
+        return [_essence_of(item) for item in value]
+    return essence(value) if dataclasses.is_dataclass(value) else value
 
 
 def origin(workdir):
