@@ -1,6 +1,5 @@
 """Host -> marked model -> verdict, each stage made once and kept under a digest of what it depends on."""
 
-import dataclasses
 import functools
 import json
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import watermark
 from watermark import attacks, data, inference
 from watermark.files import sha256, whole
 from watermark.hosts import HOSTS, fold_batch_norm, get_host
-from watermark.lab.profiles import Profile
+from watermark.lab.profiles import Profile, Recipe
 from watermark.lab.store import digest, essence
 from watermark.tasks import TASKS, task_loss
 from watermark.training import Compute, fit
@@ -175,32 +174,30 @@ class Lab:
         fields = {"parent": self.plan_host(host).name, "recipe": essence(self.profile.embed)}
         return self._plan(host, f"marked-{scheme}", seed, fields)
 
-    def plan_attack(self, host, seed, attack, scheme="ours", **fields):
-        """What an attacked model depends on; `fields` are the attack's own."""
-        parent = self.plan_marked(host, seed, scheme).name
-        return self._plan(host, attack, seed, {"parent": parent, **fields})
+    def plan_attack(self, host, seed, attack, recipe, scheme="ours"):
+        """What an attacked model depends on."""
+        fields = {"parent": self.plan_marked(host, seed, scheme).name, "recipe": essence(recipe)}
+        return self._plan(host, attack, seed, fields)
 
     def finetuned(self, host, seed, *, steps, learning_rate, scheme="ours"):
         """The marked model of a trial after fine-tuning on the host's own data."""
-        recipe = dataclasses.replace(self.profile.embed, steps=steps, learning_rate=learning_rate)
+        embed = self.profile.embed
+        recipe = Recipe(steps, embed.batch_size, learning_rate, patch=embed.patch)
 
         def make(plan, folder):
             return attacks.finetune(self.marked(host, seed, scheme)[0], self._batches(plan, recipe), steps=steps,
                                     learning_rate=learning_rate, folder=folder, compute=self.compute)
 
-        plan = self.plan_attack(host, seed, "finetuned", scheme, steps=steps, learning_rate=learning_rate,
-                                batch_size=recipe.batch_size)
-        return self._made(plan, make)
+        return self._made(self.plan_attack(host, seed, "finetuned", recipe, scheme), make)
 
     def overwritten(self, host, seed, *, scheme="ours"):
         """The marked model of a trial after a thief has embedded a key of his own by the same recipe."""
-        recipe = self.profile.embed
 
         def make(plan, folder):
             marked, _ = self.marked(host, seed, scheme)
             return self._embed(marked, self.key(host, 500 + seed, scheme), plan, folder, scheme)
 
-        return self._made(self.plan_attack(host, seed, "overwritten", scheme, recipe=essence(recipe)), make)
+        return self._made(self.plan_attack(host, seed, "overwritten", self.profile.embed, scheme), make)
 
     def judge(self, host, scheme, model, key):
         """The numbers of a record: mean PSNR on the host's first test set, and the verdict on `model`."""
@@ -221,7 +218,9 @@ class Lab:
         return Plan.of(fields | {"train_set": self.images(wanted, "train")[0]})
 
     def _fields(self, host, stage, seed, fields):
-        return fields | {"host": host, "stage": stage, "seed": seed, "precision": self.compute.precision}
+        # A host is the same host in every precision, or another flag would mean hours of training.
+        precision = {} if stage == "host" else {"precision": self.compute.precision}
+        return fields | precision | {"host": host, "stage": stage, "seed": seed}
 
     def _kept(self, plan):
         """Paths and manifest entries under which the product of `plan` is kept."""
