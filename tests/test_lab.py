@@ -199,3 +199,13 @@ def test_full_disk_loses_nothing(monkeypatch, tmp_path):
         store.add({"id": "b", "values": {}, "provenance": {}})
     assert (tmp_path / "t.jsonl").read_text() == before
     assert [p.name for p in tmp_path.iterdir()] == ["t.jsonl"]
+
+
+def test_a_longer_recipe_continues_from_the_host_there_is(lab):
+    phases = lab.profile.host
+    longer = dataclasses.replace(lab.profile, host=(*phases, dataclasses.replace(phases[0], steps=1)))
+    extended = dataclasses.replace(lab, profile=longer)
+    lab.host("dncnn")
+    extended.host("dncnn")
+    phases = {path.name for path in (lab.workdir / "runs" / extended.plan_host("dncnn").name).iterdir()}
+    assert phases == {"phase2"}

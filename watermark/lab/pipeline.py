@@ -115,20 +115,15 @@ class Lab:
 
     def plan_host(self, name):
         """What the host depends on, before anything is made."""
-        return self._plan(name, "host", 0, self._host_fields())
-
-    def _host_fields(self):
-        return {"recipe": [essence(recipe) for recipe in self.profile.host]}
+        return self._plan(name, "host", 0, _phases(self.profile.host))
 
     def has_host(self, name):
         """Whether the host is trained already."""
-        fields = self._fields(name, "host", 0, self._host_fields())
+        fields = self._fields(name, "host", 0, _phases(self.profile.host))
         return any(self._kept(Plan.of(fields | {"train_set": s})) for s in (HOSTS[name].train_set, STAND_INS["train"]))
 
     def _train_host(self, plan, folder):
         spec = HOSTS[plan.host]
-        keras.utils.set_random_seed(plan.seed)
-        model = fold_batch_norm(spec.build()) if self.profile.host[0].fold else spec.build()
         task = TASKS[spec.task]
         images = self.test_images(plan.host)[1]
         small = [image for image in images if max(image.shape) <= 256] or images[:1]
@@ -140,12 +135,24 @@ class Lab:
         def validate(M):
             return {"psnr": float(inference.evaluate(M, task, small, precision=self.compute.precision).mean())}
 
-        for phase, recipe in enumerate(self.profile.host):
+        model, done = self._earlier_host(plan)
+        for phase, recipe in list(enumerate(self.profile.host))[done:]:
             cosine = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.horizon or recipe.steps)
             fit(model, loss_fn, self._batches(plan, recipe, 100 * phase), steps=recipe.steps, learning_rate=cosine,
                 clip=spec.clip, folder=folder / f"phase{phase}", validate=validate, compute=self.compute,
                 title=f"training {plan.host}, phase {phase + 1} of {len(self.profile.host)}")
         return model
+
+    def _earlier_host(self, plan):
+        """(model, phases behind it): a kept host of the longest beginning of the recipe, or an untrained one."""
+        recipe = self.profile.host
+        for done in range(len(recipe) - 1, 0, -1):
+            earlier = Plan.of(plan.fields | _phases(recipe[:done]))
+            if self._kept(earlier):
+                return self._made(earlier, None), done
+        keras.utils.set_random_seed(plan.seed)
+        model = HOSTS[plan.host].build()
+        return fold_batch_norm(model) if recipe[0].fold else model, 0
 
     def key(self, host, seed, scheme="ours"):
         """The key of a trial, as it is before embedding."""
@@ -253,6 +260,10 @@ class Lab:
         manifest[file] = manifest.get(file, {}) | fields
         with whole(folder / "manifest.json") as temporary:
             temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+
+
+def _phases(recipes):
+    return {"recipe": [essence(recipe) for recipe in recipes]}
 
 
 def read_manifest(folder):
