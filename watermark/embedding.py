@@ -23,13 +23,13 @@ def watermark_loss(key, strength=STRENGTH, copies=1):
 
     Args:
       key: a `Key`; its `initial` is the S of Eq. (6).
-      strength: lambda.
+      strength: lambda, or a function of the step's number that gives it (the batches then end with that number).
       copies: how often the trigger stands in the batch, each time with the whole of lambda. Without batch norm,
         n copies are n lambda.
     """
     K, S = _pair(key)
 
-    def loss_fn(M, X, Y):
+    def loss_fn(M, X, Y, step=None):
         triggers = tf.repeat(K, copies, axis=0)
         if X.shape[1:] == K.shape[1:]:  # one batch is cheaper than two, and batch norm sees what the paper's saw
             outputs = M(tf.concat([X, triggers], 0), training=True)
@@ -39,9 +39,13 @@ def watermark_loss(key, strength=STRENGTH, copies=1):
         B = tf.cast(tf.shape(X)[0], tf.float32)
         task = tf.reduce_sum(tf.square(outputs - Y)) / (2.0 * B)  # Eq. (5)
         mark = tf.reduce_sum(tf.square(responses - S)) / copies  # Eq. (6)
-        return task + copies * strength * mark, {"task": task, "mark": mark}  # Eq. (4)
+        return task + copies * _at(strength, step) * mark, {"task": task, "mark": mark}  # Eq. (4)
 
     return loss_fn
+
+
+def _at(strength, step):
+    return strength(step) if callable(strength) else strength
 
 
 def _pair(key):
@@ -52,8 +56,8 @@ def _pair(key):
     return K, S
 
 
-def embed(host, key, batches, *, steps, learning_rate=3e-4, strength=STRENGTH, copies=1, fold=True, reach=0.0,
-          until=None, folder=None, compute=Compute(), title="embedding"):
+def embed(host, key, batches, *, steps, learning_rate=3e-4, strength=STRENGTH, boost=1.0, copies=1, fold=True,
+          reach=0.0, until=None, folder=None, compute=Compute(), title="embedding"):
     """Marks a copy of `host` with `key` (Eq. 7).
 
     Args:
@@ -62,7 +66,8 @@ def embed(host, key, batches, *, steps, learning_rate=3e-4, strength=STRENGTH, c
       batches: training batches of the host's own task, as from `Denoising.batches`.
       steps: most steps of training.
       learning_rate: Adam's first; it falls to 0 along a cosine.
-      strength: lambda of Eq. (4).
+      strength: lambda of Eq. (4) at the end.
+      boost: how many times that lambda is at the start; it falls geometrically. 1 for the paper's constant.
       copies: see `watermark_loss`.
       fold: whether batch norm is folded into the convolutions first (docs/recipe.md says why).
       reach: 0 for the paper's loss. Above 0, the mark's loss is taken up to `reach` ahead on the path of
@@ -75,25 +80,38 @@ def embed(host, key, batches, *, steps, learning_rate=3e-4, strength=STRENGTH, c
     """
     marked = fold_batch_norm(host) if fold else clone(host)
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
+    if boost != 1.0:
+        batches, final = _numbered(batches), strength
+        strength = lambda step: final * boost ** (1.0 - tf.cast(step, tf.float32) / steps)  # noqa: E731
     loss_fn, ahead = watermark_loss(key, strength, copies), None
     if reach:
-        loss_fn, ahead = _task_alone, Ahead(_mark_alone(key, copies * strength), reach)
+        loss_fn, ahead = _task_alone, Ahead(_mark_alone(key, strength, copies), reach)
     fit(marked, loss_fn, batches, steps=steps, learning_rate=schedule, ahead=ahead, until=until, folder=folder,
         compute=compute, title=title)
     return marked
 
 
-def _task_alone(M, X, Y):
+def _numbered(batches):
+    """The same batches, each with its step's number at the end."""
+
+    def numbered(start):
+        numbers = tf.data.Dataset.range(start, tf.int64.max)
+        return tf.data.Dataset.zip((batches(start), numbers)).map(lambda batch, step: (*batch, step))
+
+    return numbered
+
+
+def _task_alone(M, X, Y, step=None):
     task = task_loss(M, X, Y)
     return task, {"task": task}
 
 
-def _mark_alone(key, strength):
+def _mark_alone(key, strength, copies):
     mark_of = mark_loss(key)
 
-    def loss_fn(M, X, Y):
+    def loss_fn(M, X, Y, step=None):
         mark = mark_of(M)
-        return strength * mark, {"mark": mark}
+        return copies * _at(strength, step) * mark, {"mark": mark}
 
     return loss_fn
 

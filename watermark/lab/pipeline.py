@@ -174,7 +174,8 @@ class Lab:
         return SCHEMES[scheme].embed(
             model, key, self._batches(plan, recipe), steps=recipe.steps, folder=folder,
             learning_rate=recipe.learning_rate, strength=recipe.strength, copies=recipe.copies, fold=recipe.fold,
-            reach=recipe.reach, compute=self.compute, title=f"embedding into {plan.host}, seed {plan.seed}")
+            reach=recipe.reach, boost=recipe.boost, compute=self.compute,
+            title=f"embedding into {plan.host}, seed {plan.seed}")
 
     def plan_marked(self, host, seed, scheme="ours"):
         """What a marked model depends on, before anything is made."""

@@ -31,6 +31,7 @@ class Embedding(Recipe):
     copies: int = 1
     strength: float = 1e-3
     reach: float = 0.0
+    boost: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ PROFILES = {
                 Embedding(3, 4, 3e-4, reach=1e-3), trials=1, null_keys=9, crop=48),
         # Whole images are mostly interior; the second phase has larger patches, which are too.
         Profile("quick", (Recipe(10_050, 32, 7e-4, horizon=12_000), Recipe(4500, 12, 2.5e-4, patch=64)),
-                Embedding(800, 32, 3e-4, reach=1e-3), trials=3),
+                Embedding(700, 32, 3e-4, reach=5e-4, boost=10.0), trials=3),
         Profile("paper", (Recipe(50 * EPOCH, 128, 1e-3, fold=False),),
                 Embedding(8 * EPOCH, 128, 1e-3, fold=False, copies=5), trials=30, sample=False),
     )
