@@ -77,3 +77,18 @@ def test_every_attack_leaves_its_argument_untouched(attack, tiny_host, tiny_key,
     assert any(not np.array_equal(a, b) for a, b in zip(before, attacked.get_weights(), strict=True))
     output = inference.predictor(attacked)(tiny_key.trigger[None])
     assert output.shape == (1, 12, 12, 1) and np.isfinite(output).all()
+
+
+@pytest.mark.parametrize("reach", [0.0, 1e-3])
+def test_boosted_strength_falls_to_lambda(reach, tiny_host, tiny_key, tiny_batches, tmp_path):
+    """By hand at the first step; later, the same weights as with the numbers given."""
+    X, Y = next(iter(tiny_batches(0)))
+    total, parts = embedding.watermark_loss(tiny_key, lambda step: 0.01 * 100.0 ** (1.0 - step / 4))(tiny_host, X, Y, 2)
+    assert float(total) == pytest.approx(float(parts["task"]) + 0.1 * float(parts["mark"]), rel=1e-4)
+    options = {"steps": 4, "reach": reach, "compute": FLOAT32}
+    plain = embedding.embed(tiny_host, tiny_key, tiny_batches, **options)
+    boosted = embedding.embed(tiny_host, tiny_key, tiny_batches, boost=1e3, **options)
+    same = embedding.embed(tiny_host, tiny_key, tiny_batches, boost=1.0 + 1e-7, **options)
+    weights = [model.get_weights()[0] for model in (plain, boosted, same)]
+    np.testing.assert_allclose(weights[2], weights[0], atol=1e-5)
+    assert np.abs(weights[1] - weights[0]).max() > 1e-5
