@@ -1,6 +1,7 @@
 """The README's numbers are those of the records, and its commands those of the project."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-RECORDS = [json.loads(line) for line in (ROOT / "results/quick/table6_pruning.jsonl").read_text().splitlines()]
+
+
+def _committed(path):
+    """A file as the project ships it; a user's own run of the experiment replaces the one in the folder."""
+    shown = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if shown.returncode:
+        pytest.skip(f"not in a git checkout that has {path}")
+    return shown.stdout
 
 
 def _cells(text, host, rate):
@@ -21,7 +29,8 @@ def _cells(text, host, rate):
 
 @pytest.mark.parametrize("rate", [0.25, 0.30, 0.35, 0.40])
 def test_every_cell_is_the_mean_of_records(rate):
-    found = [r["values"] for r in RECORDS if r["row"] == {"host": "dncnn", "scheme": "ours", "rate": rate}]
+    records = map(json.loads, _committed("results/quick/table6_pruning.jsonl").splitlines())
+    found = [r["values"] for r in records if r["row"] == {"host": "dncnn", "scheme": "ours", "rate": rate}]
     assert len(found) >= 3
     cells = _cells(README, "dncnn", f"{rate:.2f}")
     for at, name, scale, form in ((3, "psnr", 1, ".2f"), (5, "distance", 1e3, ".2f"), (9, "ncc", 1, ".4f")):
@@ -31,7 +40,7 @@ def test_every_cell_is_the_mean_of_records(rate):
 
 
 def test_the_table_is_the_rendered_one():
-    table = [line for line in (ROOT / "results/quick/table6_pruning.md").read_text().splitlines() if line[:1] == "|"]
+    table = [line for line in _committed("results/quick/table6_pruning.md").splitlines() if line[:1] == "|"]
     assert "\n".join(table) in README
 
 
