@@ -6,16 +6,10 @@ import tensorflow as tf
 from watermark import inference
 from watermark.hosts import fold_batch_norm
 from watermark.keys import with_verification
-from watermark.tasks import task_loss
+from watermark.tasks import task_alone
 from watermark.training import Ahead, Compute, clone, fit
 
 STRENGTH = 1e-3  # lambda
-
-
-def mark_loss(key):
-    """Eq. (6), l_w = ||M(K) - S||^2, as a function of a model; S is the key's `initial`."""
-    K, S = _pair(key)
-    return lambda M: tf.reduce_sum(tf.square(M(K, training=True) - S))
 
 
 def watermark_loss(key, strength=STRENGTH, copies=1):
@@ -85,7 +79,7 @@ def embed(host, key, batches, *, steps, learning_rate=3e-4, strength=STRENGTH, b
         strength = lambda step: final * boost ** (1.0 - tf.cast(step, tf.float32) / steps)  # noqa: E731
     loss_fn, ahead = watermark_loss(key, strength, copies), None
     if reach:
-        loss_fn, ahead = _task_alone, Ahead(_mark_alone(key, strength, copies), reach)
+        loss_fn, ahead = task_alone, Ahead(_mark_alone(key, strength, copies), reach)
     fit(marked, loss_fn, batches, steps=steps, learning_rate=schedule, ahead=ahead, until=until, folder=folder,
         compute=compute, title=title)
     return marked
@@ -101,16 +95,11 @@ def _numbered(batches):
     return numbered
 
 
-def _task_alone(M, X, Y, step=None):
-    task = task_loss(M, X, Y)
-    return task, {"task": task}
-
-
 def _mark_alone(key, strength, copies):
-    mark_of = mark_loss(key)
+    K, S = _pair(key)
 
     def loss_fn(M, X, Y, step=None):
-        mark = mark_of(M)
+        mark = tf.reduce_sum(tf.square(M(K, training=True) - S))  # Eq. (6)
         return copies * _at(strength, step) * mark, {"mark": mark}
 
     return loss_fn

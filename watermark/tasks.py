@@ -14,6 +14,12 @@ def task_loss(model, inputs, targets, training=True):
     return tf.reduce_sum(tf.square(error)) / (2.0 * tf.cast(tf.shape(inputs)[0], tf.float32))
 
 
+def task_alone(M, X, Y, step=None):
+    """Eq. (5) as `training.fit` takes it: for hosts, fine-tuning, and embedding ahead."""
+    task = task_loss(M, X, Y)
+    return task, {"task": task}
+
+
 @dataclass(frozen=True)
 class Denoising:
     """Removal of white Gaussian noise of standard deviation `sigma`, in 8-bit units."""

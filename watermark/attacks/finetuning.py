@@ -1,6 +1,6 @@
 """Fine-tuning (section V-E3): the thief trains on, without the key."""
 
-from watermark.tasks import task_loss
+from watermark.tasks import task_alone
 from watermark.training import Compute, clone, fit
 
 
@@ -14,12 +14,7 @@ def finetune(model, batches, *, steps, learning_rate, folder=None, compute=Compu
       learning_rate: a float or a Keras schedule.
       folder: where an interrupted run resumes.
     """
-
-    def loss_fn(M, X, Y):
-        task = task_loss(M, X, Y)
-        return task, {"task": task}
-
     tuned = clone(model)
-    fit(tuned, loss_fn, batches, steps=steps, learning_rate=learning_rate, folder=folder, compute=compute,
+    fit(tuned, task_alone, batches, steps=steps, learning_rate=learning_rate, folder=folder, compute=compute,
         title="fine-tuning")
     return tuned

@@ -13,7 +13,7 @@ from watermark.files import sha256, whole
 from watermark.hosts import HOSTS, fold_batch_norm, get_host
 from watermark.lab.profiles import Profile, Recipe
 from watermark.lab.store import digest, essence
-from watermark.tasks import TASKS, task_loss
+from watermark.tasks import TASKS, task_alone
 from watermark.training import Compute, fit
 
 SHIPPED = Path(__file__).parents[2] / "checkpoints"
@@ -128,17 +128,13 @@ class Lab:
         images = self.test_images(plan.host)[1]
         small = [image for image in images if max(image.shape) <= 256] or images[:1]
 
-        def loss_fn(M, X, Y):
-            loss = task_loss(M, X, Y)
-            return loss, {"task": loss}
-
         def validate(M):
             return {"psnr": float(inference.evaluate(M, task, small, precision=self.compute.precision).mean())}
 
         model, done = self._earlier_host(plan)
         for phase, recipe in list(enumerate(self.profile.host))[done:]:
             cosine = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.horizon or recipe.steps)
-            fit(model, loss_fn, self._batches(plan, recipe, 100 * phase), steps=recipe.steps, learning_rate=cosine,
+            fit(model, task_alone, self._batches(plan, recipe, 100 * phase), steps=recipe.steps, learning_rate=cosine,
                 clip=spec.clip, folder=folder / f"phase{phase}", validate=validate, compute=self.compute,
                 title=f"training {plan.host}, phase {phase + 1} of {len(self.profile.host)}")
         return model
