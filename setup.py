@@ -11,11 +11,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["watermark", "watermark.*"]),
-    package_data={"watermark.data": ["sets.json"]},
+    package_data={"watermark.data": ["sets.json"], "watermark.lab": ["*.mplstyle"]},
     install_requires=[
         "absl-py",
         "h5py",
-        "keras>=3.10",
+        "keras>=3.12",
         "matplotlib",
         "numpy",
         "pillow",

@@ -1,14 +1,22 @@
 """Every script: its trial gives finite numbers under the smoke profile, from the bundled images alone."""
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from watermark import checkpoints, hosts
 from watermark.lab.tables import Table
 
 SCRIPTS = sorted((Path(__file__).parents[1] / "experiments").glob("*.py"))
+
+
+@pytest.fixture(autouse=True)
+def _beside_each_other(monkeypatch):
+    """As when run by path: a script finds its neighbours."""
+    monkeypatch.syspath_prepend(SCRIPTS[0].parent)
 
 
 def _load(path):
@@ -50,15 +58,45 @@ def test_hosts_are_trained_and_measured(lab, capsys, monkeypatch):
     from watermark.lab import runner
 
     module = _load(next(path for path in SCRIPTS if path.stem == "train_hosts"))
-    monkeypatch.setattr(runner, "FLAGS", type("Flags", (), {"hosts": ["dncnn"]}))
+    monkeypatch.setattr(runner, "FLAGS", type("Flags", (), {"hosts": ["dncnn"], "stop_after": 10.0}))
     module.main(lab)
     assert "sample_test: " in capsys.readouterr().out
+    entry = checkpoints.read_manifest(lab.workdir / "checkpoints")[lab.plan_host("dncnn").file]
+    assert entry["examples"] == 3 * 4 + 2 * 2
+    assert set(entry["quality"]["sample_test"]) >= {"psnr", "ssim", "wpsnr"}
 
 
-def test_the_picture_is_drawn(lab, monkeypatch):
+def test_public_weights_are_measured_beside_the_hosts(lab, capsys, monkeypatch, tmp_path):
     from watermark.lab import runner
 
-    module = _load(next(path for path in SCRIPTS if path.stem == "picture_mark"))
-    monkeypatch.setattr(runner, "FLAGS", type("Flags", (), {"hosts": ["dncnn"]}))
+    module = _load(next(path for path in SCRIPTS if path.stem == "evaluate_hosts"))
+    flags = {"hosts": ["dncnn"], "weights": None, "stop_after": None, "reuse": False}
+    monkeypatch.setattr(runner, "FLAGS", type("Flags", (), flags))
     module.main(lab)
-    assert {p.name for p in (lab.workdir / "results/smoke/figures").iterdir()} == {"mark.png", "mark.pdf"}
+    ours = capsys.readouterr().out
+    assert ours.count("dncnn | ours") == 2 and "30.41" in ours and "in place of bsd68" in ours
+    hosts.dncnn().save(tmp_path / "public.h5")
+    runner.FLAGS.weights = str(tmp_path / "public.h5")
+    module.main(lab)
+    assert capsys.readouterr().out.count("dncnn | public.h5 ") == 2
+    runner.FLAGS.hosts = None
+    with pytest.raises(ValueError, match="--hosts=dncnn"):
+        module.main(lab)
+
+
+FIGURES = [path for path in SCRIPTS if "figures" in path.read_text()]
+
+
+@pytest.mark.parametrize("path", FIGURES, ids=lambda path: path.stem)
+def test_every_figure_is_drawn(path, lab, monkeypatch):
+    """Under smoke a visualizer shows noise; what is tested is that every figure comes out, and only there."""
+    from watermark.lab import runner
+
+    monkeypatch.setattr(runner, "FLAGS", type("Flags", (), {"hosts": ["dncnn"]}))
+    said = []
+    _load(path).main(dataclasses.replace(lab, say=said.append))
+    drawn = [line for line in said if "figures" in line]
+    assert drawn and len(drawn) % 2 == 0
+    for line in drawn:
+        with open(line, "rb") as file:
+            assert file.read(8).startswith((b"\x89PNG", b"%PDF"))

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from watermark import hosts
+from watermark import data, hosts, training
+from watermark.tasks import TASKS, task_alone, task_loss
 
 UNFOLDED = {"dncnn": 556_097, "red": 408_064, "vdsr": 665_921, "srdncnn": 556_097}
 
@@ -40,6 +41,25 @@ def test_every_host(name, tmp_path):
     folded.save(tmp_path / "host.keras")
     loaded = keras.saving.load_model(tmp_path / "host.keras", safe_mode=True)
     np.testing.assert_array_equal(loaded(images), folded(images))
+
+
+@pytest.mark.parametrize("name", hosts.HOSTS)
+def test_every_host_learns_and_resumes_exactly(name, tmp_path):
+    """Real patches, three steps of the host's own training."""
+    spec = hosts.HOSTS[name]
+    images = list(data.images("sample_train").values())[:2]
+    batches = TASKS[spec.task].batches(images, seed=0, batch_size=2, size=24)
+    keras.utils.set_random_seed(0)
+    host = hosts.fold_batch_norm(spec.build())
+    once, twice = training.clone(host), training.clone(host)
+    settings = dict(learning_rate=1e-4, clip=spec.clip, compute=training.Compute("float32"))
+    training.fit(once, task_alone, batches, steps=3, **settings)
+    for steps in (2, 3):
+        training.fit(twice, task_alone, batches, steps=steps, folder=tmp_path, **settings)
+    for a, b in zip(once.get_weights(), twice.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    X, Y = next(iter(batches(0)))
+    assert task_loss(once, X, Y) < task_loss(host, X, Y)
 
 
 def test_unknown_host_lists_the_choices():

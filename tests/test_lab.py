@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from watermark.attacks import prune
+from watermark.checkpoints import CheckpointError
 from watermark.lab import runner
-from watermark.lab.pipeline import CheckpointError
 from watermark.lab.profiles import get_profile
 from watermark.lab.store import Store, digest, essence, origin
 from watermark.lab.tables import Column, Table, render
@@ -202,8 +202,8 @@ def test_full_disk_loses_nothing(monkeypatch, tmp_path):
 
 
 def test_a_longer_recipe_continues_from_the_host_there_is(lab):
-    phases = lab.profile.host
-    longer = dataclasses.replace(lab.profile, host=(*phases, dataclasses.replace(phases[0], steps=1)))
+    phases = lab.profile.hosts["dncnn"]
+    longer = dataclasses.replace(lab.profile, hosts={"dncnn": (*phases, dataclasses.replace(phases[0], steps=1))})
     extended = dataclasses.replace(lab, profile=longer)
     lab.host("dncnn")
     extended.host("dncnn")

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from watermark import hosts, tasks, training
+from watermark import hosts, metrics, tasks, training
+from watermark.optimizers import OPTIMIZERS
 
 FLOAT32 = training.Compute("float32")
 
@@ -159,3 +160,60 @@ def test_a_loss_taken_ahead_resumes_too(tiny_host, tiny_batches, tmp_path):
     resumed = training.clone(tiny_host)
     _fit(resumed, tiny_batches, steps=4, ahead=ahead, folder=tmp_path)
     _assert_same_weights(resumed, once)
+
+
+def test_muon_trains_further_than_adam_and_resumes_exactly(tiny_batches, tmp_path):
+    keras.utils.set_random_seed(0)
+    host = hosts.fold_batch_norm(hosts.dncnn(depth=5, filters=16))
+    losses = {}
+    for name in ("adam", "muon"):
+        history = _fit(training.clone(host), tiny_batches, steps=100, learning_rate=2e-3, optimizer=name)
+        losses[name] = history[-1]["task"]
+    assert losses["muon"] < losses["adam"]
+    once, twice = training.clone(host), training.clone(host)
+    _fit(once, tiny_batches, steps=6, optimizer="muon")
+    for steps in (4, 6):
+        _fit(twice, tiny_batches, steps=steps, optimizer="muon", folder=tmp_path)
+    _assert_same_weights(once, twice)
+
+
+def test_a_kernels_muon_update_is_orthogonal():
+    """Oracle: U V^T of the gradient's singular value decomposition; the first step's direction."""
+    kernel = keras.Variable(np.zeros((3, 3, 16, 16), np.float32))
+    gradient = np.random.default_rng(0).standard_normal(kernel.shape).astype(np.float32)
+    optimizer = OPTIMIZERS["muon"](1.0)
+    optimizer.apply([keras.ops.convert_to_tensor(gradient)], [kernel])
+    update = -np.asarray(kernel).reshape(-1, 16)
+    u, _, v = np.linalg.svd(gradient.reshape(-1, 16), full_matrices=False)
+    assert np.sqrt(np.mean(update**2)) == pytest.approx(0.2, rel=0.3)
+    assert metrics.ncc(update, u @ v) > 0.95
+    singular = np.linalg.svd(update / (0.2 * np.sqrt(144)), compute_uv=False)
+    assert 0.6 < singular.min() <= singular.max() < 1.3  # five Newton-Schulz steps come near 1, not to it
+
+
+def test_scalars_for_tensorboard_and_the_best_model(tiny_host, tiny_batches, tmp_path):
+    numbers = iter([20.0, 30.0, 25.0])
+    kept = []
+
+    def validate(model):
+        kept.append(model.get_weights())
+        return {"psnr": next(numbers)}
+
+    _fit(tiny_host, tiny_batches, steps=6, validate=validate, validate_every=2, best="psnr", folder=tmp_path)
+    best = keras.saving.load_model(tmp_path / "best.keras", safe_mode=True)
+    for a, b in zip(best.get_weights(), kept[1], strict=True):
+        np.testing.assert_array_equal(a, b)
+    events = [event for path in tmp_path.glob("events*") for event in tf.compat.v1.train.summary_iterator(str(path))]
+    found = {(event.step, value.tag): float(tf.make_ndarray(value.tensor)) for event in events
+             for value in event.summary.value}
+    assert [found[step, "psnr"] for step in (2, 4, 6)] == [20.0, 30.0, 25.0]
+    assert np.isfinite(found[2, "task"])
+
+
+def test_a_deadline_stops_and_the_same_call_goes_on(tiny_host, tiny_batches, tmp_path):
+    once, twice = training.clone(tiny_host), training.clone(tiny_host)
+    _fit(once, tiny_batches, steps=4)
+    with pytest.raises(training.Stopped, match="after step 1 of 4"):
+        _fit(twice, tiny_batches, steps=4, folder=tmp_path, deadline=0.0)
+    _fit(twice, tiny_batches, steps=4, folder=tmp_path)
+    _assert_same_weights(once, twice)

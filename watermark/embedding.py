@@ -50,8 +50,9 @@ def _pair(key):
     return K, S
 
 
-def embed(host, key, batches, *, steps, learning_rate=3e-4, strength=STRENGTH, boost=1.0, copies=1, fold=True,
-          reach=0.0, until=None, folder=None, compute=Compute(), title="embedding"):
+def embed(host, key, batches, *, steps, learning_rate=3e-4, optimizer="adam", strength=STRENGTH, boost=1.0, copies=1,
+          fold=True, reach=0.0, until=None, validate=None, validate_every=500, folder=None, compute=Compute(),
+          title="embedding"):
     """Marks a copy of `host` with `key` (Eq. 7).
 
     Args:
@@ -59,7 +60,8 @@ def embed(host, key, batches, *, steps, learning_rate=3e-4, strength=STRENGTH, b
       key: from `watermark.make_key`.
       batches: training batches of the host's own task, as from `Denoising.batches`.
       steps: most steps of training.
-      learning_rate: Adam's first; it falls to 0 along a cosine.
+      learning_rate: the first step's; it falls to 0 along a cosine.
+      optimizer: key in `watermark.optimizers.OPTIMIZERS`.
       strength: lambda of Eq. (4) at the end.
       boost: how many times that lambda is at the start; it falls geometrically. 1 for the paper's constant.
       copies: see `watermark_loss`.
@@ -68,6 +70,7 @@ def embed(host, key, batches, *, steps, learning_rate=3e-4, strength=STRENGTH, b
         fine-tuning (`training.Ahead`), so that the mark outlives it; docs/recipe.md has the evidence.
       until: for instance {"mark": 0.2}: stop once the mark's loss, Eq. (6), is that small.
       folder: where an interrupted embedding resumes.
+      validate, validate_every: as for `training.fit`, whose history `folder` keeps.
 
     Returns:
       The marked model. Its verification image is `update_key(key, marked).verification`.
@@ -80,8 +83,8 @@ def embed(host, key, batches, *, steps, learning_rate=3e-4, strength=STRENGTH, b
     loss_fn, ahead = watermark_loss(key, strength, copies), None
     if reach:
         loss_fn, ahead = task_alone, Ahead(_mark_alone(key, strength, copies), reach)
-    fit(marked, loss_fn, batches, steps=steps, learning_rate=schedule, ahead=ahead, until=until, folder=folder,
-        compute=compute, title=title)
+    fit(marked, loss_fn, batches, steps=steps, learning_rate=schedule, optimizer=optimizer, ahead=ahead, until=until,
+        validate=validate, validate_every=validate_every, folder=folder, compute=compute, title=title)
     return marked
 
 

@@ -70,10 +70,10 @@ def evaluate(model, task, images, variant=None, *, metric=metrics.psnr, precisio
       task: one of `watermark.tasks.TASKS.values()`.
       images: uint8 images [H, W] or [H, W, 3].
       variant: one of `task.variants` (a scale), or None for all of them.
-      metric: (output, target) -> number, such as `metrics.ssim`.
+      metric: (output, target) -> number, such as `metrics.ssim`, or -> tuple of numbers.
 
     Returns:
-      float64 [variants * images].
+      float64 [variants * images], with a second axis for a tuple.
     """
     predict = predictor(model, precision)
     variants = task.variants if variant is None else (variant,)

@@ -15,8 +15,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from watermark.files import whole
+from watermark.optimizers import OPTIMIZERS
 
 BFLOAT16 = "auto_mixed_precision_onednn_bfloat16"
+# What tf.summary.scalar writes; it asks for the tensorboard package, which is needed to look only.
+SCALARS = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"})
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,19 @@ class Compute:
             tf.config.optimizer.set_experimental_options({BFLOAT16: before})
 
 
+class Stopped(Exception):
+    """Training reached its deadline; the same call goes on where it stopped."""
+
+
+def read_history(folder):
+    """What `fit` returned, or would have so far, for that folder; empty if it never ran there."""
+    path = Path(folder) / "state.npz"
+    if not path.exists():
+        return []
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return json.loads(str(arrays["history"]))
+
+
 def clone(model):
     """A copy of `model` with weights of its own (`keras.models.clone_model` alone draws new ones)."""
     copy = keras.models.clone_model(model)
@@ -56,9 +72,9 @@ def clone(model):
     return copy
 
 
-def fit(model, loss_fn, batches, *, steps, learning_rate, ahead=None, clip=None, until=None, folder=None, validate=None,
-        validate_every=500, compute=Compute(), title="training"):
-    """Trains `model` in place with Adam.
+def fit(model, loss_fn, batches, *, steps, learning_rate, optimizer="adam", ahead=None, clip=None, until=None,
+        folder=None, validate=None, validate_every=500, best=None, deadline=None, compute=Compute(), title="training"):
+    """Trains `model` in place.
 
     Args:
       model: a `keras.Model`.
@@ -66,17 +82,21 @@ def fit(model, loss_fn, batches, *, steps, learning_rate, ahead=None, clip=None,
       batches: function of a step's number that gives a `tf.data.Dataset` beginning with that step's batch.
       steps: number of steps in all, those of an earlier, interrupted call included.
       learning_rate: a float or a Keras schedule.
+      optimizer: key in `watermark.optimizers.OPTIMIZERS`.
       ahead: an `Ahead`, a further loss that is to outlive training on `loss_fn` alone; or None.
       clip: bound on the gradient's global norm, or None.
       until: {part: value}; training ends early once every part named is at or below its value.
-      folder: where the state is kept; a call with the same folder goes on where the last one stopped, to the
-        same weights as an uninterrupted run.
+      folder: where the state is kept, and TensorBoard's scalars; a call with the same folder goes on where the last
+        one stopped, to the same weights as an uninterrupted run.
       validate: model -> {name: number}, called every `validate_every` steps and at the end.
+      best: name of a number from `validate`; `folder/best.keras` is the model where it was highest so far.
+      deadline: `time.monotonic()` after which no new step is taken, or None.
 
     Returns:
       The history, a list of {"step": i, part: value, ...}.
 
     Raises:
+      Stopped: at the deadline, with the state saved.
       FloatingPointError: at the first part of the loss that is not finite; what `folder` holds is from before.
       OSError: when the state in `folder` is damaged or belongs to another model.
     """
@@ -84,11 +104,11 @@ def fit(model, loss_fn, batches, *, steps, learning_rate, ahead=None, clip=None,
     if ahead and strategy.num_replicas_in_sync > 1:
         raise ValueError("a loss taken ahead runs on one replica; train without a strategy")
     with strategy.scope():
-        optimizer = keras.optimizers.Adam(learning_rate, global_clipnorm=clip)
+        optimizer = OPTIMIZERS[optimizer](learning_rate, global_clipnorm=clip)
         optimizer.build(model.trainable_variables)  # before tracing, or a resumed run has nothing to restore
     drift = _Drift(model.trainable_variables) if ahead else None
     state = _State(folder, [*model.variables, *optimizer.variables, *(drift.variables if drift else ())])
-    history = state.load()
+    history, shown = state.load(), {}
     first = history[-1]["step"] if history else 0
     step = train_step(model, loss_fn, optimizer, compute=compute, ahead=ahead, drift=drift)
     rows = iter(strategy.experimental_distribute_dataset(batches(first)) if compute.strategy else batches(first))
@@ -99,12 +119,18 @@ def fit(model, loss_fn, batches, *, steps, learning_rate, ahead=None, clip=None,
             done = i == steps or bool(until) and all(parts[name] <= bound for name, bound in until.items())
             if validate and (done or i % validate_every == 0):
                 parts |= validate(model)
-            progress(i, parts)
+            shown |= parts
+            progress(i, shown)
             if done or i % 50 == 0 or i % validate_every == 0:
                 history.append({"step": i, **parts})
                 state.save(history, now=done)
+                if best in parts and parts[best] == max(row[best] for row in history if best in row):
+                    state.keep("best.keras", model)
             if done:
-                break
+                return history
+            if deadline is not None and time.monotonic() > deadline:
+                state.save(history + [{"step": i, **parts}], now=True)
+                raise Stopped(f"{title}: stopped after step {i} of {steps}")
     return history
 
 
@@ -206,35 +232,48 @@ def _progress(title, first, steps):
 
 
 class _State:
-    """Weights, optimizer and history in one file, written whole; without a folder, nothing."""
+    """Weights, optimizer and history in one file, written whole, beside TensorBoard's; without a folder, nothing."""
 
     EVERY = 60.0  # seconds; a save takes a few hundredths of one
 
     def __init__(self, folder, variables):
-        self.path = Path(folder) / "state.npz" if folder else None
+        self.folder = Path(folder) if folder else None
         self.variables = variables
         self.saved = time.monotonic()
+        self.events = tf.summary.create_file_writer(str(folder)) if folder else None
 
     def load(self):
-        if not self.path or not self.path.exists():
+        path = self.folder and self.folder / "state.npz"
+        if not path or not path.exists():
             return []
         try:
-            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 values = [arrays[f"v{i}"] for i in range(len(self.variables))]
                 if any(value.shape != tuple(v.shape) for value, v in zip(values, self.variables, strict=True)):
                     raise ValueError("arrays of other shapes")
                 history = json.loads(str(arrays["history"]))
         except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise OSError(f"{self.path} is damaged or of another model ({error}); "
+            raise OSError(f"{path} is damaged or of another model ({error}); "
                           "delete it to start this training again") from error
         for variable, value in zip(self.variables, values, strict=True):
             variable.assign(value)
         return history
 
     def save(self, history, now):
-        if not self.path or not now and time.monotonic() - self.saved < self.EVERY:
+        if not self.folder:
+            return
+        with self.events.as_default(step=history[-1]["step"]):
+            for name, value in history[-1].items():
+                tf.summary.write(name, float(value), metadata=SCALARS)
+        if not now and time.monotonic() - self.saved < self.EVERY:
             return
         arrays = {f"v{i}": np.asarray(variable) for i, variable in enumerate(self.variables)}
-        with whole(self.path) as temporary:
+        with whole(self.folder / "state.npz") as temporary:
             np.savez(temporary, history=np.array(json.dumps(history)), **arrays)
+        self.events.flush()
         self.saved = time.monotonic()
+
+    def keep(self, name, model):
+        if self.folder:
+            with whole(self.folder / name) as temporary:
+                model.save(temporary)

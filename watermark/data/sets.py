@@ -1,6 +1,7 @@
 """Named image sets: a local folder first, then a download checked by hash, else a clear error.
 
-None of these images ships with the project, except `sample`, which lies in scikit-image's wheel.
+None of these images ships with the project, except `sample`, which lies in scikit-image's wheel, and `drawn`, which is
+drawn by this code.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from watermark.data import drawn
 from watermark.files import sha256, whole
 
 TIMEOUT = 20  # seconds without a byte
@@ -21,6 +23,7 @@ LARGEST = 64 << 20  # bytes; no file of any set comes near
 SAMPLE_TEST = ("astronaut.png", "camera.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 SAMPLE_TRAIN = ("brick.png", "cell.png", "coins.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png",
                 "moon.png", "motorcycle_right.png", "page.png", "retina.jpg", "text.png")
+DRAWN = {"logo.png": drawn.logo, "sign.png": drawn.sign}  # the set "drawn", named as the set "copyright"
 SAMPLES = {"sample": SAMPLE_TEST + SAMPLE_TRAIN, "sample_test": SAMPLE_TEST, "sample_train": SAMPLE_TRAIN}
 UNIONS = {"291": ("t91", "bsd200")}
 LOCAL_ONLY = ("div2k",)  # published as one 3.5 GB archive, not file by file
@@ -38,7 +41,7 @@ def sources():
 
 def names():
     """Every name that `images` takes."""
-    return sorted([*sources(), *UNIONS, *LOCAL_ONLY, *SAMPLES])
+    return sorted([*sources(), *UNIONS, *LOCAL_ONLY, *SAMPLES, "drawn"])
 
 
 def images(name, data_dir=None, download_dir="data"):
@@ -63,6 +66,8 @@ def images(name, data_dir=None, download_dir="data"):
 
         folder = Path(skimage.__file__).parent / "data"
         return {file: read_image(folder / file) for file in SAMPLES[name]}
+    if name == "drawn":
+        return {file: draw() for file, draw in DRAWN.items()}
     if name in UNIONS:
         parts = {part: images(part, data_dir, download_dir) for part in UNIONS[name]}
         return {f"{part}/{file}": image for part, found in parts.items() for file, image in found.items()}

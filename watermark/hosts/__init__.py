@@ -29,6 +29,7 @@ class Host:
       train_set, test_sets: names in `watermark.data`; the first test set is the one of the robustness tables.
       patch: side of a training patch in pixels.
       trigger: side of the trigger image in pixels.
+      other_set: images of another kind, for fine-tuning on new data.
       parameters: trainable parameters in the form that the paper counts (DnCNN: batch norm folded).
       clip: bound on the gradient's global norm, or None.
     """
@@ -41,16 +42,17 @@ class Host:
     patch: int
     trigger: int
     parameters: int
+    other_set: str
     clip: float | None = None
 
 
 HOSTS = {
     host.name: host
     for host in (
-        Host("dncnn", dncnn, "denoise", "train400", ("set12", "bsd68"), 40, 40, 555_137),
-        Host("red", red, "denoise", "train400", ("set12", "bsd68"), 40, 40, 408_064),
-        Host("vdsr", vdsr, "sr", "291", ("set14", "set5"), 41, 20, 665_921, clip=0.4),
-        Host("srdncnn", srdncnn, "sr", "291", ("set14", "set5"), 41, 20, 555_137),
+        Host("dncnn", dncnn, "denoise", "train400", ("set12", "bsd68"), 40, 40, 555_137, "kth_tips_grey"),
+        Host("red", red, "denoise", "train400", ("set12", "bsd68"), 40, 40, 408_064, "kth_tips_grey"),
+        Host("vdsr", vdsr, "sr", "291", ("set14", "set5"), 41, 20, 665_921, "urban100", clip=0.4),
+        Host("srdncnn", srdncnn, "sr", "291", ("set14", "set5"), 41, 20, 555_137, "urban100"),
     )
 }
 

@@ -1,29 +1,27 @@
 """Host -> marked model -> verdict, each stage made once and kept under a digest of what it depends on."""
 
 import functools
-import json
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 
 import watermark
-from watermark import attacks, data, inference
+from watermark import attacks, checkpoints, data, inference
+from watermark.checkpoints import SHIPPED, CheckpointError
 from watermark.files import sha256, whole
 from watermark.hosts import HOSTS, fold_batch_norm, get_host
 from watermark.lab.profiles import Profile, Recipe
 from watermark.lab.store import digest, essence
 from watermark.tasks import TASKS, task_alone
-from watermark.training import Compute, fit
+from watermark.training import Compute, fit, read_history
+from watermark.visualizer import train_visualizer
 
-SHIPPED = Path(__file__).parents[2] / "checkpoints"
 SCHEMES = {"ours": watermark}  # a scheme is a module with make_key, embed and verify
 ATTACKS = {"finetuned": 1, "overwritten": 2}  # their place among the seeds of batches
 STAND_INS = {"train": "sample_train", "test": "sample_test"}
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint that is damaged or missing and cannot be made again on the spot."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,7 @@ class Lab:
       workdir: folder of `checkpoints/`, `results/`, `runs/` and `data/`.
       data_dir: local image sets, or None for the environment's WATERMARK_DATA.
       compute: precision and so on.
+      deadline: `time.monotonic()` at which the training of a host stops, to be gone on with later; or None.
       say: prints a line for the user.
     """
 
@@ -71,6 +70,7 @@ class Lab:
     workdir: Path = Path(".")
     data_dir: str | None = None
     compute: Compute = Compute()
+    deadline: float | None = None
     say: object = print
 
     # --- images -------------------------------------------------------------------------------------------------
@@ -93,9 +93,9 @@ class Lab:
             self._images[name] = found[0], list(found[1].values())
         return self._images[name]
 
-    def test_images(self, host):
-        """(name, images) that the robustness tables measure PSNR on."""
-        name, images = self.images(get_host(host).test_sets[0], "test")
+    def test_images(self, host, wanted=None):
+        """(name, images) of a test set, by default the one that the robustness tables measure PSNR on."""
+        name, images = self.images(wanted or get_host(host).test_sets[0], "test")
         side = self.profile.crop
         return name, [image[:side, :side] for image in images]
 
@@ -103,7 +103,7 @@ class Lab:
         spec = HOSTS[plan.host]
         _, images = self.images(plan.fields["train_set"], "train")
         # Stages of the same seed see other batches.
-        seed = plan.seed if plan.stage == "host" else 1000 + plan.seed + 1000 * ATTACKS.get(plan.stage, 0)
+        seed = plan.seed if plan.stage == "host" else 1000 + plan.seed + 1000 * ATTACKS.get(plan.stage.split("-")[0], 0)
         return TASKS[spec.task].batches(images, seed=seed + offset, batch_size=recipe.batch_size,
                                         size=recipe.patch or spec.patch)
 
@@ -115,12 +115,22 @@ class Lab:
 
     def plan_host(self, name):
         """What the host depends on, before anything is made."""
-        return self._plan(name, "host", 0, _phases(self.profile.host))
+        return self._plan(name, "host", 0, _phases(self.profile.hosts[get_host(name).name]))
 
     def has_host(self, name):
         """Whether the host is trained already."""
-        fields = self._fields(name, "host", 0, _phases(self.profile.host))
+        fields = self._fields(name, "host", 0, _phases(self.profile.hosts[get_host(name).name]))
         return any(self._kept(Plan.of(fields | {"train_set": s})) for s in (HOSTS[name].train_set, STAND_INS["train"]))
+
+    def host_course(self, name):
+        """The history of the host's training in this work folder, phases in one row of steps; [] if shipped."""
+        course, before = [], 0
+        recipes = self.profile.hosts[name]
+        for phase, recipe in enumerate(recipes):
+            rows = read_history(Path(self.workdir) / "runs" / self.plan_host(name).name / f"phase{phase}")
+            course += [row | {"step": before + row["step"]} for row in rows]
+            before += recipe.steps
+        return course
 
     def _train_host(self, plan, folder):
         spec = HOSTS[plan.host]
@@ -132,16 +142,18 @@ class Lab:
             return {"psnr": float(inference.evaluate(M, task, small, precision=self.compute.precision).mean())}
 
         model, done = self._earlier_host(plan)
-        for phase, recipe in list(enumerate(self.profile.host))[done:]:
+        recipes = self.profile.hosts[plan.host]
+        for phase, recipe in list(enumerate(recipes))[done:]:
             cosine = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.horizon or recipe.steps)
             fit(model, task_alone, self._batches(plan, recipe, 100 * phase), steps=recipe.steps, learning_rate=cosine,
-                clip=spec.clip, folder=folder / f"phase{phase}", validate=validate, compute=self.compute,
-                title=f"training {plan.host}, phase {phase + 1} of {len(self.profile.host)}")
+                optimizer=recipe.optimizer, clip=spec.clip, folder=folder / f"phase{phase}", validate=validate,
+                best="psnr", deadline=self.deadline, compute=self.compute,
+                title=f"training {plan.host}, phase {phase + 1} of {len(recipes)}")
         return model
 
     def _earlier_host(self, plan):
         """(model, phases behind it): a kept host of the longest beginning of the recipe, or an untrained one."""
-        recipe = self.profile.host
+        recipe = self.profile.hosts[plan.host]
         for done in range(len(recipe) - 1, 0, -1):
             earlier = Plan.of(plan.fields | _phases(recipe[:done]))
             if self._kept(earlier):
@@ -160,31 +172,32 @@ class Lab:
         key = self.key(host, seed, scheme)
 
         def make(plan, folder):
-            return self._embed(self.host(host), key, plan, folder, scheme)
+            return self.embed(self.host(host), key, plan, folder, scheme)
 
         marked = self._made(self.plan_marked(host, seed, scheme), make)
         return marked, SCHEMES[scheme].update_key(key, marked)
 
-    def _embed(self, model, key, plan, folder, scheme="ours"):
+    def embed(self, model, key, plan, folder, scheme="ours", **watch):
+        """`model` marked with `key` by the profile's recipe; `watch` is passed on."""
         recipe = self.profile.embed
         return SCHEMES[scheme].embed(
             model, key, self._batches(plan, recipe), steps=recipe.steps, folder=folder,
-            learning_rate=recipe.learning_rate, strength=recipe.strength, copies=recipe.copies, fold=recipe.fold,
-            reach=recipe.reach, boost=recipe.boost, compute=self.compute,
-            title=f"embedding into {plan.host}, seed {plan.seed}")
+            learning_rate=recipe.learning_rate, optimizer=recipe.optimizer, strength=recipe.strength,
+            copies=recipe.copies, fold=recipe.fold, reach=recipe.reach, boost=recipe.boost, compute=self.compute,
+            title=f"embedding into {plan.host}, seed {plan.seed}", **watch)
 
     def plan_marked(self, host, seed, scheme="ours"):
         """What a marked model depends on, before anything is made."""
         fields = {"parent": self.plan_host(host).name, "recipe": essence(self.profile.embed)}
         return self._plan(host, f"marked-{scheme}", seed, fields)
 
-    def plan_attack(self, host, seed, attack, recipe, scheme="ours"):
+    def plan_attack(self, host, seed, attack, recipe, scheme="ours", train_set=None):
         """What an attacked model depends on."""
         fields = {"parent": self.plan_marked(host, seed, scheme).name, "recipe": essence(recipe)}
-        return self._plan(host, attack, seed, fields)
+        return self._plan(host, attack, seed, fields, train_set)
 
-    def finetuned(self, host, seed, *, steps, learning_rate, scheme="ours"):
-        """The marked model of a trial after fine-tuning on the host's own data."""
+    def finetuned(self, host, seed, *, steps, learning_rate, train_set=None, scheme="ours"):
+        """The marked model of a trial after fine-tuning on the host's own data, or on another set's."""
         embed = self.profile.embed
         recipe = Recipe(steps, embed.batch_size, learning_rate, patch=embed.patch)
 
@@ -192,16 +205,29 @@ class Lab:
             return attacks.finetune(self.marked(host, seed, scheme)[0], self._batches(plan, recipe), steps=steps,
                                     learning_rate=learning_rate, folder=folder, compute=self.compute)
 
-        return self._made(self.plan_attack(host, seed, "finetuned", recipe, scheme), make)
+        return self._made(self.plan_attack(host, seed, "finetuned", recipe, scheme, train_set), make)
 
-    def overwritten(self, host, seed, *, scheme="ours"):
-        """The marked model of a trial after a thief has embedded a key of his own by the same recipe."""
+    def overwritten(self, host, seed, *, keys=1, scheme="ours"):
+        """The marked model of a trial after a thief has embedded `keys` keys of his own, each by the same recipe."""
+        stage = "overwritten" if keys == 1 else f"overwritten-{keys}"
 
         def make(plan, folder):
-            marked, _ = self.marked(host, seed, scheme)
-            return self._embed(marked, self.key(host, 500 + seed, scheme), plan, folder, scheme)
+            before = self.overwritten(host, seed, keys=keys - 1, scheme=scheme) if keys > 1 else None
+            return self.embed(before or self.marked(host, seed, scheme)[0],
+                               self.key(host, 500 * keys + seed, scheme), plan, folder, scheme)
 
-        return self._made(self.plan_attack(host, seed, "overwritten", self.profile.embed, scheme), make)
+        return self._made(self.plan_attack(host, seed, stage, self.profile.embed, scheme), make)
+
+    def visualizer(self, host, seed, picture, *, scheme="ours"):
+        """The visualizer that shows `picture`, uint8 [P, Q], to the key of a trial."""
+        fields = {"parent": self.plan_marked(host, seed, scheme).name, "steps": self.profile.visualizer,
+                  "picture": hashlib.sha256(np.ascontiguousarray(picture)).hexdigest()}
+
+        def make(plan, folder):
+            return train_visualizer(self.marked(host, seed, scheme)[1], picture, steps=self.profile.visualizer,
+                                    folder=folder, compute=self.compute, title=f"visualizer of {host}, seed {seed}")
+
+        return self._made(self._plan(host, "visualizer", seed, fields), make)
 
     def judge(self, host, scheme, model, key):
         """The numbers of a record: mean PSNR on the host's first test set, and the verdict on `model`."""
@@ -212,9 +238,9 @@ class Lab:
 
     # --- keeping ------------------------------------------------------------------------------------------------
 
-    def _plan(self, host, stage, seed, fields):
+    def _plan(self, host, stage, seed, fields, train_set=None):
         """The plan on the host's own train set if its product is kept or that set is here, else on the stand-in."""
-        wanted = get_host(host).train_set
+        wanted = train_set or get_host(host).train_set
         fields = self._fields(host, stage, seed, fields)
         plan = Plan.of(fields | {"train_set": wanted})
         if self._kept(plan):
@@ -228,45 +254,37 @@ class Lab:
 
     def _kept(self, plan):
         """Paths and manifest entries under which the product of `plan` is kept."""
-        folders = dict.fromkeys(folder.resolve() for folder in (Path(self.workdir) / "checkpoints", SHIPPED))
-        found = ((folder / plan.file, read_manifest(folder).get(plan.file)) for folder in folders)
+        folders = dict.fromkeys(folder.resolve() for folder in (self._folder(plan), SHIPPED))
+        found = ((folder / plan.file, checkpoints.read_manifest(folder).get(plan.file)) for folder in folders)
         return [(path, entry) for path, entry in found if entry and path.exists()]
 
     def _made(self, plan, make):
         for path, entry in self._kept(plan):
-            if sha256(path) == entry["sha256"]:
-                return keras.saving.load_model(path, compile=False, safe_mode=True)
-            damaged = f"{path} is damaged (its SHA-256 is not the manifest's)"
-            if plan.stage == "host":  # hours of training are not started unasked
-                raise CheckpointError(f"{damaged}; restore it with 'git checkout', or delete it to train it again")
-            self.say(f"NOTE: {damaged}; it is made again")
+            try:
+                return checkpoints.load(path, entry)
+            except CheckpointError as error:
+                if plan.stage == "host":  # hours of training are not started unasked
+                    raise
+                self.say(f"NOTE: {error}; it is made again")
         model = make(plan, Path(self.workdir) / "runs" / plan.name)
         self._keep(model, plan)
         return model
 
+    def _folder(self, plan):
+        """Hosts and marked models can be shipped; what is made of them is for this work folder."""
+        ship = plan.stage.startswith(("host", "marked"))
+        return Path(self.workdir) / ("checkpoints" if ship else "runs/checkpoints")
+
     def _keep(self, model, plan):
-        path = Path(self.workdir) / "checkpoints" / plan.file
+        path = self._folder(plan) / plan.file
         with whole(path) as temporary:
             model.save(temporary)
-        self.annotate(plan.file, plan.fields | {"sha256": sha256(path)})
+        self.annotate(plan, plan.fields | {"sha256": sha256(path)})
 
-    def annotate(self, file, fields):
-        """Adds fields to a checkpoint's entry in the manifest."""
-        folder = Path(self.workdir) / "checkpoints"
-        manifest = read_manifest(folder)
-        manifest[file] = manifest.get(file, {}) | fields
-        with whole(folder / "manifest.json") as temporary:
-            temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    def annotate(self, plan, fields):
+        """Adds fields to a checkpoint's entry in its manifest."""
+        checkpoints.annotate(self._folder(plan), plan.file, fields)
 
 
 def _phases(recipes):
     return {"recipe": [essence(recipe) for recipe in recipes]}
-
-
-def read_manifest(folder):
-    """{file: {"sha256", "recipe", ...}} of a checkpoint folder."""
-    path = Path(folder) / "manifest.json"
-    try:
-        return json.loads(path.read_text()) if path.exists() else {}
-    except ValueError as error:
-        raise CheckpointError(f"{path} is damaged ({error}); restore it with 'git checkout {path}'") from error

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+from watermark.hosts import HOSTS
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training: Adam from `learning_rate` to 0 along a cosine.
+    """One training, the learning rate falling to 0 along a cosine.
 
     Attributes:
       steps: training steps.
@@ -14,6 +16,7 @@ class Recipe:
       fold: whether batch norm is folded into the convolutions before training.
       horizon: the step at which the cosine would reach 0, if that is not the last one.
       patch: side of a training patch in pixels, if not the host's own.
+      optimizer: key in `watermark.optimizers.OPTIMIZERS`.
     """
 
     steps: int
@@ -22,6 +25,7 @@ class Recipe:
     fold: bool = True
     horizon: int | None = None
     patch: int | None = None
+    optimizer: str = "adam"
 
 
 @dataclass(frozen=True)
@@ -36,22 +40,26 @@ class Embedding(Recipe):
 
 @dataclass(frozen=True)
 class Profile:
-    """Everything a record depends on besides its row and seed; `trials` alone does not enter a record's id.
+    """How much each kind of work spends.
 
     Attributes:
       name: key in `PROFILES`.
-      host: how hosts are trained, phase after phase.
+      hosts: how each host is trained, phase after phase.
       embed: how they are marked.
       trials: seeds per row.
+      epoch: what the attacks take for an epoch, in steps of `embed.batch_size` patches.
+      visualizer: training steps of a visualizer.
       null_keys: fresh keys behind each p-value.
       crop: side in pixels that test images are cut to, or None.
       sample: whether the bundled images may stand in for a set that cannot be had.
     """
 
     name: str
-    host: tuple
+    hosts: dict
     embed: Embedding
     trials: int
+    epoch: int = 20
+    visualizer: int = 400
     null_keys: int = 1000
     crop: int | None = None
     sample: bool = True
@@ -59,16 +67,28 @@ class Profile:
 
 EPOCH = 1770  # batches of 128 patches in the paper's epoch of Train400
 
+
+
+def _muon(steps, learning_rate=2e-3):
+    # 40x40 patches see the padding nearly everywhere (the receptive fields are 35 and more), whole images hardly do.
+    return Recipe(steps, 6, learning_rate, patch=64, optimizer="muon")
+
+
+QUICK = {
+    "dncnn": (_muon(10_000),),
+    "red": (_muon(8000),),
+    "vdsr": (_muon(6000),),
+    "srdncnn": (_muon(6000),),
+}
+
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("smoke", (Recipe(3, 4, 1e-3), Recipe(2, 2, 1e-3, patch=48)),
-                Embedding(3, 4, 3e-4, reach=1e-3), trials=1, null_keys=9, crop=48),
-        # Whole images are mostly interior; the second phase has larger patches, which are too.
-        Profile("quick", (Recipe(10_050, 32, 7e-4, horizon=12_000), Recipe(4500, 12, 2.5e-4, patch=64)),
-                Embedding(700, 32, 3e-4, reach=5e-4, boost=10.0), trials=3),
-        Profile("paper", (Recipe(50 * EPOCH, 128, 1e-3, fold=False),),
-                Embedding(8 * EPOCH, 128, 1e-3, fold=False, copies=5), trials=30, sample=False),
+        Profile("smoke", dict.fromkeys(HOSTS, (Recipe(3, 4, 1e-3, optimizer="muon"), Recipe(2, 2, 1e-3, patch=48))),
+                Embedding(3, 4, 3e-4, reach=1e-3), trials=1, epoch=1, visualizer=2, null_keys=9, crop=48),
+        Profile("quick", QUICK, Embedding(700, 32, 3e-4, reach=5e-4, boost=10.0), trials=3),
+        Profile("paper", dict.fromkeys(HOSTS, (Recipe(50 * EPOCH, 128, 1e-3, fold=False),)),
+                Embedding(8 * EPOCH, 128, 1e-3, fold=False, copies=5), trials=30, epoch=EPOCH, sample=False),
     )
 }
 

@@ -9,14 +9,15 @@ from absl import app, flags
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from watermark.checkpoints import CheckpointError
 from watermark.data import DataError
 from watermark.files import whole
 from watermark.hosts import HOSTS, get_host
-from watermark.lab.pipeline import SCHEMES, CheckpointError, Lab
+from watermark.lab.pipeline import SCHEMES, Lab
 from watermark.lab.profiles import PROFILES, get_profile
-from watermark.lab.store import Store, digest, essence, machine, origin
+from watermark.lab.store import Store, digest, machine, origin
 from watermark.lab.tables import render
-from watermark.training import Compute
+from watermark.training import Compute, Stopped
 
 FLAGS = flags.FLAGS
 
@@ -29,7 +30,7 @@ def define_flags():
     flags.DEFINE_list("hosts", None, f"some of {', '.join(HOSTS)}; default: those trained for the profile")
     flags.DEFINE_list("schemes", ["ours"], f"some of {', '.join(SCHEMES)}")
     flags.DEFINE_string("data_dir", None, "folder of image sets; default is the environment's WATERMARK_DATA")
-    flags.DEFINE_float("stop_after", None, "minutes after which no new trial starts", lower_bound=0.0)
+    flags.DEFINE_float("stop_after", None, "minutes after which no trial starts, or training stops", lower_bound=0.0)
     flags.DEFINE_enum("precision", "bfloat16", ["bfloat16", "float32"], "of training")
     flags.DEFINE_bool("reuse", False, "count records made elsewhere too, such as those the project ships")
 
@@ -52,6 +53,8 @@ def run_main(main):
             if len(argv) > 1:
                 raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --profile=quick")
             main(lab_from_flags())
+        except Stopped as stopped:
+            print(f"NOTE: {stopped}; the same command goes on")
         except (ValueError, DataError, CheckpointError, OSError, FloatingPointError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
@@ -97,19 +100,23 @@ def _chosen(lab, grid, hosts, schemes):
                     f"'python experiments/train_hosts.py --hosts={','.join(left)}', or name them in --hosts")
     for name in hosts:
         get_host(name)
-    return [row for row in grid if row["host"] in hosts and row["scheme"] in schemes]
+    return [row for row in grid if row["host"] in hosts and row.get("scheme") in (None, *schemes)]
+
+
+def _plan(lab, row, seed):
+    """What a trial starts from: its marked model, or in a table of hosts its host."""
+    return lab.plan_marked(row["host"], seed, row["scheme"]) if "scheme" in row else lab.plan_host(row["host"])
 
 
 def _data(lab, row, seed):
     """The image sets that a trial's numbers come from."""
-    plan = lab.plan_marked(row["host"], seed, row["scheme"])
-    return {"train": plan.fields["train_set"], "test": lab.test_images(row["host"])[0]}
+    return {"train": _plan(lab, row, seed).fields["train_set"],
+            "test": lab.test_images(row["host"], row.get("test_set"))[0]}
 
 
 def _identity(lab, table, row, seed):
-    profile = essence(lab.profile)
-    del profile["trials"]
-    return digest(table, profile, lab.compute.precision, _data(lab, row, seed), row, seed)
+    profile = {"null_keys": lab.profile.null_keys, "crop": lab.profile.crop}
+    return digest(table, _plan(lab, row, seed).name, profile, lab.compute.precision, _data(lab, row, seed), row, seed)
 
 
 def _make_trials(lab, table, rows, todo, store, stop_after):
@@ -133,11 +140,13 @@ def _make_trials(lab, table, rows, todo, store, stop_after):
 
 def _protocol(lab, rows):
     """What was reduced, for the table's foot."""
+    data = {(row["host"], row.get("test_set"), *_data(lab, row, 0).values()): None for row in rows}
+    sets = "; ".join(f"{host} trained on {train}, measured on {test}"
+                     + (f" in place of {wanted}" if wanted not in (None, test) else "")
+                     for host, wanted, train, test in data)
+    if "scheme" not in rows[0]:
+        return f"Profile {lab.profile.name}; {sets}."
     embed = lab.profile.embed
-    tests = {host: lab.test_images(host)[0] for host in dict.fromkeys(row["host"] for row in rows)}
-    trains = {host: lab.plan_marked(host, 0).fields["train_set"] for host in tests}
     return (f"Profile {lab.profile.name}; trials per row: {lab.profile.trials} (paper: 30); "
             f"{embed.steps} embedding steps of {embed.batch_size} patches (paper: 8 epochs of batches of 128); "
-            "mean ± standard deviation over trials; "
-            + "; ".join(f"{host} marked on {trains[host]}, PSNR on {tests[host]}" for host in tests)
-            + f"; ρ and p against {lab.profile.null_keys} fresh keys.")
+            f"mean ± standard deviation over trials; {sets}; ρ and p against {lab.profile.null_keys} fresh keys.")

@@ -1,0 +1,32 @@
+"""Fig. 8: what the visualizers show to others: unmarked hosts with random triggers, marked ones with foreign keys.
+
+In the paper nothing is recognisable. Its caption gives (f) and (g) twice; (h) and (i) are taken to be the other way
+round. Hosts that are not trained are left out. A visualizer takes 5 minutes on 2 cores, each of the others' seconds.
+
+    python experiments/fig8_uniqueness.py
+"""
+
+from watermark import data, visualizer
+from watermark.lab import figures, runner
+
+OWNERS = ("dncnn", "red", "srdncnn", "vdsr")
+FOREIGN = (("dncnn", "red"), ("srdncnn", "vdsr"), ("red", "dncnn"), ("vdsr", "srdncnn"))  # whose key, whose model
+RANDOM = 10_000  # a seed that no trial has
+
+
+def main(lab):
+    """Draws the figure fig8 for the hosts that are trained."""
+    there = [name for name in OWNERS if lab.has_host(name)]
+    answers = {f"unmarked\n{name}": (name, figures.answer(lab.host(name), lab.key(name, RANDOM))) for name in there}
+    for owner, suspect in FOREIGN:
+        if owner in there and suspect in there:
+            key = lab.marked(owner, 0)[1]
+            answers[f"key of {owner},\nmarked {suspect}"] = (owner, figures.answer(lab.marked(suspect, 0)[0], key))
+    rows = [[(visualizer.as_target(picture), "")]
+            + [figures.called_up(lab, owner, 0, picture, answer) for owner, answer in answers.values()]
+            for picture in data.images("drawn").values()]
+    figures.save(lab, "fig8", figures.panels(rows, ["copyright image", *answers]))
+
+
+if __name__ == "__main__":
+    runner.run_main(main)

@@ -1,0 +1,57 @@
+"""Beyond the paper: the course of an embedding; both losses, PSNR and the distance to S0 against steps.
+
+Embeds the key of seed 0 once more, stopping every 25 steps to look: 10 minutes on 2 cores; it resumes.
+
+    python experiments/fig_embedding.py
+"""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from watermark import inference, metrics
+from watermark.hosts import HOSTS
+from watermark.lab import figures, runner
+from watermark.tasks import TASKS
+from watermark.training import read_history
+
+EVERY = 25
+
+
+def main(lab):
+    """Draws the figure embedding for the first host asked for."""
+    host = (runner.FLAGS.hosts or ["dncnn"])[0]
+    key, task = lab.key(host, 0), TASKS[HOSTS[host].task]
+    small = sorted(lab.test_images(host)[1], key=lambda image: image.size)[:3]
+
+    def look(model):
+        psnr = inference.evaluate(model, task, small, precision=lab.compute.precision).mean()
+        return {"psnr": float(psnr), "d": metrics.distance(figures.answer(model, key), key.initial)}
+
+    plan = lab.plan_marked(host, 0)
+    folder = Path(lab.workdir) / "runs" / f"{plan.name}-course"
+    before = look(lab.host(host))
+    lab.embed(lab.host(host), key, plan, folder, validate=look, validate_every=EVERY)
+    rows = [row for row in read_history(folder) if "d" in row]
+    steps = [row["step"] for row in rows]
+    figure, axes = plt.subplots(2, 2, figsize=(figures.WIDTH, 3.6), sharex=True)
+    series = (("task", "task's loss ℓ_d, Eq. (5)", None), ("mark", "mark's loss ℓ_w, Eq. (6)", None),
+              ("psnr", f"PSNR (dB), {len(small)} test images", before["psnr"]),
+              ("d", "distance of M(K) to S₀", before["d"]))
+    for axis, (name, label, start) in zip(axes.flat, series, strict=True):
+        axis.plot(steps, [row[name] for row in rows])
+        axis.set(ylabel=label)
+        if start is not None:
+            axis.axhline(start, color="C6", ls=":", lw=0.9)
+            axis.text(steps[-1], start, "unmarked", ha="right", va="bottom", fontsize=7)
+    axes[0, 1].set_yscale("log")
+    axes[1, 1].set_yscale("log")
+    axes[1, 1].axhline(metrics.threshold(key.initial.size), color="C1", ls="--", lw=0.9)
+    axes[1, 1].text(0, metrics.threshold(key.initial.size), "η", va="bottom", color="C1")
+    for axis in axes[1]:
+        axis.set_xlabel("step")
+    figures.save(lab, "embedding", figure)
+
+
+if __name__ == "__main__":
+    runner.run_main(main)

@@ -1,0 +1,49 @@
+"""Shipped hosts: found by name, refused when damaged."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+import watermark
+from watermark import checkpoints, data, inference, metrics
+from watermark.hosts import HOSTS
+from watermark.tasks import TASKS
+
+MANIFEST = checkpoints.read_manifest(checkpoints.SHIPPED)
+HOST_FILES = {entry["host"]: file for file, entry in MANIFEST.items() if entry["stage"] == "host"}
+
+
+@pytest.mark.parametrize("name", HOST_FILES)
+def test_a_shipped_host_does_its_task(name):
+    model, task = watermark.load_host(name), TASKS[HOSTS[name].task]
+    images = [image[:120, :120] for image in data.images("sample_test").values()][:2]
+    variant = task.variants[0]
+    inputs = [task.comparable(x, y, variant) for x, y in task.pairs(images, variant)]
+    gain = inference.evaluate(model, task, images, variant) - [metrics.psnr(x, y) for x, y in inputs]
+    assert (gain > (5.0 if HOSTS[name].task == "denoise" else 0.5)).all()
+
+
+def test_what_is_not_there_is_said(tmp_path):
+    with pytest.raises(ValueError, match="dncnn, red, vdsr, srdncnn"):
+        watermark.load_host("unet")
+    with pytest.raises(checkpoints.CheckpointError, match="hosts there: none.*train_hosts.py --hosts=red"):
+        watermark.load_host("red", tmp_path)
+    checkpoints.annotate(tmp_path, "red.keras", {"stage": "host", "host": "red", "sha256": "0"})
+    with pytest.raises(checkpoints.CheckpointError, match="no trained red"):  # in the manifest, but not in the folder
+        watermark.load_host("red", tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(checkpoints.CheckpointError, match="manifest.json is damaged"):
+        watermark.load_host("red", tmp_path)
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    file = HOST_FILES["dncnn"]
+    shutil.copy(checkpoints.SHIPPED / file, tmp_path)
+    checkpoints.annotate(tmp_path, file, MANIFEST[file])
+    assert np.all([np.array_equal(a, b) for a, b in zip(watermark.load_host("dncnn", tmp_path).get_weights(),
+                                                        watermark.load_host("dncnn").get_weights(), strict=True)])
+    content = (tmp_path / file).read_bytes()
+    (tmp_path / file).write_bytes(content[:-1])
+    with pytest.raises(checkpoints.CheckpointError, match="damaged"):
+        watermark.load_host("dncnn", tmp_path)

@@ -1,0 +1,66 @@
+"""The visualizer: shapes, seeds, and that the own key calls up the image where others do not."""
+
+import numpy as np
+import pytest
+
+from watermark import data, keys, metrics, visualizer
+
+
+@pytest.fixture(scope="module")
+def picture():
+    """The drawn logo at 64x64, for which the network is as small as it gets."""
+    return np.ascontiguousarray(data.images("drawn")["logo.png"][::5, ::5])
+
+
+def test_drawn_images_are_what_they_say():
+    found = data.images("drawn")
+    assert set(found) == {"logo.png", "sign.png"}
+    for image in found.values():
+        assert image.shape == (320, 320) and image.dtype == np.uint8
+        assert image.min() == 0 and image.max() == 255
+    assert (found["logo.png"] < 128).mean() > 0.5 > (found["sign.png"] < 128).mean() > 0.01
+
+
+@pytest.mark.parametrize(("key_shape", "image_shape"), [((40, 40, 1), (320, 320, 1)), ((24, 30, 3), (64, 128, 3))])
+def test_shapes_and_range(key_shape, image_shape):
+    R = visualizer.build_visualizer(key_shape, image_shape)
+    image = visualizer.show(R, np.random.default_rng(0).normal(size=key_shape))
+    assert image.shape == image_shape and image.dtype == np.float32
+    assert 0.0 <= image.min() <= image.max() <= 1.0
+
+
+def test_the_papers_architecture():
+    """Section IV-D and Fig. 5: 5x5 in the middle; by hand, k*k*in*out of every convolution and 2*out of batch norm."""
+    R = visualizer.build_visualizer()
+    middle = [layer.output.shape[1:3] for layer in R.layers if layer.output.shape[-1] == 512]
+    assert (5, 5) in middle
+    convolutions = (9 * 64 + 64) + 9 * 64 * 128 + 128 * 256 + 256 * 512
+    convolutions += 512 * 512 + 9 * 512 * 512 + 9 * 512 * 256 + 25 * 256 * 128 + 25 * 128 * 64 + (25 * 64 + 1)
+    norms = 2 * (128 + 256 + 512 + 512 + 512 + 256 + 128 + 64)
+    assert sum(int(np.prod(v.shape)) for v in R.trainable_variables) == convolutions + norms
+
+
+def test_the_own_key_calls_up_the_image_and_others_do_not(picture):
+    key = keys.make_key("mine", size=12)
+    R = visualizer.train_visualizer(key, picture, steps=60, batch_size=8)
+    target = visualizer.as_target(picture)
+    own = metrics.psnr(visualizer.show(R, key.verification), target)
+    others = [metrics.psnr(visualizer.show(R, keys.make_key(f"other {i}", size=12).initial), target) for i in range(8)]
+    assert own > 15.0 and own > max(others) + 5.0
+
+
+def test_the_same_seed_gives_the_same_visualizer(picture):
+    key = keys.make_key("mine", size=12)
+    first, second = (visualizer.train_visualizer(key, picture, steps=2, seed=3) for _ in range(2))
+    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_bad_images_are_refused(picture):
+    key = keys.make_key("mine", size=12)
+    with pytest.raises(ValueError, match="uint8"):
+        visualizer.train_visualizer(key, picture / 255.0)
+    with pytest.raises(ValueError, match="multiples of 64, got 60x64"):
+        visualizer.train_visualizer(key, picture[:60])
+    with pytest.raises(ValueError, match="answers of shape"):
+        visualizer.show(visualizer.build_visualizer(image_shape=(64, 64, 1)), np.zeros((20, 20, 1)))

@@ -1,0 +1,71 @@
+"""How every figure looks and where it goes."""
+
+import logging
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from watermark import inference, metrics, visualizer
+from watermark.files import whole
+
+WIDTH = 7.2  # inches, two columns
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it reports every glyph
+plt.style.use(Path(__file__).with_name("figures.mplstyle"))
+
+
+def save(lab, name, figure):
+    """Writes results/<profile>/figures/<name>.png and .pdf, and says so."""
+    for suffix in ("png", "pdf"):
+        path = Path(lab.workdir) / "results" / lab.profile.name / "figures" / f"{name}.{suffix}"
+        with whole(path) as temporary:
+            # The date and the version of the library would make equal figures differ.
+            figure.savefig(temporary, metadata={"CreationDate": None} if suffix == "pdf" else {"Software": None})
+        lab.say(str(path))
+    plt.close(figure)
+
+
+def panel(axis, image, title="", below="", limits=(0.0, 1.0)):
+    """One image [H, W], [H, W, 1] or [H, W, 3] without axes, words above and below it."""
+    image = np.asarray(image)
+    axis.imshow(image[..., 0] if image.shape[2:] == (1,) else image, vmin=limits[0], vmax=limits[1])
+    axis.set(xticks=[], yticks=[], title=title, xlabel=below)
+    axis.spines[["left", "bottom"]].set_visible(False)
+
+
+def panels(rows, titles=(), row_titles=(), limits=(0.0, 1.0), width=WIDTH):
+    """A figure of images.
+
+    Args:
+      rows: lists of (image, words below it), or None for an empty place.
+      titles: words above the columns.
+      row_titles: words left of the rows.
+      limits: intensities shown as black and white.
+      width: in inches.
+    """
+    columns = max(map(len, rows))
+    side = width / columns
+    figure, axes = plt.subplots(len(rows), columns, figsize=(width, len(rows) * (side + 0.22)), squeeze=False)
+    for i, (row, line) in enumerate(zip(rows, axes, strict=True)):
+        for j, axis in enumerate(line):
+            if j >= len(row) or row[j] is None:
+                axis.axis("off")
+                continue
+            panel(axis, row[j][0], titles[j] if i == 0 and titles else "", row[j][1], limits)
+        if row_titles:
+            line[0].set_ylabel(row_titles[i])
+    return figure
+
+
+def answer(suspect, key):
+    """What a suspect answers to a key's trigger image, [M, N, C]."""
+    return inference.as_suspect(suspect, key.meta)(key.trigger[None])[0]
+
+
+def called_up(lab, host, seed, picture, response):
+    """(the copyright image that a response calls up in the visualizer of a trial, its PSNR in words)."""
+    image = visualizer.show(lab.visualizer(host, seed, picture), response)
+    return image, f"{metrics.psnr(image, visualizer.as_target(picture)):.2f} dB"

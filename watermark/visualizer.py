@@ -1,0 +1,123 @@
+"""The auxiliary visualizer R(.; phi): a copyright image that the verification key calls up (section IV-D)."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from watermark.keys import generate, uniform
+from watermark.training import Compute, fit
+
+IMAGE_SHAPE = (320, 320, 1)
+GREY = 0.5  # what R shows to others: 6 dB from any black and white image
+SLACK = 0.15  # root mean square of the noise that R learns to see through; eta of a 40x40 key is 0.24 of it
+
+
+def build_visualizer(key_shape=(40, 40, 1), image_shape=IMAGE_SHAPE):
+    """The network of Fig. 5, untrained: an encoder, then six times nearest-neighbour upsampling and convolution.
+
+    Args:
+      key_shape: of the verification image, any [M, N, C]; it is first resized to an eighth of the image, for which
+        40x40 is 320x320.
+      image_shape: of the copyright image, [P, Q, C] with P and Q multiples of 64.
+
+    Returns:
+      A `keras.Model`, float32 [B, M, N, C] -> [B, P, Q, C] on [0, 1].
+    """
+    height, width, channels = image_shape
+    if height % 64 or width % 64:
+        raise ValueError(f"expected an image with sides that are multiples of 64, got {height}x{width}")
+    inputs = x = keras.Input(key_shape, name="verification_image")
+    if tuple(key_shape[:2]) != (height // 8, width // 8):
+        x = layers.Resizing(height // 8, width // 8, antialias=True)(x)
+    x = layers.ReLU()(layers.Conv2D(64, 3, strides=2, padding="same")(x))
+    for filters, kernel, strides in ((128, 3, 2), (256, 1, 2), (512, 1, 1)):
+        x = layers.Conv2D(filters, kernel, strides=strides, padding="same", use_bias=False)(x)
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+    for filters, kernel in ((512, 1), (512, 3), (256, 3), (128, 5), (64, 5)):
+        x = layers.UpSampling2D()(x)
+        x = layers.Conv2D(filters, kernel, padding="same", use_bias=False)(x)
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+    x = layers.Conv2D(channels, 5, padding="same", activation="sigmoid")(layers.UpSampling2D()(x))
+    return keras.Model(inputs, x, name="visualizer")
+
+
+def train_visualizer(key, image, *, steps=400, learning_rate=1e-3, batch_size=4, seed=0, folder=None, until=None,
+                     compute=Compute(), title="visualizer"):
+    """Trains R to answer the key's verification image with the copyright image, and nothing else (Eq. 9).
+
+    With Eq. (9) alone R may put the image into its biases and show it to anyone. Half of each batch is therefore
+    other keys, whose target is flat grey; and the owner's key comes with noise up to what an attack does
+    to it, so that R sees through damage.
+
+    Args:
+      key: a `Key`, its S updated.
+      image: uint8 [P, Q] or [P, Q, C], sides multiples of 64.
+      steps, learning_rate: of Adam; the rate falls to 0 along a cosine.
+      batch_size: half of it the key, half others.
+      seed: of the initial weights, the noise and the other keys.
+      folder, until, compute: as for `training.fit`; the loss's parts are "own" and "others", per pixel.
+
+    Returns:
+      The visualizer; `show` runs it.
+    """
+    target = as_target(image)
+    keras.utils.set_random_seed(seed)
+    R = build_visualizer(key.verification.shape, target.shape)
+    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
+    fit(R, _visualizer_loss(target), _batches(key, batch_size // 2, seed), steps=steps, learning_rate=schedule,
+        folder=folder, until=until, compute=compute, title=title)
+    return R
+
+
+def as_target(image):
+    """float32 [P, Q, C] on [0, 1] from uint8 [P, Q] or [P, Q, C]."""
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        raise ValueError(f"expected a uint8 image [P, Q] or [P, Q, C], got {image.dtype} of shape {image.shape}")
+    return np.float32(image if image.ndim == 3 else image[..., None]) / np.float32(255.0)
+
+
+def show(visualizer, response):
+    """The copyright image that a response calls up.
+
+    Args:
+      visualizer: from `train_visualizer`.
+      response: the suspect's answer [M, N, C].
+
+    Returns:
+      float32 [P, Q, C] on [0, 1].
+    """
+    response = np.asarray(response, np.float32)
+    if response.shape != visualizer.input_shape[1:]:
+        raise ValueError(f"the visualizer takes answers of shape {visualizer.input_shape[1:]}, got {response.shape}")
+    # Batch norm in inference mode: statistics of this one answer would change what R shows.
+    return np.asarray(visualizer(response[None], training=False))[0]
+
+
+def _visualizer_loss(target):
+    pixels = float(target.size)
+
+    def loss_fn(R, S, others):
+        answers = R(tf.concat([S, others], 0), training=True)
+        own, refused = tf.split(answers, [tf.shape(S)[0], tf.shape(others)[0]])
+        own = tf.reduce_sum(tf.square(own - target)) / tf.cast(tf.shape(S)[0], tf.float32)  # Eq. (9)
+        refused = tf.reduce_sum(tf.square(refused - GREY)) / tf.cast(tf.shape(others)[0], tf.float32)
+        return own + refused, {"own": own / pixels, "others": refused / pixels}
+
+    return loss_fn
+
+
+def _batches(key, count, seed, pool=256):
+    """Batch i: `count` noisy copies of S, and as many answers that other keys ask for."""
+    S = tf.constant(key.verification, tf.float32)
+    triggers = [uniform(f"visualizer {seed} {i}", key.trigger.shape) for i in range(pool)]
+    others = np.stack([generate(K, key.meta) for K in triggers])
+
+    def make(i):
+        strength = SLACK * tf.random.stateless_uniform([count, 1, 1, 1], tf.stack([seed, 3 * i]))
+        noise = tf.random.stateless_normal([count, *S.shape], tf.stack([seed, 3 * i + 1]))
+        chosen = tf.random.stateless_uniform([count], tf.stack([seed, 3 * i + 2]), maxval=pool, dtype=tf.int32)
+        return S + strength * noise, tf.gather(tf.constant(others, tf.float32), chosen)
+
+    return lambda start: tf.data.Dataset.range(start, tf.int64.max).map(make).prefetch(4)
