@@ -53,7 +53,7 @@ def train_visualizer(key, image, *, steps=400, learning_rate=1e-3, batch_size=4,
     Args:
       key: a `Key`, its S updated.
       image: uint8 [P, Q] or [P, Q, C], sides multiples of 64.
-      steps, learning_rate: of Adam; the rate falls to 0 along a cosine.
+      steps, learning_rate: of Muon; the rate falls to 0 along a cosine.
       batch_size: half of it the key, half others.
       seed: of the initial weights, the noise and the other keys.
       folder, until, compute: as for `training.fit`; the loss's parts are "own" and "others", per pixel.
@@ -66,7 +66,7 @@ def train_visualizer(key, image, *, steps=400, learning_rate=1e-3, batch_size=4,
     R = build_visualizer(key.verification.shape, target.shape)
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     fit(R, _visualizer_loss(target), _batches(key, batch_size // 2, seed), steps=steps, learning_rate=schedule,
-        folder=folder, until=until, compute=compute, title=title)
+        optimizer="muon", folder=folder, until=until, compute=compute, title=title)
     return R
 
 
