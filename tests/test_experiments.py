@@ -93,8 +93,10 @@ def test_every_figure_is_drawn(path, lab, monkeypatch):
     from watermark.lab import runner
 
     monkeypatch.setattr(runner, "FLAGS", type("Flags", (), {"hosts": ["dncnn"]}))
-    said = []
-    _load(path).main(dataclasses.replace(lab, say=said.append))
+    said, module = [], _load(path)
+    for axis in ("KEYS", "EPOCHS"):
+        monkeypatch.setattr(module, axis, getattr(module, axis, ())[:2], raising=False)
+    module.main(dataclasses.replace(lab, say=said.append))
     drawn = [line for line in said if "figures" in line]
     assert drawn and len(drawn) % 2 == 0
     for line in drawn:
