@@ -1,6 +1,6 @@
 """Fig. 4: where the threshold comes from. An image, the same with noise N(0, 1/4²), and η against the number of pixels.
 
-A few seconds. `metrics.threshold` derives η: an error that is still recognisable noise is N(0, 1/4²) in every pixel.
+Under a minute. `metrics.threshold` derives η: an error that is still recognisable noise is N(0, 1/4²) in every pixel.
 
     python experiments/fig4_noise.py
 """

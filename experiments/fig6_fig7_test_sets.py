@@ -1,4 +1,4 @@
-"""Figs. 6 and 7: contact sheets of the test sets, Set12 for denoising and Set14 for super-resolution. A few seconds.
+"""Figs. 6 and 7: contact sheets of the test sets, Set12 for denoising and Set14 for super-resolution. Half a minute.
 
 Drawn from the sets that are here, else from the bundled images. The sheets of other people's images are not committed.
 

@@ -5,7 +5,6 @@ A visualizer takes 5 minutes a host on 2 cores; the rest seconds.
     python experiments/figS1_pruning.py
 """
 
-from watermark import data
 from watermark.attacks import prune
 from watermark.lab import figures, runner
 
@@ -17,17 +16,18 @@ RATES = {
 }
 
 
+def suspects(lab, host):
+    """The marked model, pruned at each rate."""
+    marked, _ = lab.marked(host, 0)
+    return [prune(marked, rate) for rate in RATES[host]]
+
+
 def main(lab):
-    """Draws the figure figS1 for the hosts that are trained."""
-    logo = data.images("drawn")["logo.png"]
-    rows = {}
-    for host in (name for name in RATES if lab.has_host(name)):
-        marked, key = lab.marked(host, 0)
-        rows[host] = []
-        for rate in RATES[host]:
-            image, psnr = figures.called_up(lab, host, 0, logo, figures.answer(prune(marked, rate), key))
-            rows[host].append((image, f"{rate:.0%} pruned\n{psnr}"))
-    figures.save(lab, "figS1", figures.panels(list(rows.values()), row_titles=list(rows)))
+    """Draws the figure figS1 for the hosts asked for, or else trained."""
+    rows = figures.logo_rows(lab, runner.FLAGS.hosts, suspects)
+    cells = [[(image, f"{rate:.0%} pruned\n{psnr}") for rate, (image, psnr) in zip(RATES[host], row, strict=True)]
+             for host, row in rows.items()]
+    figures.save(lab, "figS1", figures.panels(cells, row_titles=list(rows)))
 
 
 if __name__ == "__main__":

@@ -6,27 +6,23 @@ where it stopped.
     python experiments/figS2_finetuning.py
 """
 
-from watermark import data
-from watermark.hosts import HOSTS, get_host
+from watermark.hosts import get_host
 from watermark.lab import figures, runner
 
 EPOCHS = (10, 25, 50)
 FINAL_LEARNING_RATE = 1e-4
 
 
+def suspects(lab, host):
+    """The marked model after each fine-tuning: on its own data, then on others."""
+    return [lab.finetuned(host, 0, steps=epochs * lab.profile.epoch, learning_rate=FINAL_LEARNING_RATE,
+                          train_set=train_set)
+            for train_set in (None, get_host(host).other_set) for epochs in EPOCHS]
+
+
 def main(lab):
     """Draws the figure figS2 for the hosts asked for, or else trained."""
-    logo = data.images("drawn")["logo.png"]
-    hosts = runner.FLAGS.hosts or [name for name in HOSTS if lab.has_host(name)]
-    rows = {}
-    for host in hosts:
-        _, key = lab.marked(host, 0)
-        rows[host] = []
-        for train_set in (None, get_host(host).other_set):
-            for epochs in EPOCHS:
-                tuned = lab.finetuned(host, 0, steps=epochs * lab.profile.epoch, learning_rate=FINAL_LEARNING_RATE,
-                                      train_set=train_set)
-                rows[host].append(figures.called_up(lab, host, 0, logo, figures.answer(tuned, key)))
+    rows = figures.logo_rows(lab, runner.FLAGS.hosts, suspects)
     titles = [f"{epochs} epochs,\n{name} data" for name in ("original", "new") for epochs in EPOCHS]
     figures.save(lab, "figS2", figures.panels(list(rows.values()), titles, list(rows)))
 

@@ -44,12 +44,12 @@ def main(lab):
         if start is not None:
             axis.axhline(start, color="C6", ls=":", lw=0.9)
             axis.text(steps[-1], start, "unmarked", ha="right", va="bottom", fontsize=7)
-    axes[0, 1].set_yscale("log")
-    axes[1, 1].set_yscale("log")
+    for axis in axes[:, 1]:
+        axis.set_yscale("log")
     axes[1, 1].axhline(metrics.threshold(key.initial.size), color="C1", ls="--", lw=0.9)
     axes[1, 1].text(0, metrics.threshold(key.initial.size), "η", va="bottom", color="C1")
     for axis in axes[1]:
-        axis.set_xlabel("step")
+        axis.set(xlabel="step", xlim=(0, steps[-1]))
     figures.save(lab, "embedding", figure)
 
 

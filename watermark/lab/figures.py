@@ -9,8 +9,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from watermark import inference, metrics, visualizer
+from watermark import data, inference, metrics, visualizer
 from watermark.files import whole
+from watermark.hosts import HOSTS
 
 WIDTH = 7.2  # inches, two columns
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it reports every glyph
@@ -69,3 +70,17 @@ def called_up(lab, host, seed, picture, response):
     """(the copyright image that a response calls up in the visualizer of a trial, its PSNR in words)."""
     image = visualizer.show(lab.visualizer(host, seed, picture), response)
     return image, f"{metrics.psnr(image, visualizer.as_target(picture)):.2f} dB"
+
+
+def logo_rows(lab, hosts, suspects):
+    """{host: [(the logo as called up by a suspect, its PSNR in words)]}.
+
+    Args:
+      hosts: names, or None for those that are trained.
+      suspects: (lab, host) -> models made of the marked model of trial 0.
+    """
+    logo, rows = data.images("drawn")["logo.png"], {}
+    for host in hosts or [name for name in HOSTS if lab.has_host(name)]:
+        _, key = lab.marked(host, 0)
+        rows[host] = [called_up(lab, host, 0, logo, answer(model, key)) for model in suspects(lab, host)]
+    return rows
