@@ -21,7 +21,8 @@ from watermark.verification import random_keys
 
 FINAL_LEARNING_RATE = 1e-4  # DnCNN's last
 RATES = (0.25, 0.30, 0.35, 0.40)
-VARIANTS = {"as in the profile": {}, "the paper's loss (reach 0, boost 1)": {"reach": 0.0, "boost": 1.0}}
+PLAIN = {"optimizer": "adam", "learning_rate": 3e-4, "strength": 1e-3, "boost": 1.0, "reach": 0.0}
+VARIANTS = {"as in the profile": {}, "the paper's loss, Adam": PLAIN}
 GRID = [{"host": "dncnn", "scheme": "ours", "variant": variant} for variant in VARIANTS]
 COLUMNS = (
     Column("PSNR loss (dB)", "psnr_loss", form=".3f"),
