@@ -59,19 +59,20 @@ def architectures():
     return figure
 
 
+TITLES = {"denoise": "denoising, small images of Set12", "sr": "super-resolution ×2, ×3, ×4, small images of Set14"}
+
+
 def courses(folder):
     """A figure of validation PSNR against steps, for each host that has a record in `folder`."""
-    figure, axes = plt.subplots(1, 2, figsize=(figures.WIDTH, 2.6))
-    for host in HOSTS.values():
-        path = Path(folder) / f"{host.name}.json"
-        if path.exists():
-            axis = axes[int(host.task == "sr")]
-            axis.plot(*zip(*json.loads(path.read_text()), strict=True), label=host.name)
-            axis.legend()
-    axes[0].set(title="denoising, small images of Set12", ylabel="PSNR (dB)")
-    axes[1].set(title="super-resolution ×2, ×3, ×4, small images of Set14")
-    for axis in axes:
-        axis.set(xlabel="training step")
+    found = {host: path for host in HOSTS.values() if (path := Path(folder) / f"{host.name}.json").exists()}
+    tasks = list(dict.fromkeys(host.task for host in found)) or ["denoise"]
+    figure, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 2.6), squeeze=False)
+    for task, axis in zip(tasks, axes[0], strict=True):
+        for host, path in found.items():
+            if host.task == task:
+                axis.plot(*zip(*json.loads(path.read_text()), strict=True), label=host.name)
+                axis.legend()
+        axis.set(xlabel="training step", ylabel="PSNR (dB)", title=TITLES[task])
     return figure
 
 
