@@ -37,9 +37,9 @@ def main(lab):
             axis.spines["left"].set_visible(False)
         row[0].axvline(eta, color="C6", ls="--", lw=0.9, label=f"η = {eta:.2f}·10⁻³")
         row[0].set_ylabel(f"{name} {host}")
-    axes[1, 0].set(xlabel="distance d (10⁻³)", xlim=(0, None))
-    axes[1, 1].set(xlabel="correlation of residuals ρ", xlim=(None, 1))
-    axes[0, 0].legend(loc="upper center")
+    axes[1, 0].set(xlabel="distance d (10⁻³)", xlim=(-0.2, None))
+    axes[1, 1].set(xlabel="correlation of residuals ρ", xlim=(None, 1.02))
+    axes[1, 0].legend(loc="upper left")
     figures.save(lab, "evidence", figure)
 
 
