@@ -141,7 +141,7 @@ def _make_trials(lab, table, rows, todo, store, stop_after):
 def _protocol(lab, rows):
     """What was reduced, for the table's foot."""
     data = {(row["host"], row.get("test_set"), *_data(lab, row, 0).values()): None for row in rows}
-    sets = "; ".join(f"{host} trained on {train}, measured on {test}"
+    sets = "; ".join((f"{host} trained on {train}, " if wanted is None else f"{host} ") + f"measured on {test}"
                      + (f" in place of {wanted}" if wanted not in (None, test) else "")
                      for host, wanted, train, test in data)
     if "scheme" not in rows[0]:
