@@ -6,7 +6,6 @@ round. Hosts that are not trained are left out. A visualizer takes 5 minutes on 
     python experiments/fig8_uniqueness.py
 """
 
-from watermark import data, visualizer
 from watermark.lab import figures, runner
 
 OWNERS = ("dncnn", "red", "srdncnn", "vdsr")
@@ -22,9 +21,7 @@ def main(lab):
         if owner in there and suspect in there:
             key = lab.marked(owner, 0)[1]
             answers[f"key of {owner},\nmarked {suspect}"] = (owner, figures.answer(lab.marked(suspect, 0)[0], key))
-    rows = [[(visualizer.as_target(picture), "")]
-            + [figures.called_up(lab, owner, 0, picture, answer) for owner, answer in answers.values()]
-            for picture in data.images("drawn").values()]
+    rows = figures.copyright_rows(lab, list(answers.values()))
     figures.save(lab, "fig8", figures.panels(rows, ["copyright image", *answers]))
 
 

@@ -6,12 +6,11 @@ steps, far fewer than the paper's 1,770. About 30 minutes on 2 cores, most of it
     python experiments/fig9_robustness.py
 """
 
-from watermark import data, visualizer
 from watermark.attacks import prune
 from watermark.hosts import get_host
 from watermark.lab import figures, runner
+from watermark.lab.profiles import FINAL_LEARNING_RATE
 
-FINAL_LEARNING_RATE = 1e-4
 EPOCHS = (10, 50)
 FALSE_KEY = 10_000  # a seed that no trial has
 
@@ -34,9 +33,7 @@ def main(lab):
     false = lab.key(host, FALSE_KEY)
     answers = {name: figures.answer(model, key) for name, model in suspects(lab, host).items()}
     answers["a false key"] = figures.answer(marked, false)
-    rows = [[(visualizer.as_target(picture), "")]
-            + [figures.called_up(lab, host, 0, picture, answer) for answer in answers.values()]
-            for picture in data.images("drawn").values()]
+    rows = figures.copyright_rows(lab, [(host, answer) for answer in answers.values()])
     figures.save(lab, "fig9", figures.panels(rows, ["copyright image", *answers]))
 
 

@@ -8,9 +8,9 @@ where it stopped.
 
 from watermark.hosts import get_host
 from watermark.lab import figures, runner
+from watermark.lab.profiles import FINAL_LEARNING_RATE
 
 EPOCHS = (10, 25, 50)
-FINAL_LEARNING_RATE = 1e-4
 
 
 def suspects(lab, host):

@@ -3,7 +3,7 @@
     python experiments/picture_mark.py
 """
 
-from watermark import inference, metrics
+from watermark import metrics
 from watermark.lab import figures, runner
 
 
@@ -11,7 +11,7 @@ def main(lab):
     """Draws the figure mark for the first host asked for."""
     host = (runner.FLAGS.hosts or ["dncnn"])[0]
     marked, key = lab.marked(host, 0)
-    answers = [inference.as_suspect(model, key.meta)(key.trigger[None])[0] for model in (lab.host(host), marked)]
+    answers = [figures.answer(model, key) for model in (lab.host(host), marked)]
     d = [metrics.distance(answer, key.initial) * 1e3 for answer in answers]
     row = [(key.trigger, ""), (key.initial, f"η = {metrics.threshold(key.initial.size) * 1e3:.2f}·10⁻³"),
            (answers[0], f"d to S₀ = {d[0]:.2f}·10⁻³"), (answers[1], f"d to S₀ = {d[1]:.2f}·10⁻³")]

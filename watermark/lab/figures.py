@@ -66,9 +66,9 @@ def answer(suspect, key):
     return inference.as_suspect(suspect, key.meta)(key.trigger[None])[0]
 
 
-def called_up(lab, host, seed, picture, response):
-    """(the copyright image that a response calls up in the visualizer of a trial, its PSNR in words)."""
-    image = visualizer.show(lab.visualizer(host, seed, picture), response)
+def called_up(R, picture, response):
+    """(the copyright image that a response calls up in the visualizer R of `picture`, its PSNR in words)."""
+    image = visualizer.show(R, response)
     return image, f"{metrics.psnr(image, visualizer.as_target(picture)):.2f} dB"
 
 
@@ -81,6 +81,20 @@ def logo_rows(lab, hosts, suspects):
     """
     logo, rows = data.images("drawn")["logo.png"], {}
     for host in hosts or [name for name in HOSTS if lab.has_host(name)]:
-        _, key = lab.marked(host, 0)
-        rows[host] = [called_up(lab, host, 0, logo, answer(model, key)) for model in suspects(lab, host)]
+        (_, key), R = lab.marked(host, 0), lab.visualizer(host, 0, logo)
+        rows[host] = [called_up(R, logo, answer(model, key)) for model in suspects(lab, host)]
+    return rows
+
+
+def copyright_rows(lab, answers):
+    """Rows of `panels`, one a drawn image: the image itself, then what each answer calls up.
+
+    Args:
+      answers: pairs of the host whose visualizer is asked, that of trial 0, and a suspect's answer.
+    """
+    rows = []
+    for picture in data.images("drawn").values():
+        visualizers = {owner: lab.visualizer(owner, 0, picture) for owner in dict.fromkeys(o for o, _ in answers)}
+        rows.append([(visualizer.as_target(picture), "")]
+                    + [called_up(visualizers[owner], picture, response) for owner, response in answers])
     return rows

@@ -125,9 +125,9 @@ class Lab:
     def host_course(self, name):
         """The history of the host's training in this work folder, phases in one row of steps; [] if shipped."""
         course, before = [], 0
-        recipes = self.profile.hosts[name]
-        for phase, recipe in enumerate(recipes):
-            rows = read_history(Path(self.workdir) / "runs" / self.plan_host(name).name / f"phase{phase}")
+        folder = Path(self.workdir) / "runs" / self.plan_host(name).name
+        for phase, recipe in enumerate(self.profile.hosts[name]):
+            rows = read_history(folder / f"phase{phase}")
             course += [row | {"step": before + row["step"]} for row in rows]
             before += recipe.steps
         return course

@@ -65,6 +65,7 @@ class Profile:
     sample: bool = True
 
 
+FINAL_LEARNING_RATE = 1e-4  # DnCNN's last, which a thief fine-tunes with
 EPOCH = 1770  # batches of 128 patches in the paper's epoch of Train400
 
 
