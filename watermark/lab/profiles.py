@@ -76,7 +76,7 @@ def _muon(steps, learning_rate=2e-3):
 
 
 QUICK = {
-    "dncnn": (_muon(10_000),),
+    "dncnn": (_muon(10_000), _muon(12_000, 1e-3)),
     "red": (_muon(8000),),
     "vdsr": (_muon(6000),),
     "srdncnn": (_muon(6000),),
