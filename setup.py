@@ -2,6 +2,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+TEST = ["pytest", "kserve", "onnx", "onnxruntime", "tf2onnx"]
+
 setup(
     name="watermark-image-dnn",
     version="0.1.0",
@@ -11,18 +13,28 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["watermark", "watermark.*"]),
-    package_data={"watermark.data": ["sets.json"], "watermark.lab": ["*.mplstyle"]},
+    package_data={"watermark": ["pages/*.html"], "watermark.data": ["sets.json"], "watermark.lab": ["*.mplstyle"]},
+    entry_points={"console_scripts": ["watermark = watermark.cli:main"]},
     install_requires=[
         "absl-py",
+        "ai-edge-litert",
+        "cryptography",
         "h5py",
+        "jinja2",
         "keras>=3.12",
         "matplotlib",
         "numpy",
         "pillow",
+        "requests",
+        "rfc3161-client",
         "rich>=14.1",
         "scikit-image",
         "scipy",
         "tensorflow>=2.18",
     ],
-    extras_require={"test": ["pytest"], "dev": ["pytest", "pre-commit", "ruff"]},
+    extras_require={
+        "onnx": ["onnx", "onnxruntime", "tf2onnx"],
+        "test": TEST,
+        "dev": [*TEST, "mkdocs-material", "mkdocstrings[python]", "pre-commit", "ruff"],
+    },
 )

@@ -66,7 +66,7 @@ def embedding_step(host, precision, repeats):
     X = tf.random.stateless_uniform([BATCH, side, side, 1], [1, 1])
     optimizer = keras.optimizers.Adam(1e-4)
     optimizer.build(model.trainable_variables)
-    step = train_step(model, watermark_loss(key), optimizer)
+    step = train_step(model, watermark_loss(model, key), optimizer)
     with Compute(precision).active():
         taken = seconds(lambda: float(step((X, X))["task"]), repeats)
     return taken, step_flops(model, side, BATCH + 1) / taken / 1e9

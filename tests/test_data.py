@@ -38,7 +38,7 @@ def test_noise_is_gaussian_fresh_and_not_clipped():
 
 def test_patches_are_cut_flipped_and_turned():
     image = np.arange(30 * 30, dtype=np.int32).reshape(30, 30)
-    (drawn,) = patches.Patches.of([(image,)], 8).draw(400, (1, 2))
+    drawn = patches.Patches.of([(image,)], 8).draw(400, (1, 2))
     seen = set()
     for patch in drawn.numpy()[..., 0]:
         top, left = divmod(patch.min(), 30)
@@ -52,7 +52,7 @@ def test_patches_are_cut_flipped_and_turned():
 
 def test_images_are_drawn_as_often_as_they_have_positions():
     images = [(np.zeros((20, 20), np.uint8),), (np.ones((20, 39), np.uint8),)]  # 1 and 20 positions of 20x20
-    (drawn,) = patches.Patches.of(images, 20).draw(2000, (3, 4))
+    drawn = patches.Patches.of(images, 20).draw(2000, (3, 4))
     assert drawn.numpy()[:, 0, 0, 0].mean() == pytest.approx(20 / 21, abs=0.02)
 
 
@@ -94,3 +94,39 @@ def test_quality_is_measured_as_the_field_does():
     np.testing.assert_allclose(stored, 128 / 255)
     assert same is target
     assert tasks.SuperResolution().comparable(output + 1, target, 2)[0].tolist() == [[1.0, 1.0], [1.0, 1.0]]
+
+
+def test_colour_patches_keep_their_channels_together():
+    image = RNG.integers(0, 256, (60, 60, 3), np.uint8)
+    X, Y = next(iter(tasks.Denoising(sigma=0, channels=3).batches([image], seed=1, batch_size=4, size=16)(0)))
+    assert X.shape == Y.shape == (4, 16, 16, 3)
+    # Grey levels of the three channels at one pixel stand together somewhere in the image.
+    pixels = {tuple(p) for p in image.reshape(-1, 3)}
+    full_size = [p for p in np.uint8(np.round(Y.numpy() * 255)).reshape(4, -1, 3) if all(tuple(c) in pixels for c in p)]
+    assert full_size  # patches of the unscaled image; the others are resampled
+
+
+def test_small_and_large_patches_fit():
+    ramp = np.add.outer(np.arange(48.0), 0.5 * np.arange(48.0)) / 80.0
+    pairs = [(ramp[::2, ::2, None], np.stack([ramp, ramp, ramp], -1))]
+    X, Y = next(iter(data.pair_batches(pairs, seed=1, batch_size=5, size=8, scale=2)(0)))
+    assert X.shape == (5, 8, 8, 1) and Y.shape == (5, 16, 16, 3)
+    np.testing.assert_allclose(Y[:, ::2, ::2, 1], X[..., 0], atol=1e-3)
+    np.testing.assert_allclose(Y[:, 1::2, ::2, 0] - X[..., 0], 1 / 80, atol=2e-3)  # the row below
+
+
+def test_examples_are_what_the_pairs_say():
+    before = RNG.integers(0, 256, (20, 20), np.uint8)
+    X, Y = next(iter(tasks.Examples().batches([(before, 255 - before)], seed=0, batch_size=3, size=12)(0)))
+    np.testing.assert_allclose(X + Y, 1.0, atol=1e-3)
+
+
+def test_small_inputs_of_super_resolution():
+    image = RNG.integers(0, 256, (41, 40, 3), np.uint8)
+    task = tasks.SuperResolution(scales=(2,), channels=3, small=True)
+    ((small, high),) = task.pairs([image], 2)
+    assert small.shape == (20, 20, 3) and high.shape == (40, 40, 3)
+    X, Y = next(iter(task.batches([image], seed=0, batch_size=2, size=10)(0)))
+    assert X.shape == (2, 10, 10, 3) and Y.shape == (2, 20, 20, 3)
+    with pytest.raises(ValueError, match="one scale"):
+        tasks.SuperResolution(small=True).batches([image], seed=0, batch_size=2, size=10)

@@ -11,7 +11,7 @@ FLOAT32 = training.Compute("float32")
 
 def test_loss_by_hand(tiny_host, tiny_key, tiny_batches):
     X, Y = next(iter(tiny_batches(0)))
-    total, parts = embedding.watermark_loss(tiny_key, strength=0.01, copies=2)(tiny_host, X, Y)
+    total, parts = embedding.watermark_loss(tiny_host, tiny_key, strength=0.01, copies=2)(tiny_host, X, Y)
     task = np.sum((tiny_host(X).numpy() - Y.numpy()) ** 2) / (2 * len(X))
     mark = np.sum((tiny_host(tiny_key.trigger[None]).numpy()[0] - tiny_key.initial) ** 2)
     assert float(parts["task"]) == pytest.approx(task, rel=1e-4)
@@ -22,7 +22,7 @@ def test_loss_by_hand(tiny_host, tiny_key, tiny_batches):
 def test_a_trigger_of_another_size_than_the_patches(tiny_host, tiny_batches):
     X, Y = next(iter(tiny_batches(0)))
     key = keys.make_key(1, size=9)
-    _, parts = embedding.watermark_loss(key)(tiny_host, X, Y)
+    _, parts = embedding.watermark_loss(tiny_host, key)(tiny_host, X, Y)
     mark = np.sum((tiny_host(key.trigger[None]).numpy()[0] - key.initial) ** 2)
     assert float(parts["mark"]) == pytest.approx(mark, rel=1e-4)
 
@@ -62,11 +62,11 @@ def test_until_stops_early(tiny_host, tiny_key, tiny_batches):
 def test_network_of_another_scale_is_refused(tiny_host):
     key = keys.make_key(1, size=12, task="sr")
     broken = keys.Key(key.trigger, key.initial[:-1], key.verification, key.meta)
-    with pytest.raises(ValueError, match="reaches the host"):
-        embedding.watermark_loss(broken)
+    with pytest.raises(ValueError, match="the key wants"):
+        embedding.watermark_loss(tiny_host, broken)
 
 
-@pytest.mark.parametrize("attack", attacks.__all__)
+@pytest.mark.parametrize("attack", sorted(set(attacks.__all__) - {"forge"}))
 def test_every_attack_leaves_its_argument_untouched(attack, tiny_host, tiny_key, tiny_batches):
     arguments = {"prune": (0.5,), "finetune": (tiny_batches,), "overwrite": (tiny_key, tiny_batches)}[attack]
     options = {} if attack == "prune" else {"steps": 2, "learning_rate": 1e-3, "compute": FLOAT32}
@@ -83,7 +83,7 @@ def test_every_attack_leaves_its_argument_untouched(attack, tiny_host, tiny_key,
 def test_boosted_strength_falls_to_lambda(reach, tiny_host, tiny_key, tiny_batches, tmp_path):
     """By hand at the first step; later, the same weights as with the numbers given."""
     X, Y = next(iter(tiny_batches(0)))
-    total, parts = embedding.watermark_loss(tiny_key, lambda step: 0.01 * 100.0 ** (1.0 - step / 4))(tiny_host, X, Y, 2)
+    total, parts = embedding.watermark_loss(tiny_host, tiny_key, lambda step: 0.01 * 100.0 ** (1.0 - step / 4))(tiny_host, X, Y, 2)
     assert float(total) == pytest.approx(float(parts["task"]) + 0.1 * float(parts["mark"]), rel=1e-4)
     options = {"steps": 4, "reach": reach, "compute": FLOAT32}
     plain = embedding.embed(tiny_host, tiny_key, tiny_batches, **options)

@@ -7,10 +7,23 @@ key = watermark.update_key(key, marked)
 verdict = watermark.verify(suspect, key)
 """
 
-from watermark.checkpoints import load_host
-from watermark.embedding import embed, update_key
-from watermark.keys import Key, load_key, make_key, save_key
-from watermark.verification import Verdict, verify
+import importlib
 
-__all__ = ["Key", "Verdict", "embed", "load_host", "load_key", "make_key", "save_key", "update_key", "verify"]
+_HOMES = {
+    "Key": "keys", "Verdict": "verification", "commit": "commitments", "embed": "embedding", "export": "exporting",
+    "load_host": "checkpoints", "load_key": "keys", "load_suspect": "suspects", "make_key": "keys", "save_key": "keys",
+    "update_key": "embedding", "verify": "verification",
+}
+__all__ = sorted(_HOMES)
 __version__ = "0.1.0"
+
+
+def __getattr__(name):
+    # TensorFlow takes seconds to import and talks while it does: only what is asked for is loaded.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__():
+    return __all__

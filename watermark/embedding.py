@@ -1,5 +1,7 @@
 """Embedding: the host learns M(K) = S while it goes on with its own task (section IV-B)."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
@@ -12,16 +14,17 @@ from watermark.training import Ahead, Compute, clone, fit
 STRENGTH = 1e-3  # lambda
 
 
-def watermark_loss(key, strength=STRENGTH, copies=1):
+def watermark_loss(host, key, strength=STRENGTH, copies=1):
     """The loss of Eqs. (4) to (6), as `training.fit` takes it.
 
     Args:
+      host: the network that will be trained; it says in what form the trigger reaches it.
       key: a `Key`; its `initial` is the S of Eq. (6).
       strength: lambda, or a function of the step's number that gives it (the batches then end with that number).
       copies: how often the trigger stands in the batch, each time with the whole of lambda. Without batch norm,
         n copies are n lambda.
     """
-    K, S = _pair(key)
+    K, S = _pair(host, key)
 
     def loss_fn(M, X, Y, step=None):
         triggers = tf.repeat(K, copies, axis=0)
@@ -42,17 +45,19 @@ def _at(strength, step):
     return strength(step) if callable(strength) else strength
 
 
-def _pair(key):
-    """The trigger as the host gets it and S0, both [1, H, W, C]."""
-    K, S = tf.constant(inference.door(key.trigger[None], key.meta)), tf.constant(key.initial[None])
-    if K.shape != S.shape:
-        raise ValueError(f"the trigger reaches the host as {K.shape[1:]}, its verification image is {S.shape[1:]}")
-    return K, S
+def _pair(M, key):
+    """The trigger as the host gets it, [1, H, W, C], and S0, [1, H', W', C]."""
+    K, S = inference.door(M, key.trigger[None], key.meta), key.initial[None]
+    answer = tuple(M.compute_output_shape(K.shape))
+    if answer != S.shape:
+        raise ValueError(f"{M.name} answers the trigger {list(K.shape[1:])} with an image {list(answer[1:])}, the key "
+                         f"wants {list(S.shape[1:])}; make a key for this kind of model")
+    return tf.constant(K), tf.constant(S)
 
 
 def embed(host, key, batches, *, steps, learning_rate=3e-4, optimizer="adam", strength=STRENGTH, boost=1.0, copies=1,
           fold=True, reach=0.0, until=None, validate=None, validate_every=500, folder=None, compute=Compute(),
-          title="embedding"):
+          title="embedding", output=None):
     """Marks a copy of `host` with `key` (Eq. 7).
 
     Args:
@@ -65,11 +70,13 @@ def embed(host, key, batches, *, steps, learning_rate=3e-4, optimizer="adam", st
       strength: lambda of Eq. (4) at the end.
       boost: how many times that lambda is at the start; it falls geometrically. 1 for the paper's constant.
       copies: see `watermark_loss`.
-      fold: whether batch norm is folded into the convolutions first (docs/recipe.md says why).
+      fold: whether batch norm is folded into the convolutions first (docs/recipe.md says why); a norm that cannot
+        be is then frozen.
       reach: 0 for the paper's loss. Above 0, the mark's loss is taken up to `reach` ahead on the path of
         fine-tuning (`training.Ahead`), so that the mark outlives it; docs/recipe.md has the evidence.
       until: for instance {"mark": 0.2}: stop once the mark's loss, Eq. (6), is that small.
       folder: where an interrupted embedding resumes.
+      output: name of the output that carries the mark, for a host with several.
       validate, validate_every: as for `training.fit`, whose history `folder` keeps.
 
     Returns:
@@ -80,12 +87,28 @@ def embed(host, key, batches, *, steps, learning_rate=3e-4, optimizer="adam", st
     if boost != 1.0:
         batches, final = _numbered(batches), strength
         strength = lambda step: final * boost ** (1.0 - tf.cast(step, tf.float32) / steps)  # noqa: E731
-    loss_fn, ahead = watermark_loss(key, strength, copies), None
+    M = inference.single_output(marked, output)
+    loss_fn, ahead = watermark_loss(M, key, strength, copies), None
     if reach:
-        loss_fn, ahead = task_alone, Ahead(_mark_alone(key, strength, copies), reach)
-    fit(marked, loss_fn, batches, steps=steps, learning_rate=schedule, optimizer=optimizer, ahead=ahead, until=until,
-        validate=validate, validate_every=validate_every, folder=folder, compute=compute, title=title)
+        loss_fn, ahead = task_alone, Ahead(_mark_alone(M, key, strength, copies), reach)
+    with frozen_norms(M) if fold else contextlib.nullcontext():
+        fit(M, loss_fn, batches, steps=steps, learning_rate=schedule, optimizer=optimizer, ahead=ahead, until=until,
+            validate=validate, validate_every=validate_every, folder=folder, compute=compute, title=title)
     return marked
+
+
+@contextlib.contextmanager
+def frozen_norms(model):
+    """Batch norms run in inference mode within: those that could not be folded must not see the trigger either."""
+    norms = [layer for layer in model._flatten_layers()
+             if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
+    for norm in norms:
+        norm.trainable = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.trainable = True
 
 
 def _numbered(batches):
@@ -98,8 +121,8 @@ def _numbered(batches):
     return numbered
 
 
-def _mark_alone(key, strength, copies):
-    K, S = _pair(key)
+def _mark_alone(host, key, strength, copies):
+    K, S = _pair(host, key)
 
     def loss_fn(M, X, Y, step=None):
         mark = tf.reduce_sum(tf.square(M(K, training=True) - S))  # Eq. (6)
@@ -108,6 +131,7 @@ def _mark_alone(key, strength, copies):
     return loss_fn
 
 
-def update_key(key, marked):
-    """The key with S := M(K; theta*), the last step of embedding."""
-    return with_verification(key, inference.as_suspect(marked, key.meta)(key.trigger[None])[0])
+def update_key(key, marked, output=None):
+    """The key with S := M(K; theta*), the last step of embedding; `output` as for `embed`."""
+    M = inference.single_output(marked, output)
+    return with_verification(key, inference.as_suspect(M, key.meta)(key.trigger[None])[0])

@@ -1,5 +1,7 @@
 """Running networks on images, in float32 unless told otherwise."""
 
+import platform
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -8,6 +10,10 @@ from watermark import metrics
 from watermark.training import Compute
 
 PIXELS = 1 << 18  # per call, which bounds memory at about 200 MB for 64 channels
+
+
+class SuspectError(RuntimeError):
+    """A suspect that does not answer, or not with an image of the expected size."""
 
 
 def predictor(model, precision="float32"):
@@ -40,26 +46,66 @@ def _check_input(model, images):
         raise ValueError("expected finite pixels, got NaN or infinity in the input image")
 
 
-def door(images, meta):
-    """What a host is fed for trigger images [N, H, W, C]: themselves, or for super-resolution their upsampling.
+def single_output(model, name=None):
+    """`model` with one of its outputs, weights shared; itself if it has one only.
 
-    The black box of a super-resolution host is "small image in, large image out", that is bicubic upsampling
-    and the network.
+    Args:
+      model: a Keras model.
+      name: of the output, as in `model.output_names`; needed where there are several.
     """
-    if meta["task"] != "sr":
-        return np.asarray(images, np.float32)
+    names = getattr(model, "output_names", ["output"])
+    if name is None and len(names) == 1:
+        return model
+    if name not in names:
+        raise ValueError(f"{model.name} has the outputs {', '.join(names)}; name one of them (--output=NAME)"
+                         + (f", not {name!r}" if name else ""))
+    return keras.Model(model.inputs, model.outputs[names.index(name)], name=model.name) if len(names) > 1 else model
+
+
+def upsampled(images, meta):
+    """Trigger images [N, H, W, C] of a super-resolution key at the size of its verification image (bicubic)."""
     size = [side * meta["scale"] for side in images.shape[1:3]]
     return tf.image.resize(images, size, "bicubic", antialias=True).numpy()
 
 
+def door(model, images, meta):
+    """What a Keras model is fed for trigger images [N, H, W, C].
+
+    The black box of super-resolution is "small image in, large image out". A host that keeps the size, such as VDSR,
+    is half of that box: the other half, bicubic upsampling, is done here.
+    """
+    images = np.asarray(images, np.float32)
+    if meta["task"] != "sr":
+        return images
+    inside = model.compute_output_shape((1, *images.shape[1:]))
+    return upsampled(images, meta) if tuple(inside[1:3]) == images.shape[1:3] else images
+
+
 def as_suspect(suspect, meta):
-    """A callable [N, H, W, C] -> [N, H', W', C] for a key's `meta`, from a Keras model or from such a callable."""
+    """A callable [N, H, W, C] -> [N, H', W', C] for a key's `meta`, from a Keras model or from such a callable.
+
+    A callable that keeps the size gets super-resolution triggers upsampled, as a Keras model does; the first query
+    shows which it is.
+    """
     if isinstance(suspect, keras.Model):
         predict = predictor(suspect)
-        return lambda images: predict(door(images, meta))
-    if callable(suspect):
-        return suspect
-    raise TypeError(f"expected a Keras model or a callable on image batches, got {type(suspect).__name__}")
+        return lambda images: predict(door(suspect, images, meta))
+    if not callable(suspect):
+        raise TypeError(f"expected a Keras model or a callable on image batches, got {type(suspect).__name__}")
+    return _Upscaler(suspect, meta) if meta["task"] == "sr" else suspect
+
+
+class _Upscaler:
+    def __init__(self, suspect, meta):
+        self.suspect, self.meta, self.keeps_size = suspect, meta, None
+
+    def __call__(self, images):
+        if self.keeps_size is None:
+            first = np.asarray(self.suspect(images[:1]))
+            self.keeps_size = first.shape[1:3] == images.shape[1:3]
+            if len(images) == 1 and not self.keeps_size:
+                return first
+        return self.suspect(upsampled(images, self.meta) if self.keeps_size else images)
 
 
 def evaluate(model, task, images, variant=None, *, metric=metrics.psnr, precision="float32"):
@@ -68,7 +114,7 @@ def evaluate(model, task, images, variant=None, *, metric=metrics.psnr, precisio
     Args:
       model: a host, plain, marked or attacked.
       task: one of `watermark.tasks.TASKS.values()`.
-      images: uint8 images [H, W] or [H, W, 3].
+      images: uint8 images [H, W] or [H, W, 3], or whatever the task's `pairs` takes.
       variant: one of `task.variants` (a scale), or None for all of them.
       metric: (output, target) -> number, such as `metrics.ssim`, or -> tuple of numbers.
 
@@ -77,5 +123,14 @@ def evaluate(model, task, images, variant=None, *, metric=metrics.psnr, precisio
     """
     predict = predictor(model, precision)
     variants = task.variants if variant is None else (variant,)
-    return np.array([metric(*task.comparable(predict(x[None, ..., None])[0, ..., 0], y, v))
-                     for v in variants for x, y in task.pairs(images, v)])
+
+    def restored(x):
+        return predict(x[None])[0] if x.ndim == 3 else predict(x[None, ..., None])[0, ..., 0]
+
+    return np.array([metric(*task.comparable(restored(x), y, v)) for v in variants for x, y in task.pairs(images, v)])
+
+
+def versions():
+    """{library: version} of what computes here."""
+    return {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__,
+            "numpy": np.__version__}

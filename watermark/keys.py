@@ -27,17 +27,22 @@ class Key:
       initial: S0 = G(K), float32 [H', W', C], about [-1, 2]; follows from K alone.
       verification: S, what a marked model is compared with: S0 until embedding, then M(K).
       meta: {"task", "scale", "gradient", "size", "channels"}.
+      owner, secret: what K was drawn from, for an owner who wants to prove that it was; empty for a bare seed.
     """
 
     trigger: np.ndarray
     initial: np.ndarray
     verification: np.ndarray
     meta: dict = field(default_factory=dict)
+    owner: str = ""
+    secret: str = ""
 
     @property
     def digest(self):
         """SHA-256 over arrays and meta, hexadecimal."""
         h = hashlib.sha256(json.dumps(self.meta, sort_keys=True).encode())
+        if self.owner or self.secret:
+            h.update(_seed(self.owner, self.secret).encode())
         for array in (self.trigger, self.initial, self.verification):
             h.update(repr((array.shape, "<f4")).encode())
             h.update(np.ascontiguousarray(array, "<f4").tobytes())
@@ -45,6 +50,10 @@ class Key:
 
     def __repr__(self):
         return f"Key({self.meta}, digest={self.digest[:12]}…)"
+
+
+def _seed(owner, secret):
+    return json.dumps([owner, secret])  # no two pairs give one string
 
 
 def _mixed_sobel(image):
@@ -109,7 +118,7 @@ def generate(trigger, meta):
     return (image + gradient if meta["task"] == "sr" else image - gradient).astype(np.float32)
 
 
-def make_key(seed, size=40, channels=1, task="denoise", scale=2, gradient="sobel_xy_8bit"):
+def make_key(seed, size=40, channels=1, task="denoise", scale=2, gradient="sobel_xy_8bit", owner=""):
     """Draws the key of a seed: the same key for the same arguments, on any machine.
 
     Args:
@@ -119,6 +128,7 @@ def make_key(seed, size=40, channels=1, task="denoise", scale=2, gradient="sobel
       task: "denoise" or "sr".
       scale: what the trigger is upsampled by, for "sr".
       gradient: one of `GRADIENTS`.
+      owner: a name that K is drawn from too; the key then keeps it and the seed, and `derived` proves them.
 
     Returns:
       A `Key` whose `verification` is `initial`, until `embedding.update_key`.
@@ -132,16 +142,25 @@ def make_key(seed, size=40, channels=1, task="denoise", scale=2, gradient="sobel
         raise ValueError(f"expected 3 <= size <= 2400 and 1 <= scale <= 8, got size={size}, scale={scale}")
     meta = {"task": task, "scale": int(scale) if task == "sr" else 1, "gradient": gradient, "size": int(size),
             "channels": int(channels)}
-    trigger = uniform(seed, (size, size, channels))
+    secret = str(seed) if owner else ""
+    trigger = uniform(_seed(owner, secret) if owner else seed, (size, size, channels))
     initial = generate(trigger, meta)
-    return Key(trigger, initial, initial, meta)
+    return Key(trigger, initial, initial, meta, owner, secret)
+
+
+def derived(key):
+    """Whether K is what the key's owner and secret give, so that it cannot have been chosen to suit a model."""
+    if not key.owner:
+        return False
+    return np.array_equal(key.trigger, uniform(_seed(key.owner, key.secret), key.trigger.shape))
 
 
 def save_key(key, path):
     """Writes a key file: npz without pickle, readable by its owner only, whole or not at all."""
     with whole(path, mode=0o600) as temporary, open(temporary, "wb") as file:
         np.savez(file, version=np.int64(VERSION), digest=np.array(key.digest), meta=np.array(json.dumps(key.meta)),
-                 trigger=key.trigger, initial=key.initial, verification=key.verification)
+                 owner=np.array(key.owner), secret=np.array(key.secret), trigger=key.trigger, initial=key.initial,
+                 verification=key.verification)
 
 
 def load_key(path):
@@ -171,7 +190,7 @@ def _read(path):
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
         images = [arrays[name] for name in ("trigger", "initial", "verification")]
         meta = json.loads(str(arrays["meta"]))
-        key = Key(*images, meta)
+        key = Key(*images, meta, *(str(arrays[name]) if name in arrays else "" for name in ("owner", "secret")))
         version, digest = int(arrays["version"]), str(arrays["digest"])
     expected = {"task", "scale", "gradient", "size", "channels"}
     if not isinstance(meta, dict) or not expected <= set(meta):
@@ -179,6 +198,10 @@ def _read(path):
     for image in images:
         if image.dtype != np.float32 or image.ndim != 3 or not np.isfinite(image).all():
             raise ValueError(f"finite float32 [H, W, C] images expected, got {image.dtype} {list(image.shape)}")
+    side, channels = meta["size"], meta["channels"]
+    answer = (side * meta["scale"], side * meta["scale"], channels)
+    if [image.shape for image in images] != [(side, side, channels), answer, answer]:
+        raise ValueError(f"images of other sizes than its meta says, {[list(image.shape) for image in images]}")
     return key, version, digest
 
 

@@ -22,20 +22,21 @@ def task_alone(M, X, Y, step=None):
 
 @dataclass(frozen=True)
 class Denoising:
-    """Removal of white Gaussian noise of standard deviation `sigma`, in 8-bit units."""
+    """Removal of white Gaussian noise of standard deviation `sigma`, in 8-bit units; 1 or 3 `channels`."""
 
     sigma: float = 25.0
+    channels: int = 1
     variants = ("",)
 
     def batches(self, images, *, seed, batch_size, size):
         """`watermark.data.denoising_batches` of uint8 grey or RGB images."""
-        images = [data.grey(image) for image in images]
+        images = [_pixels(image, self.channels) for image in images]
         return data.denoising_batches(images, seed=seed, batch_size=batch_size, size=size, sigma=self.sigma)
 
     def pairs(self, images, variant=""):
-        """(noisy input, target) float32 [H, W] for each uint8 image; image i gets the same noise everywhere."""
+        """(noisy input, target) float32 [H, W] or [H, W, 3] for each uint8 image; image i gets the same noise always."""
         for i, image in enumerate(images):
-            target = data.grey(image).astype(np.float32) / 255.0
+            target = _pixels(image, self.channels).astype(np.float32) / 255.0
             yield data.noisy(target, self.sigma, seed=i), target
 
     def comparable(self, output, target, variant=""):
@@ -43,29 +44,70 @@ class Denoising:
         return np.round(np.clip(output, 0.0, 1.0) * 255.0) / 255.0, target
 
 
+def _pixels(image, channels):
+    return data.grey(image) if channels == 1 else data.rgb(image)
+
+
 @dataclass(frozen=True)
 class SuperResolution:
-    """Upscaling of luminance by each of `scales`; networks take the bicubic upsampling of the small image."""
+    """Upscaling by each of `scales`, of luminance or, with 3 `channels`, of RGB.
+
+    Networks take the bicubic upsampling of the small image, or with `small` the small image itself.
+    """
 
     scales: tuple = (2, 3, 4)
+    channels: int = 1
+    small: bool = False
 
     @property
     def variants(self):
         return self.scales
 
     def batches(self, images, *, seed, batch_size, size):
-        """`watermark.data.sr_batches` of uint8 grey or RGB images."""
-        return data.sr_batches(images, seed=seed, batch_size=batch_size, size=size, scales=self.scales)
+        """`watermark.data.sr_batches` of uint8 grey or RGB images; `pair_batches` for RGB or small inputs."""
+        if self.channels == 1 and not self.small:
+            return data.sr_batches(images, seed=seed, batch_size=batch_size, size=size, scales=self.scales)
+        if self.small and len(self.scales) > 1:
+            raise ValueError(f"a network that takes the small image has one scale, got {self.scales}")
+        pairs = [pair for scale in self.scales for pair in self.pairs(images, scale)]
+        return data.pair_batches([pair for pair in pairs if min(pair[0].shape[:2]) >= size], seed=seed, size=size,
+                                 batch_size=batch_size, scale=self.scales[0] if self.small else 1)
 
     def pairs(self, images, variant):
-        """(upsampled input, target) luminance float32 [H, W] for each uint8 image, at scale `variant`."""
+        """(input, target) float32 [H, W] or [H, W, 3] for each uint8 image, at scale `variant`."""
+        make = data.small_and_high if self.small else data.low_and_high
         for image in images:
-            yield data.low_and_high(data.luminance(image), variant)
+            yield make(data.luminance(image) if self.channels == 1 else np.float32(data.rgb(image)) / 255.0, variant)
 
     def comparable(self, output, target, variant):
         """The pair that quality is measured on: clipped, without the outer `variant` pixels, as is usual."""
         inner = np.s_[variant:-variant, variant:-variant]
         return np.clip(output, 0.0, 1.0)[inner], target[inner]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Any task, given by pairs of images: `images` are tuples (input, target) of uint8 images.
+
+    The target may be `scale` times the input's size.
+    """
+
+    channels: int = 1
+    scale: int = 1
+    variants = ("",)
+
+    def batches(self, images, *, seed, batch_size, size):
+        """`watermark.data.pair_batches` of pairs of uint8 images."""
+        return data.pair_batches(list(self.pairs(images)), seed=seed, batch_size=batch_size, size=size, scale=self.scale)
+
+    def pairs(self, images, variant=""):
+        """(input, target) float32 on [0, 1] for each pair of uint8 images."""
+        for pair in images:
+            yield tuple(_pixels(image, self.channels).astype(np.float32) / 255.0 for image in pair)
+
+    def comparable(self, output, target, variant=""):
+        """The pair that quality is measured on: the output clipped."""
+        return np.clip(output, 0.0, 1.0), target
 
 
 TASKS = {"denoise": Denoising(), "sr": SuperResolution()}

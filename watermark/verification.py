@@ -4,17 +4,16 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from watermark import metrics
-from watermark.inference import as_suspect
+from watermark.inference import SuspectError, as_suspect
 from watermark.keys import base, generate, uniform
 
 NCC_THRESHOLD = 0.95
 NULL_KEYS = 1000
-
-
-class SuspectError(RuntimeError):
-    """A suspect whose answer is not an image of the key's size."""
+Z_EVIDENT = 6.0
+CALIBRATION = 0.30  # experiments/evidence.py measures it: rho of foreign keys on marked hosts
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,11 @@ class Verdict:
       rho: correlation of what the suspect takes from the trigger, K - S', with what the key asks for, K - S0.
       p_value: (r + 1) / (n + 1), where r of n fresh random keys reach this key's rho on the same suspect; the
         chance of that rank for a key that the suspect has never seen. 1 without fresh keys.
+      z_score: how many standard deviations of the fresh keys' rho this key's lies above their mean; without fresh
+        keys, above that of `CALIBRATION`.
+      null_keys: n, how many fresh keys were asked.
+      false_positives: (rate, low, high): the share r / n of fresh keys that this suspect would be claimed with at
+        this key's rho, and its 95 % interval (Clopper and Pearson); (nan, 0, 1) without fresh keys.
     """
 
     distance: float
@@ -41,6 +45,17 @@ class Verdict:
     rmse: float
     rho: float
     p_value: float
+    z_score: float
+    null_keys: int
+    false_positives: tuple
+
+    @property
+    def evident(self):
+        """The evidence rule: z_score at least `Z_EVIDENT` and, with 100 fresh keys or more, none of them above.
+
+        A rank alone can be had by trying keys until one comes first; a z-score of 6 would take a billion.
+        """
+        return self.z_score >= Z_EVIDENT and (self.null_keys < 100 or self.false_positives[0] == 0.0)
 
 
 def verify(suspect, key, *, null_keys=NULL_KEYS, p=0.05):
@@ -48,7 +63,8 @@ def verify(suspect, key, *, null_keys=NULL_KEYS, p=0.05):
 
     Args:
       suspect: a Keras model, or any callable on float32 [N, H, W, C] batches that returns as many images of the
-        verification image's size. A Keras model and a super-resolution key: the trigger is brought to size first.
+        verification image's size. A super-resolution key and a model that keeps the size: the trigger is upsampled
+        first.
       key: the owner's `Key`.
       null_keys: how many fresh random keys are put to the suspect for `p_value`; 0 for a single query.
       p: significance that gives the threshold.
@@ -60,16 +76,42 @@ def verify(suspect, key, *, null_keys=NULL_KEYS, p=0.05):
       SuspectError: when the answer has another shape or is not finite.
     """
     suspect = as_suspect(suspect, key.meta)
-    response = _ask(suspect, key.trigger[None], key.initial.shape)[0]
+    response = ask(suspect, key.trigger[None], key.initial.shape)[0]
+    return judge(response, key, null_rho(suspect, key.meta, null_keys, label=null_label(key)), p=p)
+
+
+def judge(response, key, others, *, p=0.05):
+    """The `Verdict` on one answer S', where `others` are the rho of fresh keys on the same suspect (`null_rho`)."""
     d = metrics.distance(response, key.verification)
     eta = metrics.threshold(key.verification.size, p)
     ncc = metrics.ncc(response, key.verification)
-    rho = residual_correlation(key.trigger[None], response[None], key.initial[None], key.meta)[0]
-    # Named after the secret trigger: the same for the owner at any time, and no suspect can prepare for them.
-    others = null_rho(suspect, key.meta, null_keys, label=hashlib.sha256(key.trigger.tobytes()).hexdigest())
-    p_value = (np.count_nonzero(others >= rho) + 1) / (len(others) + 1)
+    rho = float(residual_correlation(key.trigger[None], response[None], key.initial[None], key.meta)[0])
+    r, n = int(np.count_nonzero(others >= rho)), len(others)
+    mean, deviation = (np.mean(others), np.std(others, ddof=1)) if n > 1 else calibration(key.initial.size)
     return Verdict(d, eta, bool(d <= eta), ncc, bool(ncc > NCC_THRESHOLD), metrics.rmse(response, key.verification),
-                   float(rho), float(p_value))
+                   rho, (r + 1) / (n + 1), float((rho - mean) / max(deviation, 1e-12)), n, clopper_pearson(r, n))
+
+
+def null_label(key):
+    """What a key's fresh keys are drawn from: the same for the owner at any time, and no suspect can prepare for them."""
+    return hashlib.sha256(key.trigger.tobytes()).hexdigest()
+
+
+def calibration(pixels):
+    """(mean, deviation) of a foreign key's rho, at most: what stands in for fresh keys that were not asked.
+
+    The mean is the highest seen on a marked host (`CALIBRATION`); it depends on the host. Between keys, rho varies as
+    a correlation of that many pixels does, 1 / sqrt(pixels).
+    """
+    return CALIBRATION, 1.0 / np.sqrt(pixels)
+
+
+def clopper_pearson(successes, trials, confidence=0.95):
+    """(rate, low, high): a binomial rate and its exact two-sided interval; Clopper and Pearson, Biometrika 1934."""
+    if not trials:
+        return float("nan"), 0.0, 1.0
+    interval = stats.binomtest(successes, trials).proportion_ci(confidence, method="exact")
+    return successes / trials, float(interval.low), float(interval.high)
 
 
 def residual_correlation(triggers, responses, initials, meta):
@@ -93,10 +135,11 @@ def null_rho(suspect, meta, count, label="null"):
     if not count:
         return np.zeros(0)
     triggers, initials = random_keys(meta, count, label)
-    return residual_correlation(triggers, _ask(suspect, triggers, initials.shape[1:]), initials, meta)
+    return residual_correlation(triggers, ask(suspect, triggers, initials.shape[1:]), initials, meta)
 
 
-def _ask(suspect, triggers, shape):
+def ask(suspect, triggers, shape):
+    """A suspect's answers to triggers [N, ...], float64; a SuspectError unless they are finite images of `shape`."""
     responses = np.asarray(suspect(triggers), np.float64)
     if responses.shape != (len(triggers), *shape):
         raise SuspectError(f"expected answers of shape {[len(triggers), *shape]}, got {list(responses.shape)}; "

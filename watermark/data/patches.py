@@ -30,21 +30,36 @@ def grey(image):
     return np.asarray(Image.fromarray(image).convert("L"))
 
 
+def rgb(image):
+    """uint8 [H, W, 3] from uint8 grey or RGB."""
+    return np.asarray(Image.fromarray(image).convert("RGB"))
+
+
 def bicubic(image, size):
-    """Resizes float32 [H, W] to `size` = (height, width): MATLAB's `imresize` (bicubic, antialiased when shrinking)."""
-    image = tf.constant(image, tf.float32)[..., None]
-    return tf.image.resize(image, size, "bicubic", antialias=True).numpy()[..., 0]
+    """Resizes float32 [H, W] or [H, W, C] to `size` = (height, width), as MATLAB's `imresize`.
+
+    Bicubic, antialiased when shrinking.
+    """
+    flat = np.ndim(image) == 2
+    image = tf.constant(image, tf.float32)
+    resized = tf.image.resize(image[..., None] if flat else image, size, "bicubic", antialias=True).numpy()
+    return resized[..., 0] if flat else resized
 
 
 def low_and_high(image, scale):
-    """The super-resolution pair of an HR image [H, W] on [0, 1]: (input at HR size, target), both [H', W'].
+    """The super-resolution pair of an HR image [H, W] or [H, W, C] on [0, 1]: (input at HR size, target), both [H', W'].
 
     The image is cropped to a multiple of `scale`, shrunk, and brought back to size: VDSR's input.
     """
-    height, width = (side - side % scale for side in image.shape)
+    low, high = small_and_high(image, scale)
+    return bicubic(low, high.shape[:2]), high
+
+
+def small_and_high(image, scale):
+    """As `low_and_high`, but the input is left small, [H' / scale, W' / scale]."""
+    height, width = (side - side % scale for side in image.shape[:2])
     high = image[:height, :width]
-    low = bicubic(high, (height // scale, width // scale))
-    return bicubic(low, (height, width)), high
+    return bicubic(high, (height // scale, width // scale)), high
 
 
 def noisy(image, sigma, seed):
@@ -82,8 +97,8 @@ class Patches:
             vectors = [tf.constant(v) for v in (starts, heights, widths)]
             return cls(tuple(tf.constant(v) for v in flat), *vectors, size)
 
-    def draw(self, count, seed):
-        """`count` random patches of every plane, flipped and rotated: list of [count, size, size, 1]."""
+    def draw(self, count, seed, augment=True):
+        """`count` random patches of every plane, flipped and rotated alike: [count, size, size, planes]."""
         u = tf.random.stateless_uniform([5, count], seed, dtype=tf.float64)
         room = tf.cast((self.heights - self.size + 1) * (self.widths - self.size + 1), tf.float64)
         cumulative = tf.cumsum(room)  # an image is drawn as often as it has positions
@@ -91,10 +106,11 @@ class Patches:
         start, height, width = (tf.gather(v, image) for v in (self.starts, self.heights, self.widths))
         top = tf.cast(u[1] * tf.cast(height - self.size + 1, tf.float64), tf.int64)
         left = tf.cast(u[2] * tf.cast(width - self.size + 1, tf.float64), tf.int64)
-        rows, columns = self._grid(tf.cast(u[3] * 4.0, tf.int64), u[4] < 0.5)
+        turns, flip = tf.cast(u[3] * 4.0, tf.int64), u[4] < 0.5
+        rows, columns = self._grid(turns * int(augment), flip & augment)
         index = start[:, None, None] + (top[:, None, None] + rows) * width[:, None, None]
         index += left[:, None, None] + columns
-        return [tf.gather(plane, index)[..., None] for plane in self.planes]
+        return tf.stack([tf.gather(plane, index) for plane in self.planes], axis=-1)
 
     def _grid(self, turns, flip):
         """Row and column offsets [B, size, size] of patches turned by `turns` quarters, then mirrored."""
@@ -115,23 +131,21 @@ def denoising_batches(images, *, seed, batch_size, size, sigma):
     """Training batches for denoising.
 
     Args:
-      images: uint8 [H, W] images; each is used at the four `SCALES` where a patch still fits.
+      images: uint8 [H, W] or [H, W, C] images; each is used at the four `SCALES` where a patch still fits.
       seed: integer; batch i depends on (seed, i) alone.
       size: side of a patch in pixels.
       sigma: noise level in 8-bit units; fresh for every batch, noisy inputs are not clipped.
 
     Returns:
       A function of the first step's number that gives an endless `tf.data.Dataset` of
-      (inputs, targets), float32 [batch_size, size, size, 1], targets on [0, 1].
+      (inputs, targets), float32 [batch_size, size, size, C], targets on [0, 1].
     """
     resized = [image.resize((round(image.width * s), round(image.height * s)), Image.Resampling.BICUBIC)
                for image in map(Image.fromarray, images) for s in SCALES]
-    planes = [(np.asarray(image),) for image in resized if min(image.size) >= size]
-    patches = Patches.of(planes, size)
+    patches = Patches.of([_planes(np.asarray(image)) for image in resized if min(image.size) >= size], size)
 
     def make(i):
-        (clean,) = patches.draw(batch_size, tf.stack([seed, 2 * i]))
-        clean = tf.cast(clean, tf.float32) / 255.0
+        clean = tf.cast(patches.draw(batch_size, tf.stack([seed, 2 * i])), tf.float32) / 255.0
         noise = tf.random.stateless_normal(clean.shape, tf.stack([seed, 2 * i + 1]))
         return clean + sigma / 255.0 * noise, clean
 
@@ -144,12 +158,45 @@ def sr_batches(images, *, seed, batch_size, size, scales):
     Inputs are the low-resolution images brought back to size, which is what VDSR takes.
     """
     pairs = [low_and_high(luminance(image), scale) for image in images for scale in scales]
+    return pair_batches([pair for pair in pairs if min(pair[0].shape) >= size], seed=seed, batch_size=batch_size,
+                        size=size)
+
+
+def pair_batches(pairs, *, seed, batch_size, size, scale=1):
+    """Training batches of a task that is given by example.
+
+    Args:
+      pairs: of (input [H, W] or [H, W, C], target [scale * H, scale * W] or with channels), float on [0, 1].
+      seed, batch_size: as for `denoising_batches`.
+      size: side of an input patch in pixels.
+      scale: how many times the input the target is. Above 1, patches are not flipped or turned.
+
+    Returns:
+      As `denoising_batches`: (inputs [batch_size, size, size, C], targets).
+    """
     # Half precision halves 700 MB; its error on [0, 1] is a sixteenth of an 8-bit step at most.
-    planes = [(high.astype(np.float16), low.astype(np.float16)) for low, high in pairs if min(high.shape) >= size]
-    patches = Patches.of(planes, size)
+    planes = [(*_planes(_subpixels(target, scale)), *_planes(low)) for low, target in pairs]
+    patches = Patches.of([[plane.astype(np.float16) for plane in image] for image in planes], size)
+    channels = len(_planes(pairs[0][0]))
 
     def make(i):
-        high, low = (tf.cast(plane, tf.float32) for plane in patches.draw(batch_size, tf.stack([seed, i])))
-        return low, high
+        drawn = tf.cast(patches.draw(batch_size, tf.stack([seed, i]), augment=scale == 1), tf.float32)
+        target, low = drawn[..., :-channels], drawn[..., -channels:]
+        return low, tf.nn.depth_to_space(target, scale) if scale > 1 else target
 
     return partial(_batches, make)
+
+
+def _planes(image):
+    """The channels of [H, W] or [H, W, C], each [H, W]."""
+    return (image,) if image.ndim == 2 else tuple(np.moveaxis(image, -1, 0))
+
+
+def _subpixels(image, scale):
+    """[scale * H, scale * W, C] as [H, W, scale * scale * C], in the order that `tf.nn.depth_to_space` undoes."""
+    if scale == 1:
+        return image
+    image = image if image.ndim == 3 else image[..., None]
+    height, width, channels = image.shape
+    blocks = image.reshape(height // scale, scale, width // scale, scale, channels)
+    return blocks.transpose(0, 2, 1, 3, 4).reshape(height // scale, width // scale, -1)

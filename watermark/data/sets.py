@@ -75,6 +75,22 @@ def images(name, data_dir=None, download_dir="data"):
     return {file: read_image(folder / file) for file in files}
 
 
+def folder_images(folder):
+    """{file: image} of the image files in a folder of the user's, sorted by name; what is no image is left out.
+
+    Raises:
+      DataError: there is no such folder, or no image in it, or one is damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of images")
+    suffixes = Image.registered_extensions()
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
+    if not paths:
+        raise DataError(f"{folder} holds no image file (.png, .jpg, .tif, …)")
+    return {path.name: read_image(path) for path in paths}
+
+
 def read_image(path):
     """uint8 [H, W] or [H, W, 3] from an image file."""
     try:

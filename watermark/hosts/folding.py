@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 
-def _foldable(model):
+def foldable(model):
     """{batch norm's name: convolution} for each norm that sees nothing but one convolution's linear output."""
     pairs = {}
     for layer in model.layers:
@@ -48,7 +48,7 @@ def fold_batch_norm(model):
         model = keras.Model(model.inputs, model.outputs, name=model.name)
     if not hasattr(model, "operations"):
         raise TypeError(f"expected a functional or sequential Keras model, got {type(model).__name__}")
-    pairs = _foldable(model)
+    pairs = foldable(model)
     norms = {conv.name: model.get_layer(norm) for norm, conv in pairs.items()}
 
     def copy(layer):

@@ -22,10 +22,15 @@ def save(lab, name, figure):
     """Writes results/<profile>/figures/<name>.png and .pdf, and says so."""
     for suffix in ("png", "pdf"):
         path = Path(lab.workdir) / "results" / lab.profile.name / "figures" / f"{name}.{suffix}"
-        with whole(path) as temporary:
-            # The date and the version of the library would make equal figures differ.
-            figure.savefig(temporary, metadata={"CreationDate": None} if suffix == "pdf" else {"Software": None})
+        write(path, figure)
         lab.say(str(path))
+
+
+def write(path, figure):
+    """Writes a figure to one file, whole or not at all; equal figures give equal files."""
+    # The date and the version of the library would make them differ.
+    with whole(path) as temporary:
+        figure.savefig(temporary, metadata={"CreationDate": None} if Path(path).suffix == ".pdf" else {"Software": None})
     plt.close(figure)
 
 

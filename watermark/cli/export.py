@@ -1,0 +1,62 @@
+"""watermark export --model=marked.keras --out=marked_saved_model --key=key.npz
+
+Writes a model in another form (by the name of --out, or --format): .keras, a SavedModel folder, .tflite (float32, or
+tflite_float16, tflite_int8), .onnx; measures how far its answers are from the model's; and, given the key, verifies the
+mark in the exported form. Exit code 1 if the mark is lost there. Seconds.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from watermark import data, exporting
+from watermark.cli import common
+from watermark.keys import load_key
+
+
+def define(values):
+    """The verb's flags."""
+    common.define_model(values)
+    flags.DEFINE_string("out", None, "what to write", flag_values=values)
+    flags.DEFINE_enum("format", None, list(exporting.FORMATS), "the form; default: by the name of --out",
+                      flag_values=values)
+    flags.DEFINE_string("key", None, "the key, to verify the exported form with", flag_values=values)
+    flags.DEFINE_string("images", None, "folder of typical inputs, for the ranges of tflite_int8", flag_values=values)
+    flags.DEFINE_integer("null_keys", 1000, "fresh keys asked beside the key", 0, flag_values=values)
+
+
+def run(values):
+    """Exports, checks, says so."""
+    common.required(values, "out")
+    form = values.format or _by_name(values.out)
+    _, one = common.open_model(values)
+    key = load_key(values.key) if values.key else None
+    images = _inputs(values, one) if values.images else None
+    done = exporting.export(one, values.out, form, key=key, calibration=images, null_keys=values.null_keys)
+    print(f"{done.path}: {form}, answers within {done.parity:.2g} of the model's")
+    if key is None:
+        return 0
+    verdict = done.verdict
+    print(f"the mark is {'found' if verdict.evident else 'NOT found'} in it: d = {1e3 * verdict.distance:.2f}e-3 (η = "
+          f"{1e3 * verdict.threshold:.2f}e-3), ρ = {verdict.rho:.3f}, z = {verdict.z_score:.1f}")
+    return 0 if verdict.evident else 1
+
+
+def _by_name(out):
+    suffix = Path(out).suffix
+    for form, ending in exporting.SUFFIXES.items():
+        if ending == suffix:
+            return form
+    raise ValueError(f"--out={out}: expected a name that ends in .keras, .tflite or .onnx, or a folder's")
+
+
+def _inputs(values, one):
+    """The images of a folder as the model takes them, cut to one size."""
+    height, width = (side or exporting.SIDE for side in one.input_shape[1:3])
+    prepare = data.grey if one.input_shape[-1] == 1 else data.rgb
+    found = [prepare(image)[:height, :width] for image in data.folder_images(values.images).values()]
+    inputs = [np.float32(image).reshape(height, width, -1) / 255.0 for image in found if image.shape[:2] == (height, width)]
+    if not inputs:
+        raise ValueError(f"{values.images} holds no image of {height}x{width} pixels or more")
+    return inputs

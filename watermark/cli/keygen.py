@@ -1,0 +1,70 @@
+"""watermark keygen --owner="Ada Lovelace" --out=key.npz
+
+Draws a key: the trigger image K from the owner's name and 256 bits of fresh secret, and S₀, which follows from K.
+The key file is the proof: mode 0600, keep copies. Beside it appear a commitment to publish (it reveals nothing), and a
+request that a time-stamp authority signs:
+
+  curl -H "Content-Type: application/timestamp-query" --data-binary @key.commitment.tsq https://… > key.commitment.tsr
+
+An instant.
+"""
+
+import secrets
+from pathlib import Path
+
+from absl import flags
+
+from watermark import commitments
+from watermark.cli.common import beside
+from watermark.files import whole
+from watermark.keys import GRADIENTS, make_key, save_key
+
+
+def define(values):
+    """The verb's flags."""
+    flags.DEFINE_string("out", "key.npz", "the key file to write", flag_values=values)
+    flags.DEFINE_string("owner", "unnamed", "who claims; public, in the commitment", flag_values=values)
+    flags.DEFINE_enum("task", "denoise", ["denoise", "sr"], "sr for models that enlarge images", flag_values=values)
+    flags.DEFINE_integer("size", None, "side of the trigger image in pixels; default 40, or 20 for sr",
+                         flag_values=values)
+    flags.DEFINE_integer("scale", 2, "what an sr trigger is enlarged by", flag_values=values)
+    flags.DEFINE_integer("channels", 1, "1 or 3", flag_values=values)
+    flags.DEFINE_enum("gradient", "sobel_xy_8bit", list(GRADIENTS), "the operator in S₀ = K − ∇K", flag_values=values)
+    flags.DEFINE_string("sign", None, "Ed25519 private key (PEM) to sign the commitment with; made if not there",
+                        flag_values=values)
+
+
+def run(values):
+    """Writes key, commitment and time-stamp request."""
+    out = Path(values.out)
+    if out.suffix != ".npz":
+        raise ValueError(f"--out={out}: expected a name that ends in .npz")
+    if out.exists():
+        raise ValueError(f"{out} exists; a key is not overwritten, move it away or choose another --out")
+    if not values.owner.strip():
+        raise ValueError("--owner: expected a name")
+    key = make_key(secrets.token_hex(32), size=values.size or (20 if values.task == "sr" else 40), task=values.task,
+                   channels=values.channels, scale=values.scale, gradient=values.gradient, owner=values.owner)
+    private = signing_key(values.sign)
+    save_key(key, out)
+    print(f"{out}: the key, secret, readable by you alone")
+    publish(key, beside(out, "commitment.json"), private)
+    return 0
+
+
+def signing_key(path):
+    """The private key of a PEM file, made if there is none; None without a path."""
+    if not path:
+        return None
+    return commitments.load_signing_key(path) if Path(path).exists() else commitments.make_signing_key(path)
+
+
+def publish(key, path, private=None):
+    """Writes the commitment to `key` and a time-stamp request for it, and says so."""
+    commitment = commitments.commit(key)
+    if private:
+        commitment = commitments.sign(commitment, private)
+    commitments.save_commitment(commitment, path)
+    with whole(path.with_suffix(".tsq")) as temporary:
+        temporary.write_bytes(commitments.timestamp_request(commitment))
+    print(f"{path}: the commitment, to be published; {path.with_suffix('.tsq').name} asks for its time stamp")

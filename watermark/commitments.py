@@ -1,0 +1,220 @@
+"""Claims that cannot be made up afterwards: public commitments to a key, signed and time-stamped.
+
+S := M(K) after embedding, so whoever has any model can draw a K and call M(K) their S; the distance of Eq. (8) is then
+0. Three things stop that: K is derived from the owner's name and a secret (`keys.derived`), S0 = G(K) follows from K
+and the mark must lie near it, and both were committed to, in public, before the dispute.
+
+A commitment is a JSON object. It holds SHA-256 digests of pixels drawn from 256 bits of secret, so it reveals nothing.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rfc3161_client as rfc3161
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from watermark.files import whole
+from watermark.keys import derived, generate
+from watermark.verification import residual_correlation
+
+FORMAT = "watermark-commitment-1"
+# An embedding leaves S at rho .99 of what K asks for; a foreign key's answer has .3 at most (`CALIBRATION`).
+FAITHFUL = 0.8
+LARGEST = 1 << 20
+
+
+class CommitmentError(ValueError):
+    """A commitment, signature or time stamp that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One point of a claim: `holds`, and why, in a sentence."""
+
+    name: str
+    holds: bool
+    why: str
+
+
+def commit(key):
+    """The public commitment to a key, a dict; "mark" is None before embedding, when S is still S0.
+
+    "key" is SHA-256 over owner, meta, K and S0; "mark" is SHA-256 over "key" and S.
+    """
+    h = hashlib.sha256(json.dumps([FORMAT, key.owner, key.meta], sort_keys=True).encode())
+    for image in (key.trigger, key.initial):
+        h.update(_pixels(image))
+    embedded = not np.array_equal(key.initial, key.verification)
+    mark = hashlib.sha256(h.digest() + _pixels(key.verification)).hexdigest() if embedded else None
+    return {"format": FORMAT, "owner": key.owner, "key": h.hexdigest(), "mark": mark}
+
+
+def _pixels(image):
+    return json.dumps(image.shape).encode() + np.ascontiguousarray(image, "<f4").tobytes()
+
+
+def _signed_part(commitment):
+    """The bytes that are signed and time-stamped."""
+    names = ("format", "owner", "key", "mark")
+    return json.dumps({name: commitment[name] for name in names}, sort_keys=True, separators=(",", ":")).encode()
+
+
+# --- signatures -------------------------------------------------------------------------------------------------------
+
+
+def make_signing_key(path):
+    """Writes a new Ed25519 private key (PEM, mode 0600) and returns it."""
+    private = Ed25519PrivateKey.generate()
+    pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                                serialization.NoEncryption())
+    with whole(path, mode=0o600) as temporary:
+        temporary.write_bytes(pem)
+    return private
+
+
+def load_signing_key(path):
+    """The Ed25519 private key of a PEM file without password."""
+    try:
+        private = serialization.load_pem_private_key(Path(path).read_bytes(), None)
+    except (OSError, ValueError, TypeError) as error:
+        raise CommitmentError(f"{path} cannot be read as a private key ({error})") from error
+    if not isinstance(private, Ed25519PrivateKey):
+        raise CommitmentError(f"{path} holds a {type(private).__name__}, expected an Ed25519 key")
+    return private
+
+
+def sign(commitment, private):
+    """The commitment with "public_key" and "signature" (Ed25519, RFC 8032), both hexadecimal."""
+    return commitment | {"public_key": private.public_key().public_bytes_raw().hex(),
+                         "signature": private.sign(_signed_part(commitment)).hex()}
+
+
+# --- time stamps ------------------------------------------------------------------------------------------------------
+
+
+def timestamp_request(commitment):
+    """An RFC 3161 request over the commitment (SHA-512, no network): the bytes to send to a time-stamp authority."""
+    request = rfc3161.TimestampRequestBuilder().data(_signed_part(commitment)).cert_request(cert_request=True).build()
+    return request.as_bytes()
+
+
+def check_timestamp(commitment, response, roots):
+    """When the commitment existed at the latest.
+
+    Args:
+      commitment: the dict.
+      response: bytes of the authority's answer (`.tsr`).
+      roots: bytes of a PEM file with the certificates of authorities that you trust.
+
+    Returns:
+      A timezone-aware `datetime`.
+
+    Raises:
+      CommitmentError: the stamp is of another commitment or of no authority trusted.
+    """
+    try:
+        stamp = rfc3161.decode_timestamp_response(response)
+        builder = rfc3161.VerifierBuilder()
+        for certificate in x509.load_pem_x509_certificates(roots):
+            builder = builder.add_root_certificate(certificate)
+        builder.build().verify_message(stamp, _signed_part(commitment))
+    except (ValueError, rfc3161.VerificationError) as error:
+        raise CommitmentError(f"the time stamp does not hold: {str(error).splitlines()[0][:160]}") from error
+    return stamp.tst_info.gen_time
+
+
+def stamped(commitment, response, roots):
+    """`check_timestamp` of files as a `Finding`; a CommitmentError where they cannot be read."""
+    try:
+        contents = [Path(path).read_bytes() for path in (response, roots)]
+    except OSError as error:
+        raise CommitmentError(f"{error.filename} cannot be read ({error.strerror})") from error
+    try:
+        when = check_timestamp(commitment, *contents)
+    except CommitmentError as error:
+        return Finding("timestamp", False, str(error))
+    return Finding("timestamp", True, f"it existed on {when:%Y-%m-%d %H:%M} UTC, an authority says")
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def save_commitment(commitment, path):
+    """Writes the commitment as JSON, whole or not at all. It is public."""
+    with whole(path) as temporary:
+        temporary.write_text(json.dumps(commitment, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load_commitment(path):
+    """Reads a commitment file; a CommitmentError says in one line what is wrong with it."""
+    path = Path(path)
+    if not path.is_file():
+        raise CommitmentError(f"{path}: no such commitment file; watermark keygen writes one beside the key")
+    if path.stat().st_size > LARGEST:
+        raise CommitmentError(f"{path} has {path.stat().st_size} bytes, more than a commitment has")
+    try:
+        commitment = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CommitmentError(f"{path} is not a commitment file ({error})") from error
+    if not isinstance(commitment, dict) or commitment.get("format") != FORMAT:
+        raise CommitmentError(f"{path} is not a commitment file of the format {FORMAT}")
+    texts = [commitment.get(name) for name in ("owner", "key")] + [commitment.get("mark") or ""]
+    if not all(isinstance(text, str) for text in texts):
+        raise CommitmentError(f"{path}: expected texts for owner, key and mark")
+    return {"mark": None} | commitment
+
+
+# --- claims -----------------------------------------------------------------------------------------------------------
+
+
+def check(key, commitment):
+    """Whether a claim on `key` under `commitment` is one that its owner could only have made beforehand.
+
+    Returns:
+      A list of `Finding`; the claim stands if every one holds.
+    """
+    rho = float(residual_correlation(key.trigger[None], key.verification[None], key.initial[None], key.meta)[0])
+    again = commit(key)
+    findings = [
+        _finding("derived", derived(key),
+                 f"K is derived from the owner's name {key.owner!r} and the secret in the key file",
+                 "K is not derived from an owner's name and a secret: it may have been chosen to suit a model"),
+        _finding("initial", np.array_equal(key.initial, generate(key.trigger, key.meta)),
+                 "S₀ is what the gradient operator makes of K",
+                 "S₀ does not follow from K: it may have been chosen to suit a model"),
+        _finding("embedded", rho >= FAITHFUL,
+                 f"S lies as near to S₀ as an embedding leaves it (ρ = {rho:.2f})",
+                 f"S has little to do with S₀ (ρ = {rho:.2f}, {FAITHFUL} expected): it looks like any model's answer, "
+                 "declared to be a mark afterwards"),
+        _finding("key", (again["key"], again["owner"]) == (commitment["key"], commitment["owner"]),
+                 "the commitment is to this owner, K and S₀",
+                 "the commitment is to another key: this one was not committed to"),
+    ]
+    if commitment["mark"] is not None:
+        findings.append(_finding("mark", again["mark"] == commitment["mark"], "the commitment is to this S",
+                                 "the commitment is to another S: this one was not committed to"))
+    if "signature" in commitment:
+        findings.append(_finding("signature", signature_holds(commitment),
+                                 f"signed with the Ed25519 key {str(commitment.get('public_key'))[:16]}…",
+                                 "the signature does not fit the commitment"))
+    return findings
+
+
+def _finding(name, holds, yes, no):
+    return Finding(name, bool(holds), yes if holds else no)
+
+
+def signature_holds(commitment):
+    """Whether a signed commitment is what its public key signed."""
+    try:
+        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(commitment["public_key"]))
+        public.verify(bytes.fromhex(commitment["signature"]), _signed_part(commitment))
+    except (InvalidSignature, ValueError, KeyError, TypeError):
+        return False
+    return True

@@ -1,0 +1,141 @@
+"""Marked models in the forms that others run, each checked: the same answers, and the mark still there."""
+
+import os
+import shutil
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from watermark.files import whole
+from watermark.inference import predictor
+from watermark.keys import uniform
+from watermark.models import ModelError, save_model
+from watermark.suspects import load_suspect
+from watermark.verification import Verdict, verify
+
+TFLITE = ("tflite", "tflite_float16", "tflite_int8")
+FORMATS = ("keras", "saved_model", *TFLITE, "onnx")
+SUFFIXES = {"keras": ".keras", "saved_model": "", "onnx": ".onnx"} | dict.fromkeys(TFLITE, ".tflite")
+SIDE = 48  # of the images that parity is measured on, for models of free size
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What came out.
+
+    Attributes:
+      path: the file or folder.
+      parity: largest difference of a pixel between the model's answers and the exported form's, on [0, 1] images.
+      verdict: of the exported form under the owner's key, or None without a key.
+    """
+
+    path: Path
+    parity: float
+    verdict: Verdict | None
+
+
+def export(model, path, form, *, key=None, calibration=None, null_keys=100):
+    """Writes `model` in another form and checks it.
+
+    Args:
+      model: a Keras model, image to image.
+      path: file or, for "saved_model", folder to write; it appears whole or not at all.
+      form: one of `FORMATS`. "saved_model" has the signature `serving_default` and `.serve`, with free batch and, as
+        far as the model's are, free sides. "tflite_int8" has 8-bit weights and activations, floats in and out.
+      key: the owner's, to verify the exported form with.
+      calibration: float32 images [H, W, C] on [0, 1], typical inputs for the ranges of "tflite_int8"; by default
+        smooth noise. Eight images of uniform noise are added, or the ranges would cut what any trigger calls up; the
+        trigger itself never goes in.
+      null_keys: as for `watermark.verify`.
+
+    Returns:
+      An `Exported`.
+    """
+    if form not in FORMATS:
+        raise ValueError(f"unknown format {form!r}; choose from {', '.join(FORMATS)}")
+    path = Path(path)
+    if path.suffix != SUFFIXES[form]:
+        raise ModelError(f"{path}: expected a name that ends in {SUFFIXES[form] or 'nothing (it is a folder)'}")
+    if form == "saved_model":
+        save_saved_model(model, path)
+    elif form == "keras":
+        save_model(model, path)
+    else:
+        content = _onnx(model) if form == "onnx" else _tflite(model, form, calibration)
+        with whole(path) as temporary:
+            temporary.write_bytes(content)
+    suspect = load_suspect(path)
+    return Exported(path, parity(model, suspect), verify(suspect, key, null_keys=null_keys) if key else None)
+
+
+def parity(model, suspect):
+    """The largest difference of a pixel between a model's answers and a suspect's, on noise images on [0, 1]."""
+    images = _noise(model, 3)
+    if isinstance(suspect, keras.Model):
+        suspect = predictor(suspect)
+    return float(np.max(np.abs(predictor(model)(images) - suspect(images))))
+
+
+def save_saved_model(model, path):
+    """Writes a SavedModel folder that plain `tf.saved_model.load` reads, whole or not at all."""
+    path = Path(path)
+    if path.exists() and not (path / "saved_model.pb").exists():
+        raise ModelError(f"{path} exists and is no SavedModel; choose another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as temporary:
+        archive = keras.export.ExportArchive()
+        archive.track(model)
+        signature = [tf.TensorSpec(tensor.shape, tensor.dtype, tensor.name) for tensor in model.inputs]
+        archive.add_endpoint("serve", lambda image: model(image, training=False),
+                             input_signature=[tf.TensorSpec(signature[0].shape, signature[0].dtype, "image")])
+        archive.write_out(Path(temporary) / "model", verbose=False)
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(Path(temporary) / "model", path)
+
+
+def _tflite(model, form, calibration):
+    with tempfile.TemporaryDirectory() as folder:
+        save_saved_model(model, Path(folder) / "model")
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(folder) / "model"))
+        if form != "tflite":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if form == "tflite_float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if form == "tflite_int8":
+            images = [*(_smooth_noise(model) if calibration is None else calibration), *_noise(model, 8)]
+            converter.representative_dataset = lambda: ([np.float32(image[None])] for image in images)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return converter.convert()
+
+
+def _noise(model, count):
+    """Uniform noise [count, H, W, C] of a size that the model takes."""
+    shape = (side or default for side, default in zip(model.input_shape[1:], (SIDE, SIDE + 4, 1), strict=True))
+    return uniform("noise", (count, *shape))
+
+
+def _smooth_noise(model):
+    noise = _noise(model, 32)
+    smooth = tf.image.resize(uniform("smooth", (32, 6, 6, noise.shape[-1])), noise.shape[1:3], "bicubic").numpy()
+    return np.clip(smooth + 0.2 * (noise - 0.5), 0.0, 1.0)
+
+
+def _onnx(model):
+    try:
+        import tf2onnx
+    except ImportError as error:
+        raise ModelError("ONNX needs tf2onnx: pip install tf2onnx onnx onnxruntime") from error
+    signature = (tf.TensorSpec(model.inputs[0].shape, tf.float32, "image"),)
+    function = tf.function(lambda image: model(image, training=False), input_signature=signature)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=17)
+    return proto.SerializeToString()

@@ -1,0 +1,91 @@
+"""Model files from anywhere, opened with care: hostile and damaged ones give one clear line."""
+
+import warnings
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+
+from watermark.files import whole
+
+LARGEST = 4 << 30  # bytes that a model file may unpack to; VDSR has 3 MB, the largest restoration transformers 1 GB
+
+CODE = "carries Python code in a Lambda layer; pass --allow_lambda if you trust it as you trust a program"
+
+
+class ModelError(ValueError):
+    """A model that cannot be read or written in the way asked for."""
+
+
+def load_model(path, *, allow_lambda=False):
+    """A Keras model from a file.
+
+    Args:
+      path: `.keras`, or `.h5`/`.hdf5` with a whole model of Keras 2 or 3.
+      allow_lambda: whether the file may carry Python code (`Lambda` layers) that then runs on this machine. Only for
+        files that you trust as you trust a program.
+
+    Returns:
+      A `keras.Model`, not compiled.
+
+    Raises:
+      ModelError: one line that says what was expected, what came and what to do.
+    """
+    path = Path(path)
+    if path.suffix not in (".keras", ".h5", ".hdf5"):
+        raise ModelError(f"{path}: expected a model file .keras, .h5 or .hdf5")
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file")
+    _check_container(path, allow_lambda)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on optimizers that are not loaded, and the like
+            model = keras.saving.load_model(path, compile=False, safe_mode=not allow_lambda)
+    except Exception as error:  # noqa: BLE001 - a damaged file can fail anywhere in Keras
+        raise ModelError(f"{path} cannot be read as a Keras model: {_reason(error)}") from error
+    if not isinstance(model, keras.Model):
+        raise ModelError(f"{path} holds a {type(model).__name__}, expected a Keras model")
+    return model
+
+
+def _check_container(path, allow_lambda):
+    """Refuses what is not a model file or would unpack to more than memory holds, before anything is unpacked."""
+    if path.suffix == ".keras":
+        try:
+            with zipfile.ZipFile(path) as archive:
+                size = sum(info.file_size for info in archive.infolist())
+        except (zipfile.BadZipFile, OSError) as error:
+            raise ModelError(f"{path} is not a .keras file or is damaged ({error})") from error
+        if size > LARGEST:
+            raise ModelError(f"{path} would unpack to {size >> 20} MiB, more than {LARGEST >> 20}; refused")
+        return
+    try:
+        with h5py.File(path) as file:
+            config = file.attrs.get("model_config")
+    except OSError as error:
+        raise ModelError(f"{path} is not an HDF5 file or is damaged ({error})") from error
+    if config is None:
+        raise ModelError(f"{path} holds weights without a model; save the whole model (model.save)")
+    # Keras reads this format without a safe mode: what runs code is refused before Keras sees it.
+    config = config.decode() if isinstance(config, bytes) else str(config)
+    if not allow_lambda and any(f'"{name}"' in config for name in ("Lambda", "__lambda__", "TorchModuleWrapper")):
+        raise ModelError(f"{path} {CODE}")
+
+
+def _reason(error):
+    """The first line of an error, with a hint where one is due."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if "lambda" in str(error).lower():
+        return f"it {CODE}"
+    if "Could not locate class" in str(error) or "Unknown layer" in str(error):
+        return f"it needs a layer that this program does not know ({lines[0][:160]}); export it as a SavedModel"
+    return lines[0][:200]
+
+
+def save_model(model, path):
+    """Writes a `.keras` file, whole or not at all."""
+    if Path(path).suffix != ".keras":
+        raise ModelError(f"{path}: expected a name that ends in .keras")
+    with whole(path) as temporary:
+        model.save(temporary)

@@ -1,0 +1,51 @@
+"""Suspects of every kind, each as one callable: float32 [N, H, W, C] on [0, 1] -> [N, H', W', C]."""
+
+from pathlib import Path
+
+from watermark.inference import SuspectError, single_output
+from watermark.models import ModelError, load_model
+from watermark.suspects.folder import load_folder
+from watermark.suspects.remote import connect
+from watermark.suspects.runtimes import load_onnx, load_saved_model, load_tflite
+
+__all__ = ["ModelError", "SuspectError", "connect", "load_folder", "load_onnx", "load_saved_model", "load_suspect",
+           "load_tflite"]
+KINDS = "a .keras, .h5, .tflite or .onnx file, a SavedModel folder, a folder of response images, or an http(s) URL"
+
+
+def load_suspect(spec, *, output=None, signature=None, allow_lambda=False, **remote):
+    """A suspect as one callable on image batches.
+
+    Args:
+      spec: a Keras model; any callable on image batches; or a path or URL: a `.keras`, `.h5`, `.tflite` or `.onnx`
+        file, a SavedModel folder, a folder of response images (`watermark.suspects.folder`), or an http(s) URL
+        (`watermark.suspects.remote`).
+      output: name of the output to look at, where there are several.
+      signature: of a SavedModel; by default `serving_default`, or the only one.
+      allow_lambda: whether a Keras file may carry Python code.
+      **remote: for a URL, the arguments of `watermark.suspects.remote.connect`.
+
+    Returns:
+      A callable float32 [N, H, W, C] -> [N, H', W', C]; for a Keras file the Keras model.
+
+    Raises:
+      ModelError: the file cannot be opened.
+      SuspectError: now, or later from the callable, an answer that is not an image.
+    """
+    if not isinstance(spec, str | Path):
+        return single_output(spec, output) if hasattr(spec, "outputs") else spec
+    if str(spec).startswith(("http://", "https://")):
+        return connect(str(spec), output=output, **remote)
+    path = Path(spec)
+    if path.is_dir():
+        if (path / "saved_model.pb").exists():
+            return load_saved_model(path, signature=signature, output=output)
+        return load_folder(path)
+    if path.suffix in (".keras", ".h5", ".hdf5"):
+        return single_output(load_model(path, allow_lambda=allow_lambda), output)
+    readers = {".tflite": load_tflite, ".onnx": load_onnx}
+    if path.suffix not in readers:
+        raise ModelError(f"{path}: expected {KINDS}")
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    return readers[path.suffix](path, output=output)

@@ -1,0 +1,68 @@
+"""A folder of response images as a suspect: someone else puts the queries, by hand if need be.
+
+`write_queries` writes what is to be asked, each image under a name that follows from its pixels; the answers come
+back under the same names, as `.npy` (exact) or as 8-bit images.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from watermark.files import whole
+from watermark.inference import SuspectError
+
+SUFFIXES = (".npy", ".png", ".tif", ".tiff", ".bmp")
+LARGEST = 256 << 20
+
+
+def query_name(image):
+    """The name of a query and of its answer, from the pixels [H, W, C]; it does not tell the trigger from the rest."""
+    return hashlib.sha256(np.ascontiguousarray(image, "<f4").tobytes()).hexdigest()[:16]
+
+
+def write_queries(folder, images):
+    """Writes images [N, H, W, C] as `.npy`, float32 on [0, 1], and beside it as `.png`, rounded to 8 bits."""
+    for image in images:
+        with whole(Path(folder) / f"{query_name(image)}.npy") as temporary:
+            np.save(temporary, np.asarray(image, np.float32), allow_pickle=False)
+        eight_bits = np.uint8(np.round(np.clip(image, 0.0, 1.0) * 255.0))
+        with whole(Path(folder) / f"{query_name(image)}.png") as temporary:
+            Image.fromarray(eight_bits[..., 0] if eight_bits.shape[2] == 1 else eight_bits).save(temporary)
+
+
+def load_folder(folder):
+    """A suspect that answers a query with the image of its name in `folder`; others raise a SuspectError."""
+    folder = Path(folder)
+    if not any(path.suffix in SUFFIXES for path in folder.iterdir()):
+        raise SuspectError(f"{folder} is no SavedModel and holds no response image ({', '.join(SUFFIXES)})")
+
+    def answer(image):
+        name = query_name(image)
+        for suffix in SUFFIXES:
+            if (path := folder / f"{name}{suffix}").is_file():
+                return _read(path)
+        raise SuspectError(f"{folder} holds no answer {name}.npy or .png; write the queries with --write_queries, "
+                           "with the same key and --null_keys")
+
+    return lambda images: np.stack([answer(image) for image in images])
+
+
+def _read(path):
+    """float32 [H, W, C] of a response file."""
+    if path.stat().st_size > LARGEST:
+        raise SuspectError(f"{path} has {path.stat().st_size >> 20} MiB, more than {LARGEST >> 20}; refused")
+    try:
+        if path.suffix == ".npy":
+            with open(path, "rb") as file:
+                image = np.load(file, allow_pickle=False).astype(np.float32)
+        else:
+            with Image.open(path) as picture:
+                image = np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"), np.float32) / 255
+    except Exception as error:  # noqa: BLE001 - Pillow's plugins and numpy's reader raise anything on damaged files
+        raise SuspectError(f"{path} cannot be read as an image: {error}") from error
+    image = image[..., None] if image.ndim == 2 else image
+    if image.ndim != 3:
+        raise SuspectError(f"{path} holds an array of shape {list(image.shape)}, expected [H, W, C]")
+    return image

@@ -1,0 +1,105 @@
+"""What goes over the wire: each protocol turns images [N, H, W, C] into a body, and an answer's body into images."""
+
+import base64
+import io
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+PAYLOADS = ("json", "png")
+
+
+def _png(image):
+    """One image [H, W, C] as an 8-bit PNG file."""
+    eight_bits = np.uint8(np.round(np.clip(image, 0.0, 1.0) * 255.0))
+    file = io.BytesIO()
+    Image.fromarray(eight_bits[..., 0] if eight_bits.shape[2] == 1 else eight_bits).save(file, "PNG")
+    return file.getvalue()
+
+
+def _picture(content):
+    """float32 [H, W, C] on [0, 1] from an image file."""
+    with Image.open(io.BytesIO(content)) as picture:
+        image = np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"), np.float32) / 255.0
+    return image[..., None] if image.ndim == 2 else image
+
+
+def _named(values, wanted):
+    """One of {name: value}, or the only one."""
+    if wanted is None and len(values) == 1:
+        return next(iter(values.values()))
+    if wanted not in values:
+        raise KeyError(f"outputs {', '.join(values)}; name one of them, --output=NAME")
+    return values[wanted]
+
+
+@dataclass(frozen=True)
+class Predict:
+    """TensorFlow Serving's row format."""
+
+    payload: str
+    output: str | None = None
+    input_name: str | None = None
+    payloads = PAYLOADS
+    batches = True
+
+    def request(self, images):
+        if self.payload == "png":
+            rows = [{"b64": base64.b64encode(_png(image)).decode()} for image in images]
+        else:
+            rows = images.tolist()
+        return json.dumps({"instances": rows}).encode(), "application/json"
+
+    def response(self, content):
+        rows = json.loads(content)["predictions"]
+        rows = [_named(row, self.output) if isinstance(row, dict) and "b64" not in row else row for row in rows]
+        return np.stack([_picture(base64.b64decode(row["b64"])) if isinstance(row, dict) else np.asarray(row, np.float32)
+                         for row in rows])
+
+
+@dataclass(frozen=True)
+class Infer:
+    """The Open Inference Protocol, version 2, with numbers in the body."""
+
+    payload: str
+    output: str | None = None
+    input_name: str | None = None
+    payloads = PAYLOADS
+    batches = True
+
+    def request(self, images):
+        if self.payload == "png":
+            tensor = {"shape": [len(images)], "datatype": "BYTES",
+                      "data": [base64.b64encode(_png(image)).decode() for image in images]}
+        else:
+            tensor = {"shape": list(images.shape), "datatype": "FP32", "data": images.ravel().tolist()}
+        return json.dumps({"inputs": [{"name": self.input_name or "image"} | tensor]}).encode(), "application/json"
+
+    def response(self, content):
+        outputs = {tensor["name"]: tensor for tensor in json.loads(content)["outputs"]}
+        tensor = _named(outputs, self.output)
+        if tensor["datatype"] == "BYTES":
+            return np.stack([_picture(base64.b64decode(item)) for item in tensor["data"]])
+        return np.asarray(tensor["data"], np.float32).reshape(tensor["shape"])
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One PNG a request, one image an answer."""
+
+    payload: str
+    output: str | None = None
+    input_name: str | None = None
+    payloads = ("png",)
+    batches = False
+
+    def request(self, images):
+        return _png(images[0]), "image/png"
+
+    def response(self, content):
+        return _picture(content)[None]
+
+
+PROTOCOLS = ((r":predict$", Predict), (r"/v2/models/.+/infer$", Infer))
