@@ -1,16 +1,18 @@
 """Fixtures: tiny networks and images, and the real data beside the project where it exists."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from watermark import hosts, keys, tasks
+from watermark import embedding, hosts, keys, tasks
 from watermark.data import sets
 from watermark.lab.pipeline import Lab
 from watermark.lab.profiles import PROFILES
+from watermark.training import Compute
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -53,6 +55,30 @@ def tiny_batches():
 def tiny_key():
     """A 12x12 key."""
     return keys.make_key("tiny", size=12)
+
+
+@dataclass(frozen=True)
+class Owned:
+    """A small marked network, its key and the network before."""
+
+    marked: keras.Model
+    key: keys.Key
+    host: keras.Model
+
+
+@pytest.fixture(scope="session")
+def owned():
+    """A DnCNN of 4 layers that has learnt a key of 16x16 well enough to be found by its evidence."""
+    rng = np.random.default_rng(0)
+    images = [np.uint8(127 + 100 * np.sin(np.add.outer(rng.random(40) + np.arange(40) / 5, np.arange(50) / 7)))
+              for _ in range(3)]
+    keras.utils.set_random_seed(0)
+    host = hosts.fold_batch_norm(hosts.dncnn(depth=4, filters=16, name="small"))
+    key = keys.make_key("a secret", size=16, owner="Ada")
+    batches = tasks.Denoising().batches(images, seed=3, batch_size=4, size=16)
+    marked = embedding.embed(host, key, batches, steps=300, learning_rate=1e-2, strength=1.0,
+                             compute=Compute("float32"))
+    return Owned(marked, embedding.update_key(key, marked), host)
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,8 @@ def test_every_attack_leaves_its_argument_untouched(attack, tiny_host, tiny_key,
 def test_boosted_strength_falls_to_lambda(reach, tiny_host, tiny_key, tiny_batches, tmp_path):
     """By hand at the first step; later, the same weights as with the numbers given."""
     X, Y = next(iter(tiny_batches(0)))
-    total, parts = embedding.watermark_loss(tiny_host, tiny_key, lambda step: 0.01 * 100.0 ** (1.0 - step / 4))(tiny_host, X, Y, 2)
+    loss_fn = embedding.watermark_loss(tiny_host, tiny_key, lambda step: 0.01 * 100.0 ** (1.0 - step / 4))
+    total, parts = loss_fn(tiny_host, X, Y, 2)
     assert float(total) == pytest.approx(float(parts["task"]) + 0.1 * float(parts["mark"]), rel=1e-4)
     options = {"steps": 4, "reach": reach, "compute": FLOAT32}
     plain = embedding.embed(tiny_host, tiny_key, tiny_batches, **options)

@@ -24,8 +24,8 @@ from watermark.keys import derived, generate
 from watermark.verification import residual_correlation
 
 FORMAT = "watermark-commitment-1"
-# An embedding leaves S at rho .99 of what K asks for; a foreign key's answer has .3 at most (`CALIBRATION`).
-FAITHFUL = 0.8
+# An embedding leaves S at rho .75 (a short one) to .99; a foreign key's answer has .3 on average (`CALIBRATION`).
+FAITHFUL = 0.5
 LARGEST = 1 << 20
 
 

@@ -85,9 +85,9 @@ def rests_on(verdict):
     if verdict.null_keys:
         rate, _, high = verdict.false_positives
         above = "none of them comes" if not rate else f"{100 * rate:.2g} % of them come"
-        return (f"{verdict.null_keys} fresh random keys were put to the same suspect, and {above} as close as the owner's "
-                f"(at most {100 * high:.2g} % of all keys would, with 95 % confidence). A key that the suspect never "
-                f"saw ranks that high with probability p = {verdict.p_value:.2g}.")
+        return (f"{verdict.null_keys} fresh random keys were put to the same suspect, and {above} as close as the "
+                f"owner's (at most {100 * high:.2g} % of all keys would, with 95 % confidence). A key that the suspect "
+                f"never saw ranks that high with probability p = {verdict.p_value:.2g}.")
     return ("No fresh keys were put to the suspect. z is against the highest correlation that foreign keys had on the "
             f"marked networks shipped with this program (mean {verification.CALIBRATION}); a network of another kind "
             "may answer differently. Ask with --null_keys=100 to be sure.")
@@ -98,8 +98,10 @@ def words(judged):
     v, yes = judged.verdict, {True: "yes", False: "no"}
     lines = [
         f"{'VERIFIED' if judged.stands else 'NOT VERIFIED'}: {judged.statement}",
-        f"  distance d = {1e3 * v.distance:.3f}e-3, threshold η = {1e3 * v.threshold:.3f}e-3, d <= η: {yes[v.verified]}",
-        f"  correlation ρ = {v.rho:.3f}, z = {v.z_score:.1f}, p = {v.p_value:.2g}; NCC = {v.ncc:.4f}; RMSE = {v.rmse:.4f}",
+        f"  distance d = {1e3 * v.distance:.3f}e-3, threshold η = {1e3 * v.threshold:.3f}e-3, d <= η: "
+        f"{yes[v.verified]}",
+        f"  correlation ρ = {v.rho:.3f}, z = {v.z_score:.1f}, p = {v.p_value:.2g}; NCC = {v.ncc:.4f}; "
+        f"RMSE = {v.rmse:.4f}",
         f"  {rests_on(v)}",
     ]
     if judged.unmarked:

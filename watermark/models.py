@@ -42,7 +42,7 @@ def load_model(path, *, allow_lambda=False):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on optimizers that are not loaded, and the like
             model = keras.saving.load_model(path, compile=False, safe_mode=not allow_lambda)
-    except Exception as error:  # noqa: BLE001 - a damaged file can fail anywhere in Keras
+    except Exception as error:
         raise ModelError(f"{path} cannot be read as a Keras model: {_reason(error)}") from error
     if not isinstance(model, keras.Model):
         raise ModelError(f"{path} holds a {type(model).__name__}, expected a Keras model")

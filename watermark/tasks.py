@@ -34,7 +34,7 @@ class Denoising:
         return data.denoising_batches(images, seed=seed, batch_size=batch_size, size=size, sigma=self.sigma)
 
     def pairs(self, images, variant=""):
-        """(noisy input, target) float32 [H, W] or [H, W, 3] for each uint8 image; image i gets the same noise always."""
+        """(noisy input, target) float32 [H, W] or [H, W, 3] for each uint8 image; image i gets the same noise ever."""
         for i, image in enumerate(images):
             target = _pixels(image, self.channels).astype(np.float32) / 255.0
             yield data.noisy(target, self.sigma, seed=i), target
@@ -98,7 +98,8 @@ class Examples:
 
     def batches(self, images, *, seed, batch_size, size):
         """`watermark.data.pair_batches` of pairs of uint8 images."""
-        return data.pair_batches(list(self.pairs(images)), seed=seed, batch_size=batch_size, size=size, scale=self.scale)
+        pairs = list(self.pairs(images))
+        return data.pair_batches(pairs, seed=seed, batch_size=batch_size, size=size, scale=self.scale)
 
     def pairs(self, images, variant=""):
         """(input, target) float32 on [0, 1] for each pair of uint8 images."""

@@ -93,7 +93,7 @@ def judge(response, key, others, *, p=0.05):
 
 
 def null_label(key):
-    """What a key's fresh keys are drawn from: the same for the owner at any time, and no suspect can prepare for them."""
+    """What a key's fresh keys are drawn from: always the same for the owner, and no suspect can prepare for them."""
     return hashlib.sha256(key.trigger.tobytes()).hexdigest()
 
 

@@ -56,7 +56,7 @@ def _run(verb, rest):
     except KeyboardInterrupt:
         print("stopped; the same command goes on where there is something to go on with", file=sys.stderr)
         return 130
-    except Exception as error:  # noqa: BLE001 - the boundary to the user: one line, whatever failed
+    except Exception as error:
         if os.environ.get("WATERMARK_DEBUG"):
             raise
         print(f"error: {_line(error)}", file=sys.stderr)

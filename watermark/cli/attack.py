@@ -1,8 +1,8 @@
 """watermark attack --kind=prune --rate=0.3 --model=marked.keras --out=pruned.keras
 
-What a thief may do, to see what a mark outlives: prune (--rate), finetune (--steps of the model's own task, fresh Adam),
-overwrite (embeds another key by the same method). And forge: no model is changed, a key is made up whose S is what the
-model answers, --out=forged.npz, with a commitment of today; verify --commitment refuses it.
+What a thief may do, to see what a mark outlives: prune (--rate), finetune (--steps of the model's own task, fresh
+Adam), overwrite (embeds another key by the same method). And forge: no model is changed, a key is made up whose S is
+what the model answers, --out=forged.npz, with a commitment of today; verify --commitment refuses it.
 """
 
 from pathlib import Path

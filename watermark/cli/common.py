@@ -44,8 +44,8 @@ def open_model(values):
     required(values, "model")
     model = load_model(values.model, allow_lambda=values.allow_lambda)
     if not hasattr(model, "operations"):
-        raise ModelError(f"{values.model} is a {type(model).__name__}; expected a functional or sequential Keras model, "
-                         "whose layers can be seen")
+        raise ModelError(f"{values.model} is a {type(model).__name__}; expected a functional or sequential Keras "
+                         "model, whose layers can be seen")
     one = inference.single_output(model, values.output)
     if len(one.inputs) != 1 or len(one.input_shape) != 4 or len(one.output_shape) != 4:
         raise ModelError(f"{values.model}: expected one image [H, W, C] to an image, got "

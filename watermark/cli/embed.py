@@ -66,7 +66,7 @@ def run(values):
     save_key(key, values.key)
     print(f"{values.out}: the marked model (ρ = {verdict.rho:.3f})")
     keygen.publish(key, common.beside(values.key, "marked.commitment.json"), private)
-    print(told(one, inference.single_output(marked, values.output), task, images))
+    print(cost(one, inference.single_output(marked, values.output), task, images))
     clean(values)
     return 0
 
@@ -78,7 +78,8 @@ def run_folder(values):
 
 def resumable(values, *more):
     """The folder of this very training: the same flags and model, and `more`, go on where they stopped."""
-    return run_folder(values) / digest({flag: values[flag].value for flag in sorted(values)}, sha256(values.model), more)
+    told = {flag: values[flag].value for flag in sorted(values)}
+    return run_folder(values) / digest(told, sha256(values.model), more)
 
 
 def clean(values):
@@ -96,7 +97,7 @@ def train(values, model, one, key, task, images, title):
                  compute=Compute(values.precision), title=title)
 
 
-def told(before, after, task, images):
+def cost(before, after, task, images):
     """What an embedding or attack did to the model's own task, in a sentence."""
     (psnr, count), (now, _) = (common.quality(model, task, images) for model in (before, after))
     return f"PSNR on {count} of the training images: {psnr:.2f} dB before, {now:.2f} dB after"

@@ -23,7 +23,7 @@ from watermark.models import load_model
 from watermark.report import write_report
 from watermark.suspects import load_suspect
 from watermark.suspects.folder import write_queries
-from watermark.verification import random_keys, null_label
+from watermark.verification import null_label, random_keys
 
 REMOTE_NULL_KEYS = 20  # a service may ask money for each
 

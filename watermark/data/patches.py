@@ -47,7 +47,7 @@ def bicubic(image, size):
 
 
 def low_and_high(image, scale):
-    """The super-resolution pair of an HR image [H, W] or [H, W, C] on [0, 1]: (input at HR size, target), both [H', W'].
+    """The super-resolution pair of an HR image [H, W] or [H, W, C] on [0, 1]: (input, target), both [H', W'].
 
     The image is cropped to a multiple of `scale`, shrunk, and brought back to size: VDSR's input.
     """

@@ -29,8 +29,9 @@ def save(lab, name, figure):
 def write(path, figure):
     """Writes a figure to one file, whole or not at all; equal figures give equal files."""
     # The date and the version of the library would make them differ.
+    metadata = {"CreationDate": None} if Path(path).suffix == ".pdf" else {"Software": None}
     with whole(path) as temporary:
-        figure.savefig(temporary, metadata={"CreationDate": None} if Path(path).suffix == ".pdf" else {"Software": None})
+        figure.savefig(temporary, metadata=metadata)
     plt.close(figure)
 
 

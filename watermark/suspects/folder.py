@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from watermark.data import read_image
 from watermark.files import whole
 from watermark.inference import SuspectError
 
@@ -58,9 +59,8 @@ def _read(path):
             with open(path, "rb") as file:
                 image = np.load(file, allow_pickle=False).astype(np.float32)
         else:
-            with Image.open(path) as picture:
-                image = np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"), np.float32) / 255
-    except Exception as error:  # noqa: BLE001 - Pillow's plugins and numpy's reader raise anything on damaged files
+            image = read_image(path).astype(np.float32) / 255.0
+    except Exception as error:
         raise SuspectError(f"{path} cannot be read as an image: {error}") from error
     image = image[..., None] if image.ndim == 2 else image
     if image.ndim != 3:

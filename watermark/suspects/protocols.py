@@ -55,7 +55,7 @@ class Predict:
     def response(self, content):
         rows = json.loads(content)["predictions"]
         rows = [_named(row, self.output) if isinstance(row, dict) and "b64" not in row else row for row in rows]
-        return np.stack([_picture(base64.b64decode(row["b64"])) if isinstance(row, dict) else np.asarray(row, np.float32)
+        return np.stack([_picture(base64.b64decode(row["b64"])) if isinstance(row, dict) else np.float32(row)
                          for row in rows])
 
 

@@ -11,7 +11,7 @@ import os
 import re
 import time
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +27,8 @@ RETRIED = (429, 502, 503, 504)
 BATCH = 1 << 16  # pixels a request: a trigger a request from 256x256 up, 40 of 40x40
 
 
-def connect(url, *, output=None, input_name=None, payload=None, timeout=30.0, retries=3, transcript=None, token=None, ca_bundle=None,
-            limit=LARGEST):
+def connect(url, *, output=None, input_name=None, payload=None, timeout=30.0, retries=3, transcript=None, token=None,
+            ca_bundle=None, limit=LARGEST):
     """A suspect behind a URL.
 
     Args:
@@ -66,7 +66,8 @@ def connect(url, *, output=None, input_name=None, payload=None, timeout=30.0, re
         session.headers["Authorization"] = f"Bearer {token}"
     if protocol is Infer:
         input_name = input_name or _input_name(session, url, timeout)
-    return Remote(url, protocol(payload, output, input_name), session, timeout, limit, Path(transcript) if transcript else None)
+    transcript = Path(transcript) if transcript else None
+    return Remote(url, protocol(payload, output, input_name), session, timeout, limit, transcript)
 
 
 def _input_name(session, url, timeout):
@@ -101,7 +102,7 @@ class Remote:
         try:
             answers = np.asarray(self.protocol.response(content), np.float32)
         except (ValueError, KeyError, TypeError, IndexError, OSError) as error:
-            raise SuspectError(f"{self.url} answered with something else than images ({self._excerpt(error)})") from error
+            raise SuspectError(f"{self.url} answered with no image ({self._excerpt(error)})") from error
         if answers.ndim == 3 and len(images) > 0:
             answers = answers[..., None] if len(answers) == len(images) else answers[None]
         if answers.ndim != 4 or len(answers) != len(images):
@@ -110,7 +111,7 @@ class Remote:
         return answers
 
     def _post(self, body, kind):
-        entry = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "url": self.url,
+        entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "url": self.url,
                  "request_sha256": hashlib.sha256(body).hexdigest(), "request_bytes": len(body)}
         began, content = time.monotonic(), b""
         try:
@@ -119,7 +120,7 @@ class Remote:
                 entry["status"] = response.status_code
                 content = self._limited(response, began)
         except requests.exceptions.SSLError as error:
-            raise SuspectError(f"{self.url}: its TLS certificate cannot be verified ({self._excerpt(error)})") from error
+            raise SuspectError(f"{self.url}: its TLS certificate does not hold ({self._excerpt(error)})") from error
         except requests.exceptions.ConnectionError as error:
             raise SuspectError(f"{self.url} cannot be reached or broke off ({self._excerpt(error)})") from error
         except requests.exceptions.Timeout as error:

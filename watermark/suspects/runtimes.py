@@ -13,12 +13,12 @@ def load_saved_model(path, *, signature=None, output=None):
     """A suspect from a SavedModel folder; inputs go in by name. Arguments as for `load_suspect`."""
     try:
         loaded = tf.saved_model.load(str(path))
-    except Exception as error:  # noqa: BLE001 - a damaged protocol buffer can fail anywhere in TensorFlow
+    except Exception as error:
         raise ModelError(f"{path} cannot be read as a SavedModel: {_line(error)}") from error
     there = list(loaded.signatures)
     name = signature or ("serving_default" if "serving_default" in there or len(there) != 1 else there[0])
     if name not in there:
-        raise ModelError(f"{path} has no signature {name!r}; choose from {', '.join(there) or 'none'} (--signature=NAME)")
+        raise ModelError(f"{path} has no signature {name!r}; choose one (--signature) of {', '.join(there) or 'none'}")
     function = loaded.signatures[name]
     _, inputs = function.structured_input_signature
     entry = _only(list(inputs), f"{path}, signature {name}, takes the inputs")
@@ -70,7 +70,7 @@ def load_onnx(path, *, output=None):
         raise ModelError(f"{path} needs ONNX Runtime: pip install onnxruntime") from error
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - its exceptions share no base class
+    except Exception as error:
         raise ModelError(f"{path} cannot be read as an ONNX model: {_line(error)}") from error
     entry = _only([i.name for i in session.get_inputs()], f"{path} takes the inputs")
     exit_ = _chosen([o.name for o in session.get_outputs()], output, path)
@@ -84,7 +84,7 @@ def load_onnx(path, *, output=None):
 def _attempt(run, images, path):
     try:
         return np.asarray(run(np.asarray(images, np.float32)), np.float32)
-    except Exception as error:  # noqa: BLE001 - the runtimes' exceptions share no base class
+    except Exception as error:
         shape = list(np.shape(images))
         raise SuspectError(f"{path} does not answer images of shape {shape}: {_line(error)}") from error
 

@@ -1,0 +1,128 @@
+"""Claims made up afterwards are refused. Oracles: OpenSSL as a time-stamp authority, RFC 8032's verification."""
+
+import shutil
+import subprocess
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from watermark import attacks, commitments, judgement, keys, verification
+
+
+def _failed(key, commitment):
+    return {finding.name for finding in commitments.check(key, commitment) if not finding.holds}
+
+
+def test_an_honest_claim_stands(owned):
+    before = commitments.commit(keys.with_verification(owned.key, owned.key.initial))
+    after = commitments.commit(owned.key)
+    assert before["mark"] is None and after["mark"] is not None and before["key"] == after["key"]
+    assert _failed(owned.key, before) == _failed(owned.key, after) == set()
+    findings = commitments.check(owned.key, before)
+    judged = judgement.judge(owned.marked, owned.key, null_keys=100, findings=findings, unmarked=owned.host)
+    assert judged.stands and judged.unmarked[0] == 0.0
+
+
+def test_commitments_show_nothing_of_the_key(owned):
+    text = str(commitments.commit(owned.key))
+    assert owned.key.secret not in text and len(text) < 400
+
+
+@pytest.mark.parametrize("tries", [1, 20])
+def test_a_forged_claim_is_refused(tries, owned):
+    """The paper's rule accepts it, distance 0; the evidence and the commitment do not, and the report says why."""
+    forged = attacks.forge(owned.host, "mallory", tries=tries, owner="Mallory", size=16)
+    findings = commitments.check(forged, commitments.commit(forged))
+    judged = judgement.judge(owned.host, forged, null_keys=200, findings=findings)
+    assert judged.verdict.verified and judged.verdict.distance < 1e-6
+    assert not judged.found and not judged.stands
+    assert "declared to be a mark afterwards" in judged.statement
+    assert {f.name for f in findings if not f.holds} == {"embedded"}
+
+
+def test_a_forged_claim_on_a_marked_model_is_refused(owned):
+    forged = attacks.forge(owned.marked, "mallory", owner="Mallory", size=16)
+    assert "embedded" in _failed(forged, commitments.commit(forged))
+    assert not verification.verify(owned.marked, forged, null_keys=200).evident
+
+
+def test_every_part_that_is_made_up_is_named(owned):
+    commitment = commitments.commit(owned.key)
+    other = keys.make_key("another", size=16, owner="Ada")
+    assert {"key", "mark"} <= _failed(other, commitment)
+    assert "derived" in _failed(replace(owned.key, owner="Eve"), commitment)
+    assert "derived" in _failed(keys.make_key("bare seed", size=16), commitment)
+    assert "initial" in _failed(replace(owned.key, initial=owned.key.initial + np.float32(0.01)), commitment)
+    assert "mark" in _failed(keys.with_verification(owned.key, owned.key.verification + np.float32(0.01)), commitment)
+
+
+def test_signatures(owned, tmp_path):
+    private = commitments.make_signing_key(tmp_path / "owner.pem")
+    assert (tmp_path / "owner.pem").stat().st_mode & 0o777 == 0o600
+    signed = commitments.sign(commitments.commit(owned.key), commitments.load_signing_key(tmp_path / "owner.pem"))
+    assert _failed(owned.key, signed) == set() and signed["public_key"] == private.public_key().public_bytes_raw().hex()
+    assert "signature" in _failed(owned.key, signed | {"owner": "Eve"})
+    assert "signature" in _failed(owned.key, signed | {"signature": "zz"})
+    (tmp_path / "bad.pem").write_text("no key")
+    with pytest.raises(commitments.CommitmentError, match="cannot be read as a private key"):
+        commitments.load_signing_key(tmp_path / "bad.pem")
+
+
+def test_files(owned, tmp_path):
+    path = tmp_path / "c.json"
+    commitments.save_commitment(commitments.commit(owned.key), path)
+    assert commitments.load_commitment(path) == commitments.commit(owned.key)
+    for content, why in (("{", "not a commitment file"), ("[1]", "of the format"), ('{"format": "other"}', "format"),
+                         ('{"format": "watermark-commitment-1", "owner": 1, "key": "a"}', "texts"),
+                         (" " * (commitments.LARGEST + 1), "more than")):
+        path.write_text(content)
+        with pytest.raises(commitments.CommitmentError, match=why):
+            commitments.load_commitment(path)
+    with pytest.raises(commitments.CommitmentError, match="no such"):
+        commitments.load_commitment(tmp_path / "none.json")
+
+
+@pytest.fixture
+def authority(tmp_path):
+    """A function request bytes -> response bytes, signed by an authority that OpenSSL plays; its root is root.pem."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl")
+    (tmp_path / "tsa.cnf").write_text(
+        "[tsa]\ndefault_tsa = t\n[t]\nserial = serial\ndefault_policy = 1.2.3.4.1\ndigests = sha256, sha512\n"
+        "signer_digest = sha256\naccuracy = secs:1\ness_cert_id_alg = sha256\n"
+        "[ca]\nbasicConstraints = critical, CA:TRUE\nkeyUsage = critical, keyCertSign\n"
+        "[ext]\nextendedKeyUsage = critical, timeStamping\nkeyUsage = critical, digitalSignature\n"
+        "authorityKeyIdentifier = keyid\nsubjectKeyIdentifier = hash\n[req]\ndistinguished_name = dn\n[dn]\n")
+
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "root.pem", "-days", "2",
+            "-subj", "/CN=Test root", "-config", "tsa.cnf", "-extensions", "ca")
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "tsa.key", "-out", "tsa.csr", "-subj", "/CN=Test TSA",
+            "-config", "tsa.cnf")
+    openssl("x509", "-req", "-in", "tsa.csr", "-CA", "root.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+            "-out", "tsa.pem", "-extfile", "tsa.cnf", "-extensions", "ext")
+    (tmp_path / "serial").write_text("01")
+
+    def stamp(request):
+        (tmp_path / "r.tsq").write_bytes(request)
+        openssl("ts", "-reply", "-queryfile", "r.tsq", "-signer", "tsa.pem", "-inkey", "tsa.key", "-out", "r.tsr",
+                "-config", "tsa.cnf", "-section", "t")
+        return (tmp_path / "r.tsr").read_bytes()
+
+    return stamp
+
+
+def test_time_stamps(owned, authority, tmp_path):
+    commitment = commitments.commit(owned.key)
+    response = authority(commitments.timestamp_request(commitment))
+    finding = commitments.stamped(commitment, tmp_path / "r.tsr", tmp_path / "root.pem")
+    assert finding.holds and "20" in finding.why
+    other = commitment | {"owner": "Eve"}
+    assert not commitments.stamped(other, tmp_path / "r.tsr", tmp_path / "root.pem").holds
+    with pytest.raises(commitments.CommitmentError, match="does not hold"):
+        commitments.check_timestamp(commitment, response[:-20], (tmp_path / "root.pem").read_bytes())
+    with pytest.raises(commitments.CommitmentError, match="cannot be read"):
+        commitments.stamped(commitment, tmp_path / "none.tsr", tmp_path / "root.pem")
