@@ -74,5 +74,5 @@ def _evidence(judged):
 def _svg(figure):
     with matplotlib.rc_context({"svg.hashsalt": "watermark", "font.size": 9}):
         file = io.StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None})
+        figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     return file.getvalue()[file.getvalue().index("<svg"):]

@@ -121,7 +121,7 @@ class Remote:
                 content = self._limited(response, began)
         except requests.exceptions.SSLError as error:
             raise SuspectError(f"{self.url}: its TLS certificate does not hold ({self._excerpt(error)})") from error
-        except requests.exceptions.ConnectionError as error:
+        except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             raise SuspectError(f"{self.url} cannot be reached or broke off ({self._excerpt(error)})") from error
         except requests.exceptions.Timeout as error:
             raise SuspectError(f"{self.url} did not answer within {self.timeout:g} s") from error
