@@ -73,7 +73,7 @@ def test_the_owners_path(mine, capsys):
     code, *_ = watermark(capsys, "verify", f"--suspect={pruned}", f"--key={key}", f"--report={mine}/report.html")
     page = (mine / "report.html").read_text()
     assert code == 0 and "Verified." in page and keys.load_key(key).secret not in page
-    assert not re.search(r"""(src|href)=["']?(?!data:|#)""", page)  # self-contained
+    assert not re.search(r'''(src|href)="(?!data:|#)''', page)  # self-contained
 
     forged = mine / "forged.npz"
     assert watermark(capsys, "attack", "--kind=forge", "--size=16", f"--model={out}", f"--out={forged}")[0] == 0
@@ -159,7 +159,7 @@ def test_hostile_and_missing_files(mine, capsys, tmp_path):
         (["verify", f"--suspect={tmp_path}/bad.keras", key], "damaged"),
         (["verify", f"--suspect={mine}/mine.keras", f"--key={evil}"], "not a key file"),
         (["verify", f"--suspect={mine}/mine.keras", f"--key={tmp_path}/none.npz"], "no such key file"),
-        (["verify", f"--suspect={mine}/mine.keras", key, f"--commitment={mine}/mine.keras"], "not a commitment|more than"),
+        (["verify", f"--suspect={mine}/mine.keras", key, f"--commitment={mine}/mine.keras"], "not a commit|more than"),
         (["verify", f"--suspect={mine}/mine.keras", key, "--report=page.txt"], "html"),
         (["verify", f"--suspect={mine}/mine.keras", key, f"--timestamp={evil}"], "--commitment"),
         (["verify", "--suspect=http://127.0.0.1:9/m:predict", key, "--retries=0"], "cannot be reached"),
@@ -176,7 +176,8 @@ def test_hostile_and_missing_files(mine, capsys, tmp_path):
         (["export", model, f"--out={tmp_path}/x.pb"], "ends in"),
         (["inspect", f"--file={tmp_path}/none"], "no such"), (["inspect", f"--file={evil}"], "not a key file"),
         (["inspect", f"--file={tmp_path}/text.png"], "expected a .keras"),
-        (["keygen", f"--out={tmp_path}/k.txt"], "npz"), (["keygen", "--size=1", f"--out={tmp_path}/n.npz"], "3 <= size"),
+        (["keygen", f"--out={tmp_path}/k.txt"], "npz"),
+        (["keygen", "--size=1", f"--out={tmp_path}/n.npz"], "3 <= size"),
         (["nonsense"], "unknown verb"),
     ]:
         code, _, said = watermark(capsys, *arguments)

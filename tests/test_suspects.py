@@ -77,7 +77,7 @@ class Bad(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     seen = []
 
-    def do_POST(self):  # noqa: N802 - the library's name
+    def do_POST(self):
         """One of the ways in which servers fail."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.seen.append((self.path, self.headers.get("Authorization"), len(body)))

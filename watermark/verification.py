@@ -55,7 +55,7 @@ class Verdict:
 
         A rank alone can be had by trying keys until one comes first; a z-score of 6 would take a billion.
         """
-        return self.z_score >= Z_EVIDENT and (self.null_keys < 100 or self.false_positives[0] == 0.0)
+        return _rule(self.z_score, self.null_keys, self.false_positives[0])
 
 
 def verify(suspect, key, *, null_keys=NULL_KEYS, p=0.05):
@@ -86,10 +86,26 @@ def judge(response, key, others, *, p=0.05):
     eta = metrics.threshold(key.verification.size, p)
     ncc = metrics.ncc(response, key.verification)
     rho = float(residual_correlation(key.trigger[None], response[None], key.initial[None], key.meta)[0])
-    r, n = int(np.count_nonzero(others >= rho)), len(others)
-    mean, deviation = (np.mean(others), np.std(others, ddof=1)) if n > 1 else calibration(key.initial.size)
+    r, n, z = _stands_out(rho, others, key.initial.size)
     return Verdict(d, eta, bool(d <= eta), ncc, bool(ncc > NCC_THRESHOLD), metrics.rmse(response, key.verification),
-                   rho, (r + 1) / (n + 1), float((rho - mean) / max(deviation, 1e-12)), n, clopper_pearson(r, n))
+                   rho, (r + 1) / (n + 1), z, n, clopper_pearson(r, n))
+
+
+def is_evident(rho, others, pixels):
+    """The evidence rule of `Verdict.evident` for a key of `pixels` pixels with `rho` among those of `others`."""
+    r, n, z = _stands_out(rho, others, pixels)
+    return _rule(z, n, r / n if n else 0.0)
+
+
+def _rule(z, n, rate):
+    return bool(z >= Z_EVIDENT and (n < 100 or rate == 0.0))
+
+
+def _stands_out(rho, others, pixels):
+    """(how many of the others reach rho, how many there are, rho's z-score among them)."""
+    mean, deviation = (np.mean(others), np.std(others, ddof=1)) if len(others) > 1 else calibration(pixels)
+    z = float((rho - mean) / max(deviation, 1e-12))
+    return int(np.count_nonzero(others >= rho)), len(others), z
 
 
 def null_label(key):
