@@ -119,8 +119,15 @@ class Lab:
 
     def has_host(self, name):
         """Whether the host is trained already."""
-        fields = self._fields(name, "host", 0, _phases(self.profile.hosts[get_host(name).name]))
-        return any(self._kept(Plan.of(fields | {"train_set": s})) for s in (HOSTS[name].train_set, STAND_INS["train"]))
+        return self._has(name, "host", 0, _phases(self.profile.hosts[get_host(name).name]))
+
+    def has_marked(self, name, seed, scheme="ours"):
+        """Whether the marked model of a trial is made already."""
+        return self.has_host(name) and self._has(name, f"marked-{scheme}", seed, self._marking(name))
+
+    def _has(self, host, stage, seed, fields):
+        fields = self._fields(host, stage, seed, fields)
+        return any(self._kept(Plan.of(fields | {"train_set": s})) for s in (HOSTS[host].train_set, STAND_INS["train"]))
 
     def host_course(self, name):
         """The history of the host's training in this work folder, phases in one row of steps; [] if shipped."""
@@ -188,8 +195,10 @@ class Lab:
 
     def plan_marked(self, host, seed, scheme="ours"):
         """What a marked model depends on, before anything is made."""
-        fields = {"parent": self.plan_host(host).name, "recipe": essence(self.profile.embed)}
-        return self._plan(host, f"marked-{scheme}", seed, fields)
+        return self._plan(host, f"marked-{scheme}", seed, self._marking(host))
+
+    def _marking(self, host):
+        return {"parent": self.plan_host(host).name, "recipe": essence(self.profile.embed)}
 
     def plan_attack(self, host, seed, attack, recipe, scheme="ours", train_set=None):
         """What an attacked model depends on."""

@@ -72,32 +72,49 @@ def run(table):
 
 def make(lab, table, *, hosts=None, schemes=("ours",), stop_after=None, reuse=False):
     """Makes the trials of `table` that are missing, then writes and prints it. Returns its text."""
-    rows = _chosen(lab, table.grid, hosts, schemes)
-    path = Path(lab.workdir) / "results" / lab.profile.name / f"{table.name}.jsonl"
-    store = Store(path, None if reuse else origin(lab.workdir))
-    ids = {(i, seed): _identity(lab, table.name, row, seed)
-           for i, row in enumerate(rows) for seed in range(lab.profile.trials)}
-    _make_trials(lab, table, rows, {at: id_ for at, id_ in ids.items() if id_ not in store.records}, store, stop_after)
-    found = [[store.records[ids[i, seed]]["values"] for seed in range(lab.profile.trials)
-              if ids[i, seed] in store.records] for i in range(len(rows))]
-    text = "\n\n".join([table.caption, render(rows, found, table, lab.profile.trials), _protocol(lab, rows)])
-    with whole(path.with_suffix(".md")) as temporary:
+    found = records(lab, table, hosts=hosts, schemes=schemes, stop_after=stop_after, reuse=reuse)
+    rows = [row for row, _ in found]
+    text = "\n\n".join([table.caption, render(rows, [values for _, values in found], table, lab.profile.trials),
+                        _protocol(lab, rows)])
+    with whole(_path(lab, table).with_suffix(".md")) as temporary:
         temporary.write_text(text + "\n")
     print(text)
     return text
 
 
+def _path(lab, table):
+    return Path(lab.workdir) / "results" / lab.profile.name / f"{table.name}.jsonl"
+
+
+def records(lab, table, *, hosts=None, schemes=("ours",), stop_after=None, reuse=True):
+    """[(row, values of its trials)] of `table`, the trials that are missing made first."""
+    rows = _chosen(lab, table.grid, hosts, schemes)
+    store = Store(_path(lab, table), None if reuse else origin(lab.workdir))
+    ids = {(i, seed): _identity(lab, table.name, row, seed)
+           for i, row in enumerate(rows) for seed in range(lab.profile.trials)}
+    _make_trials(lab, table, rows, {at: id_ for at, id_ in ids.items() if id_ not in store.records}, store, stop_after)
+    return [(row, [store.records[ids[i, seed]]["values"] for seed in range(lab.profile.trials)
+                   if ids[i, seed] in store.records]) for i, row in enumerate(rows)]
+
+
 def _chosen(lab, grid, hosts, schemes):
-    """The rows asked for; without `hosts`, those whose host is trained, and a line on the others."""
+    """The rows asked for; without `hosts`, those whose models are there, and a line on the others.
+
+    A host that is trained but not marked for every trial is left out too, if another one is ready: a table of what the
+    project ships takes minutes, a mark minutes each.
+    """
     for name in schemes:
         if name not in SCHEMES:
             raise ValueError(f"unknown scheme {name!r}; choose from {', '.join(SCHEMES)}")
     if hosts is None:
         every = dict.fromkeys(row["host"] for row in grid)
-        hosts = [name for name in every if lab.has_host(name)] or list(every)[:1]
+        trained = [name for name in every if lab.has_host(name)]
+        ready = [name for name in trained if "scheme" not in grid[0] or all(
+            lab.has_marked(name, seed, scheme) for seed in range(lab.profile.trials) for scheme in schemes)]
+        hosts = ready or trained or list(every)[:1]
         if left := [name for name in every if name not in hosts]:
-            lab.say(f"NOTE: no {', '.join(left)} yet for profile {lab.profile.name}; train with "
-                    f"'python experiments/train_hosts.py --hosts={','.join(left)}', or name them in --hosts")
+            lab.say(f"NOTE: not all models of {', '.join(left)} are made yet for profile {lab.profile.name}; name them, "
+                    f"--hosts={','.join(left)}, to make the marks; for hosts, python experiments/train_hosts.py")
     for name in hosts:
         get_host(name)
     return [row for row in grid if row["host"] in hosts and row.get("scheme") in (None, *schemes)]
