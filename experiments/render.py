@@ -24,8 +24,8 @@ def main(lab):
     """Assembles the page from what is there."""
     folder = Path(lab.workdir) / "results" / lab.profile.name
     parts = [f"# Results, profile {lab.profile.name}",
-             "Each table is printed by `python experiments/<name>.py` from the records in `results/`, one line a trial; "
-             "this page is written by `python experiments/render.py`."]
+             "Each table is printed by `python experiments/<name>.py` from the records in `results/`, one line a "
+             "trial; this page is written by `python experiments/render.py`."]
     for name, (heading, pictures) in SECTIONS.items():
         table = folder / f"{name}.md"
         if not table.exists():

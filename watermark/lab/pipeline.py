@@ -13,8 +13,9 @@ from watermark import attacks, checkpoints, data, inference
 from watermark.checkpoints import SHIPPED, CheckpointError
 from watermark.files import sha256, whole
 from watermark.hosts import HOSTS, fold_batch_norm, get_host
+from watermark.lab.plan import Plan, phases
 from watermark.lab.profiles import Profile, Recipe
-from watermark.lab.store import digest, essence
+from watermark.lab.store import essence
 from watermark.tasks import TASKS, task_alone
 from watermark.training import Compute, fit, read_history
 from watermark.visualizer import train_visualizer
@@ -22,35 +23,6 @@ from watermark.visualizer import train_visualizer
 SCHEMES = {"ours": watermark}  # a scheme is a module with make_key, embed and verify
 ATTACKS = {"finetuned": 1, "overwritten": 2}  # their place among the seeds of batches
 STAND_INS = {"train": "sample_train", "test": "sample_test"}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A stage's product before it is made: all it depends on, and the name that follows from that."""
-
-    name: str
-    fields: dict
-
-    @classmethod
-    def of(cls, fields):
-        name = f"{fields['host']}-{fields['stage']}-{fields['seed']}-{digest(fields, length=10)}"
-        return cls(name, fields)
-
-    @property
-    def file(self):
-        return f"{self.name}.keras"
-
-    @property
-    def host(self):
-        return self.fields["host"]
-
-    @property
-    def stage(self):
-        return self.fields["stage"]
-
-    @property
-    def seed(self):
-        return self.fields["seed"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,11 +87,11 @@ class Lab:
 
     def plan_host(self, name):
         """What the host depends on, before anything is made."""
-        return self._plan(name, "host", 0, _phases(self.profile.hosts[get_host(name).name]))
+        return self._plan(name, "host", 0, phases(self.profile.hosts[get_host(name).name]))
 
     def has_host(self, name):
         """Whether the host is trained already."""
-        return self._has(name, "host", 0, _phases(self.profile.hosts[get_host(name).name]))
+        return self._has(name, "host", 0, phases(self.profile.hosts[get_host(name).name]))
 
     def has_marked(self, name, seed, scheme="ours"):
         """Whether the marked model of a trial is made already."""
@@ -132,10 +104,12 @@ class Lab:
     def host_course(self, name):
         """The history of the host's training in this work folder, phases in one row of steps; [] if shipped."""
         course, before = [], 0
-        folder = Path(self.workdir) / "runs" / self.plan_host(name).name
-        for phase, recipe in enumerate(self.profile.hosts[name]):
-            rows = read_history(folder / f"phase{phase}")
-            course += [row | {"step": before + row["step"]} for row in rows]
+        recipes, fields = self.profile.hosts[name], self.plan_host(name).fields
+        for phase, recipe in enumerate(recipes):
+            # A phase may have been trained for a host of fewer phases.
+            plans = [Plan.of(fields | phases(recipes[:count])) for count in range(len(recipes), phase, -1)]
+            histories = (read_history(Path(self.workdir) / "runs" / p.name / f"phase{phase}") for p in plans)
+            course += [row | {"step": before + row["step"]} for row in next(filter(None, histories), [])]
             before += recipe.steps
         return course
 
@@ -162,7 +136,7 @@ class Lab:
         """(model, phases behind it): a kept host of the longest beginning of the recipe, or an untrained one."""
         recipe = self.profile.hosts[plan.host]
         for done in range(len(recipe) - 1, 0, -1):
-            earlier = Plan.of(plan.fields | _phases(recipe[:done]))
+            earlier = Plan.of(plan.fields | phases(recipe[:done]))
             if self._kept(earlier):
                 return self._made(earlier, None), done
         keras.utils.set_random_seed(plan.seed)
@@ -293,7 +267,3 @@ class Lab:
     def annotate(self, plan, fields):
         """Adds fields to a checkpoint's entry in its manifest."""
         checkpoints.annotate(self._folder(plan), plan.file, fields)
-
-
-def _phases(recipes):
-    return {"recipe": [essence(recipe) for recipe in recipes]}

@@ -113,8 +113,8 @@ def _chosen(lab, grid, hosts, schemes):
             lab.has_marked(name, seed, scheme) for seed in range(lab.profile.trials) for scheme in schemes)]
         hosts = ready or trained or list(every)[:1]
         if left := [name for name in every if name not in hosts]:
-            lab.say(f"NOTE: not all models of {', '.join(left)} are made yet for profile {lab.profile.name}; name them, "
-                    f"--hosts={','.join(left)}, to make the marks; for hosts, python experiments/train_hosts.py")
+            lab.say(f"NOTE: not all models of {', '.join(left)} are made yet for profile {lab.profile.name}; name "
+                    f"them, --hosts={','.join(left)}, to make the marks; hosts: python experiments/train_hosts.py")
     for name in hosts:
         get_host(name)
     return [row for row in grid if row["host"] in hosts and row.get("scheme") in (None, *schemes)]
