@@ -109,7 +109,8 @@ def words(judged):
         lines.append(f"  on the unmarked model: false claims {rate:.2g}, 95 % interval {low:.2g} to {high:.2g}")
     if v.verified != v.evident:
         lines.append("  NOTE: the paper's threshold and the evidence disagree; " + (
-            "d shrinks with the size of the key, whatever the suspect" if v.verified else
+            "S fits, but the suspect does no more for this key than for any: S may have been declared afterwards"
+            if v.verified else
             "the mark is damaged, but no fresh key comes near it"))
     lines += [f"  [{'ok' if finding.holds else 'NO'}] {finding.why}" for finding in judged.findings or []]
     return "\n".join(lines)
