@@ -1,0 +1,40 @@
+"""The examples as a reader runs them, shortened."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from watermark import cli
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def _run(name, *arguments, cwd):
+    command = [sys.executable, EXAMPLES / name, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+
+
+def test_plain_tensorflow_denoises(tmp_path):
+    """With the SavedModel that the project ships, in a program that never imports watermark."""
+    assert "watermark." not in (EXAMPLES / "plain_tensorflow.py").read_text()
+    done = _run("plain_tensorflow.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    before, after = map(float, re.search(r"noisy ([\d.]+) dB, denoised ([\d.]+) dB", done.stdout).groups())
+    assert after > before + 8.0
+
+
+def test_another_task_is_learnt_and_marked(tmp_path):
+    """A few steps: the mark does not take, and the example says so instead of shipping it; a second run goes on."""
+    done = _run("jpeg_artifacts.py", "--steps=3", "--mark_steps=2", cwd=tmp_path)
+    assert "deblocked" in done.stdout and "the mark did not take" in done.stderr and done.returncode == 2
+    again = _run("jpeg_artifacts.py", "--steps=3", "--mark_steps=2", cwd=tmp_path)
+    assert again.returncode == 2 and not (tmp_path / "jpeg" / "marked.keras").exists()
+
+
+def test_the_demo_leaves_models_key_and_panel(tmp_path, capsys):
+    """Two steps mark nothing, which it says by its exit code; documents and panel are there all the same."""
+    assert cli.main(["demo", f"--out={tmp_path}/demo", "--steps=2", "--null_keys=9"]) == 1
+    assert capsys.readouterr().out.count("ρ = ") == 3
+    assert (tmp_path / "demo" / "panel.png").read_bytes().startswith(b"\x89PNG")
+    assert {p.name for p in (tmp_path / "demo").iterdir()} == {"key.npz", "marked.keras", "pruned.keras", "panel.png"}
