@@ -3,7 +3,9 @@
 import contextlib
 import http.server
 import json
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -92,6 +94,7 @@ class Bad(http.server.BaseHTTPRequestHandler):
             "few": json.dumps({"predictions": rows[:0]}).encode(), "nothing": b"{}",
             "nan": json.dumps({"predictions": np.full(np.shape(rows), np.nan).tolist()}).encode(),
             "words": json.dumps({"predictions": [[["a"]]]}).encode(), "huge": b" " * 300_000,
+            "picture": body,
         }.get(how, json.dumps({"predictions": rows}).encode())
         self.send_response(status)
         self.send_header("Content-Length", str(len(content) + (1000 if how == "truncated" else 0)))
@@ -149,6 +152,35 @@ def test_the_token_goes_to_whom_it_may(bad, owned, monkeypatch):
     assert "s3cret" not in json.dumps(suspect.log)
     with pytest.raises(ValueError, match="not sent over plain http"):
         suspects.load_suspect("http://example.org/m:predict")
+
+
+def test_certificates_are_checked(owned, tmp_path):
+    """A certificate of nobody's is refused; with --ca_bundle the owner vouches for it."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "k.pem", "-out", "c.pem",
+                    "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+                   cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "c.pem", tmp_path / "k.pem")
+    server = http.server.ThreadingHTTPServer(("localhost", 0), Bad)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"https://localhost:{server.server_port}/echo/m:predict"
+    try:
+        with pytest.raises(suspects.SuspectError, match="TLS certificate"):
+            suspects.load_suspect(url, retries=0)(owned.key.trigger[None])
+        suspect = suspects.load_suspect(url, retries=0, ca_bundle=str(tmp_path / "c.pem"))
+        np.testing.assert_allclose(suspect(owned.key.trigger[None]), owned.key.trigger[None])
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_plain_pictures(bad, owned):
+    """Any other address gets a PNG and answers with one; here with the question itself, in 8 bits."""
+    answer = suspects.load_suspect(f"{bad}/picture")(owned.key.trigger[None])
+    np.testing.assert_allclose(answer, owned.key.trigger[None], atol=0.5 / 255 + 1e-6)
 
 
 def test_payloads_are_the_protocols():

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 
 import jinja2
 import matplotlib
@@ -31,7 +31,7 @@ def write_report(path, judged, result, R=None):
     page = environment.get_template("report.html").render(
         judged=judged, verdict=judged.verdict, result=result, rests_on=rests_on(judged.verdict),
         images=_images(judged, R), evidence=_svg(_evidence(judged)) if len(judged.null) else None,
-        now=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+        now=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"))
     with whole(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 

@@ -11,7 +11,7 @@ import os
 import re
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -58,22 +58,22 @@ def connect(url, *, output=None, input_name=None, payload=None, timeout=30.0, re
                    raise_on_status=False, respect_retry_after_header=True)
     for scheme in ("http://", "https://"):
         session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=pauses))
-    session.verify = ca_bundle or True
     token = token or os.environ.get(TOKEN)
     if token and url.startswith("http://") and not re.match(r"http://(localhost|127\.|\[::1\])", url):
         raise ValueError(f"{url}: a bearer token ({TOKEN}) is not sent over plain http; use https")
     if token:
         session.headers["Authorization"] = f"Bearer {token}"
     if protocol is Infer:
-        input_name = input_name or _input_name(session, url, timeout)
+        input_name = input_name or _input_name(session, url, timeout, ca_bundle or True)
     transcript = Path(transcript) if transcript else None
-    return Remote(url, protocol(payload, output, input_name), session, timeout, limit, transcript)
+    return Remote(url, protocol(payload, output, input_name), session, timeout, limit, ca_bundle or True, transcript)
 
 
-def _input_name(session, url, timeout):
+def _input_name(session, url, timeout, verify):
     """The name of the model's input, "image" where the server does not tell: many take any."""
     with contextlib.suppress(requests.exceptions.RequestException, ValueError, LookupError, TypeError):
-        metadata = session.get(url.split("?")[0].removesuffix("/infer"), timeout=timeout, allow_redirects=False)
+        metadata = session.get(url.split("?")[0].removesuffix("/infer"), timeout=timeout, allow_redirects=False,
+                               verify=verify)
         return str(metadata.json()["inputs"][0]["name"])
     return "image"
 
@@ -87,6 +87,7 @@ class Remote:
     session: requests.Session
     timeout: float
     limit: int
+    verify: str | bool  # handed to every request, for requests lets the environment overrule a session's
     transcript: Path | None
     log: list = field(default_factory=list)
 
@@ -111,12 +112,12 @@ class Remote:
         return answers
 
     def _post(self, body, kind):
-        entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "url": self.url,
+        entry = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "url": self.url,
                  "request_sha256": hashlib.sha256(body).hexdigest(), "request_bytes": len(body)}
         began, content = time.monotonic(), b""
         try:
             with self.session.post(self.url, data=body, headers={"Content-Type": kind}, timeout=self.timeout,
-                                   stream=True, allow_redirects=False) as response:
+                                   stream=True, allow_redirects=False, verify=self.verify) as response:
                 entry["status"] = response.status_code
                 content = self._limited(response, began)
         except requests.exceptions.SSLError as error:
