@@ -150,8 +150,9 @@ def test_the_token_goes_to_whom_it_may(bad, owned, monkeypatch):
     suspect(owned.key.trigger[None])
     assert Bad.seen[-1][1] == "Bearer s3cret"
     assert "s3cret" not in json.dumps(suspect.log)
-    with pytest.raises(ValueError, match="not sent over plain http"):
-        suspects.load_suspect("http://example.org/m:predict")
+    for url in ("http://example.org/m:predict", "http://localhost@example.org/m:predict", "http://127.0.0.1.org/m:predict"):
+        with pytest.raises(ValueError, match="not sent over plain http"):
+            suspects.load_suspect(url)
 
 
 def test_certificates_are_checked(owned, tmp_path):

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import requests
@@ -55,11 +56,12 @@ def connect(url, *, output=None, input_name=None, payload=None, timeout=30.0, re
         raise ValueError(f"{url} takes the payload {' or '.join(protocol.payloads)}, not {payload!r}")
     session = requests.Session()
     pauses = Retry(total=retries, backoff_factor=0.5, status_forcelist=RETRIED, allowed_methods=None,
-                   raise_on_status=False, respect_retry_after_header=True)
+                   raise_on_status=False, respect_retry_after_header=False)  # a server could have us wait for hours
     for scheme in ("http://", "https://"):
         session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=pauses))
     token = token or os.environ.get(TOKEN)
-    if token and url.startswith("http://") and not re.match(r"http://(localhost|127\.|\[::1\])", url):
+    address = urlsplit(url)
+    if token and address.scheme == "http" and address.hostname not in ("localhost", "127.0.0.1", "::1"):
         raise ValueError(f"{url}: a bearer token ({TOKEN}) is not sent over plain http; use https")
     if token:
         session.headers["Authorization"] = f"Bearer {token}"
