@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -209,3 +210,18 @@ def test_a_longer_recipe_continues_from_the_host_there_is(lab):
     extended.host("dncnn")
     phases = {path.name for path in (lab.workdir / "runs" / extended.plan_host("dncnn").name).iterdir()}
     assert phases == {"phase2"}
+
+
+@pytest.mark.parametrize(("trained", "marked", "expected"), [
+    ((), (), ["dncnn"]), (("red",), (), ["red"]), (("dncnn", "red"), ("red",), ["red"]),
+    (("dncnn", "red"), ("dncnn", "red"), ["dncnn", "red"]),
+])
+def test_without_hosts_a_table_takes_those_that_are_ready(trained, marked, expected):
+    """By hand: marked for every trial, else trained, else the first; and what is left out is said."""
+    said = []
+    lab = SimpleNamespace(profile=SimpleNamespace(name="quick", trials=2), say=said.append,
+                          has_host=lambda name: name in trained, has_marked=lambda name, seed, scheme: name in marked)
+    grid = [{"host": host, "scheme": "ours", "rate": 0.1} for host in ("dncnn", "red")]
+    rows = runner._chosen(lab, grid, None, ("ours",))
+    assert [row["host"] for row in rows] == expected
+    assert len(said) == (len(expected) < 2)
