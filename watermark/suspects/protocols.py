@@ -36,48 +36,66 @@ def _named(values, wanted):
 
 
 @dataclass(frozen=True)
-class Predict:
-    """TensorFlow Serving's row format."""
+class Protocol:
+    """How one kind of service is asked.
+
+    Attributes:
+      payload: one of `payloads`.
+      output: name of the output to look at, where there are several.
+      input_name: of the input tensor.
+    """
 
     payload: str
     output: str | None = None
     input_name: str | None = None
     payloads = PAYLOADS
-    batches = True
+    batches = True  # whether one request may hold several images
 
     def request(self, images):
+        """(body, content type) for images [N, H, W, C]."""
         if self.payload == "png":
-            rows = [{"b64": base64.b64encode(_png(image)).decode()} for image in images]
+            content = self.of_pictures([base64.b64encode(_png(image)).decode() for image in images])
         else:
-            rows = images.tolist()
-        return json.dumps({"instances": rows}).encode(), "application/json"
+            content = self.of_numbers(images)
+        return json.dumps(content).encode(), "application/json"
+
+
+class Predict(Protocol):
+    """TensorFlow Serving's row format."""
+
+    def of_pictures(self, texts):
+        """The question in PNG."""
+        return {"instances": [{"b64": text} for text in texts]}
+
+    def of_numbers(self, images):
+        """The question in floats."""
+        return {"instances": images.tolist()}
 
     def response(self, content):
+        """Images of an answer's body."""
         rows = json.loads(content)["predictions"]
         rows = [_named(row, self.output) if isinstance(row, dict) and "b64" not in row else row for row in rows]
         return np.stack([_picture(base64.b64decode(row["b64"])) if isinstance(row, dict) else np.float32(row)
                          for row in rows])
 
 
-@dataclass(frozen=True)
-class Infer:
+class Infer(Protocol):
     """The Open Inference Protocol, version 2, with numbers in the body."""
 
-    payload: str
-    output: str | None = None
-    input_name: str | None = None
-    payloads = PAYLOADS
-    batches = True
+    def of_pictures(self, texts):
+        """The question in PNG."""
+        return self._inputs([len(texts)], "BYTES", texts)
 
-    def request(self, images):
-        if self.payload == "png":
-            tensor = {"shape": [len(images)], "datatype": "BYTES",
-                      "data": [base64.b64encode(_png(image)).decode() for image in images]}
-        else:
-            tensor = {"shape": list(images.shape), "datatype": "FP32", "data": images.ravel().tolist()}
-        return json.dumps({"inputs": [{"name": self.input_name or "image"} | tensor]}).encode(), "application/json"
+    def of_numbers(self, images):
+        """The question in floats."""
+        return self._inputs(list(images.shape), "FP32", images.ravel().tolist())
+
+    def _inputs(self, shape, datatype, data):
+        tensor = {"name": self.input_name or "image", "shape": shape, "datatype": datatype, "data": data}
+        return {"inputs": [tensor]}
 
     def response(self, content):
+        """Images of an answer's body."""
         outputs = {tensor["name"]: tensor for tensor in json.loads(content)["outputs"]}
         tensor = _named(outputs, self.output)
         if tensor["datatype"] == "BYTES":
@@ -85,20 +103,18 @@ class Infer:
         return np.asarray(tensor["data"], np.float32).reshape(tensor["shape"])
 
 
-@dataclass(frozen=True)
-class Pictures:
+class Pictures(Protocol):
     """One PNG a request, one image an answer."""
 
-    payload: str
-    output: str | None = None
-    input_name: str | None = None
     payloads = ("png",)
     batches = False
 
     def request(self, images):
+        """(body, content type) for one image [1, H, W, C]."""
         return _png(images[0]), "image/png"
 
     def response(self, content):
+        """The image of an answer's body, [1, H, W, C]."""
         return _picture(content)[None]
 
 
