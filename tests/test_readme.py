@@ -1,6 +1,8 @@
 """The README's numbers are those of the records, and its commands those of the project."""
 
+import importlib
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -52,8 +54,16 @@ def test_shipped_checkpoints_are_the_manifests():
         assert sha256(path) == manifest[path.name]["sha256"]
 
 
-def test_files_named_in_the_readme_exist():
-    import re
+def test_the_api_pages_modules_exist():
+    for name in re.findall(r"^::: (\S+)$", (ROOT / "docs/api.md").read_text(), re.MULTILINE):
+        assert importlib.import_module(name).__doc__
 
-    for path in re.findall(r"`((?:experiments|benchmarks|docs|results)/[\w/.]+)", README):
+
+def test_every_page_is_in_the_sites_menu():
+    menu = (ROOT / "mkdocs.yml").read_text()
+    assert all(page.name in menu for page in (ROOT / "docs").glob("*.md"))
+
+
+def test_files_named_in_the_readme_exist():
+    for path in re.findall(r"`((?:experiments|examples|benchmarks|docs|results)/[\w/.]+)", README):
         assert (ROOT / path).exists(), path

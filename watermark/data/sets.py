@@ -92,7 +92,7 @@ def folder_images(folder):
 
 
 def read_image(path):
-    """uint8 [H, W] or [H, W, 3] from an image file."""
+    """uint8 [H, W] or [H, W, 3] from an image file, a path or an open one."""
     try:
         with Image.open(path) as image:
             return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from watermark.data import DataError, read_image
+
 PAYLOADS = ("json", "png")
 
 
@@ -21,8 +23,10 @@ def _png(image):
 
 def _picture(content):
     """float32 [H, W, C] on [0, 1] from an image file."""
-    with Image.open(io.BytesIO(content)) as picture:
-        image = np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"), np.float32) / 255.0
+    try:
+        image = read_image(io.BytesIO(content)).astype(np.float32) / 255.0
+    except DataError as error:
+        raise ValueError(str(error)) from error
     return image[..., None] if image.ndim == 2 else image
 
 
