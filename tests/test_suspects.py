@@ -292,6 +292,9 @@ def test_damaged_files(tmp_path, owned):
     whole = (tmp_path / "cut.keras").read_bytes()
     (tmp_path / "cut.keras").write_bytes(whole[:len(whole) // 2])
     _refused(tmp_path / "cut.keras", "damaged")
+    pair = [keras.Input((4, 4, 1)), keras.Input((4, 4, 1))]
+    models.save_model(keras.Model(pair, keras.layers.Add()(pair)), tmp_path / "two.keras")
+    _refused(tmp_path / "two.keras", "expected one batch of images")
     with h5py.File(tmp_path / "weights.h5", "w") as file:
         file["kernel"] = np.zeros(3)
     _refused(tmp_path / "weights.h5", "weights without a model")

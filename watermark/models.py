@@ -46,6 +46,9 @@ def load_model(path, *, allow_lambda=False):
         raise ModelError(f"{path} cannot be read as a Keras model: {_reason(error)}") from error
     if not isinstance(model, keras.Model):
         raise ModelError(f"{path} holds a {type(model).__name__}, expected a Keras model")
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
+        found = [list(tensor.shape) for tensor in model.inputs]
+        raise ModelError(f"{path} takes {found}, expected one batch of images [N, H, W, C]")
     return model
 
 

@@ -47,9 +47,8 @@ def open_model(values):
         raise ModelError(f"{values.model} is a {type(model).__name__}; expected a functional or sequential Keras "
                          "model, whose layers can be seen")
     one = inference.single_output(model, values.output)
-    if len(one.inputs) != 1 or len(one.input_shape) != 4 or len(one.output_shape) != 4:
-        raise ModelError(f"{values.model}: expected one image [H, W, C] to an image, got "
-                         f"{[i.shape for i in one.inputs]} to {one.output_shape}")
+    if len(one.output_shape) != 4:
+        raise ModelError(f"{values.model}: expected an image to an image, got {one.input_shape} to {one.output_shape}")
     if one.input_shape[-1] not in (1, 3):
         raise ModelError(f"{values.model}: expected 1 or 3 channels, got {one.input_shape[-1]}")
     return model, one
