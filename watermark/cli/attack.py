@@ -52,7 +52,7 @@ def _train(values, model, one):
     task, images = common.read_task(values, one)
     key = make_key(f"thief {values.seed}", **_kind(values, one))
     if values.kind == "overwrite":
-        values.learning_rate = values.learning_rate or 5e-4
+        values.learning_rate = values.learning_rate or 6e-4
         return embed.train(values, model, one, key, task, images, "overwriting"), "another key embedded"
     if len(model.outputs) > 1:
         raise ValueError("finetune trains models with one output")

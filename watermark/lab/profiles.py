@@ -88,7 +88,7 @@ PROFILES = {
         Profile("smoke", dict.fromkeys(HOSTS, (Recipe(3, 4, 1e-3, optimizer="muon"), Recipe(2, 2, 1e-3, patch=48))),
                 Embedding(3, 4, 3e-4, reach=1e-3), trials=1, epoch=1, visualizer=2, null_keys=9, crop=48),
         Profile("quick", QUICK,
-                Embedding(1000, 32, 5e-4, optimizer="muon", strength=3e-4, boost=30.0, reach=2.5e-3),
+                Embedding(1000, 32, 6e-4, optimizer="muon", strength=3e-4, boost=30.0, reach=3e-3),
                 trials=3),
         Profile("paper", dict.fromkeys(HOSTS, (Recipe(50 * EPOCH, 128, 1e-3, fold=False),)),
                 Embedding(8 * EPOCH, 128, 1e-3, fold=False, copies=5), trials=30, epoch=EPOCH, sample=False),
