@@ -17,7 +17,7 @@ HOST_FILES = {entry["host"]: file for file, entry in MANIFEST.items() if entry["
 @pytest.mark.parametrize("name", HOST_FILES)
 def test_a_shipped_host_does_its_task(name):
     model, task = watermark.load_host(name), TASKS[HOSTS[name].task]
-    images = [image[:120, :120] for image in data.images("sample_test").values()][:2]
+    images = [image[180:330, 180:330] for image in data.images("sample_test").values()][:2]
     variant = task.variants[0]
     inputs = [task.comparable(x, y, variant) for x, y in task.pairs(images, variant)]
     gain = inference.evaluate(model, task, images, variant) - [metrics.psnr(x, y) for x, y in inputs]
@@ -34,7 +34,10 @@ def test_every_host_is_shipped_and_as_good_as_its_floor():
         assert MANIFEST[HOST_FILES[host]]["quality"][test_set]["psnr"] >= floor
 
 
-@pytest.mark.parametrize("name", HOSTS)
+MARKED = sorted(e["host"] for e in MANIFEST.values() if (e["stage"], e["seed"]) == ("marked-ours", 0))
+
+
+@pytest.mark.parametrize("name", MARKED)
 def test_every_marked_host_is_shipped_as_a_saved_model(name):
     """It carries the key of seed 0, whoever loads it, and answers as the Keras model does."""
     key = watermark.make_key(0, size=HOSTS[name].trigger, task=HOSTS[name].task)

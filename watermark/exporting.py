@@ -88,15 +88,17 @@ def save_saved_model(model, path):
         raise ModelError(f"{path} exists and is no SavedModel; choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as temporary:
-        archive = keras.export.ExportArchive()
-        archive.track(model)
-        signature = [tf.TensorSpec(tensor.shape, tensor.dtype, tensor.name) for tensor in model.inputs]
-        archive.add_endpoint("serve", lambda image: model(image, training=False),
-                             input_signature=[tf.TensorSpec(signature[0].shape, signature[0].dtype, "image")])
-        archive.write_out(Path(temporary) / "model", verbose=False)
+        plain = tf.Module()  # Keras' own export writes every weight twice
+        plain.weights = [variable.value for variable in model.variables]
+        plain.serve = tf.function(lambda image: model(image, training=False), input_signature=[_signature(model)])
+        tf.saved_model.save(plain, str(Path(temporary) / "model"), signatures={"serving_default": plain.serve})
         if path.exists():
             shutil.rmtree(path)
         os.replace(Path(temporary) / "model", path)
+
+
+def _signature(model):
+    return tf.TensorSpec(model.inputs[0].shape, tf.float32, "image")
 
 
 def _tflite(model, form, calibration):
@@ -133,7 +135,7 @@ def _onnx(model):
         import tf2onnx
     except ImportError as error:
         raise ModelError("ONNX needs tf2onnx: pip install tf2onnx onnx onnxruntime") from error
-    signature = (tf.TensorSpec(model.inputs[0].shape, tf.float32, "image"),)
+    signature = (_signature(model),)
     function = tf.function(lambda image: model(image, training=False), input_signature=signature)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
