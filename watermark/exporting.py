@@ -15,7 +15,7 @@ from watermark.files import whole
 from watermark.inference import predictor
 from watermark.keys import uniform
 from watermark.models import ModelError, save_model
-from watermark.suspects import load_suspect
+from watermark.suspects import is_saved_model, load_suspect
 from watermark.verification import Verdict, verify
 
 TFLITE = ("tflite", "tflite_float16", "tflite_int8")
@@ -84,7 +84,7 @@ def parity(model, suspect):
 def save_saved_model(model, path):
     """Writes a SavedModel folder that plain `tf.saved_model.load` reads, whole or not at all."""
     path = Path(path)
-    if path.exists() and not (path / "saved_model.pb").exists():
+    if path.exists() and not is_saved_model(path):
         raise ModelError(f"{path} exists and is no SavedModel; choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as temporary:

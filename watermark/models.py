@@ -76,14 +76,20 @@ def _check_container(path, allow_lambda):
         raise ModelError(f"{path} {CODE}")
 
 
+def first_line(error):
+    """What a library's error says first, at most 200 characters."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0][:200]
+
+
 def _reason(error):
     """The first line of an error, with a hint where one is due."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    line = first_line(error)
     if "lambda" in str(error).lower():
         return f"it {CODE}"
     if "Could not locate class" in str(error) or "Unknown layer" in str(error):
-        return f"it needs a layer that this program does not know ({lines[0][:160]}); export it as a SavedModel"
-    return lines[0][:200]
+        return f"it needs a layer that this program does not know ({line[:160]}); export it as a SavedModel"
+    return line
 
 
 def save_model(model, path):

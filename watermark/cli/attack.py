@@ -12,6 +12,7 @@ from absl import flags
 from watermark.attacks import finetune, forge, prune
 from watermark.cli import common, embed, keygen
 from watermark.keys import make_key, save_key
+from watermark.lab.profiles import FINAL_LEARNING_RATE
 from watermark.models import save_model
 from watermark.training import Compute
 
@@ -52,13 +53,13 @@ def _train(values, model, one):
     task, images = common.read_task(values, one)
     key = make_key(f"thief {values.seed}", **_kind(values, one))
     if values.kind == "overwrite":
-        values.learning_rate = values.learning_rate or 6e-4
+        values.learning_rate = values.learning_rate or embed.RECIPE.learning_rate
         return embed.train(values, model, one, key, task, images, "overwriting"), "another key embedded"
     if len(model.outputs) > 1:
         raise ValueError("finetune trains models with one output")
     batches = task.batches(images, seed=values.seed, batch_size=values.batch_size,
                            size=common.patch_size(values, one, key))
-    tuned = finetune(model, batches, steps=values.steps, learning_rate=values.learning_rate or 1e-4,
+    tuned = finetune(model, batches, steps=values.steps, learning_rate=values.learning_rate or FINAL_LEARNING_RATE,
                      folder=embed.resumable(values), compute=Compute(values.precision))
     return tuned, f"fine-tuned for {values.steps} steps"
 

@@ -17,10 +17,13 @@ from watermark.commitments import commit
 from watermark.embedding import embed, update_key
 from watermark.files import sha256
 from watermark.keys import load_key, save_key
+from watermark.lab.profiles import PROFILES
 from watermark.lab.store import digest
 from watermark.models import save_model
 from watermark.training import Compute
 from watermark.verification import verify
+
+RECIPE = PROFILES["quick"].embed
 
 
 def define(values):
@@ -35,12 +38,12 @@ def define(values):
 
 def define_recipe(values):
     """Flags of the training; the defaults are the recipe of the quick profile (docs/recipe.md)."""
-    flags.DEFINE_integer("steps", 1000, "training steps", 1, flag_values=values)
-    flags.DEFINE_float("learning_rate", 6e-4, "the first step's, falling to 0", flag_values=values)
-    flags.DEFINE_enum("optimizer", "muon", ["muon", "adam"], "of the training", flag_values=values)
-    flags.DEFINE_float("strength", 3e-4, "λ of Eq. (4) at the end", flag_values=values)
-    flags.DEFINE_float("boost", 30.0, "how many times that λ is at the start", flag_values=values)
-    flags.DEFINE_float("reach", 3e-3, "how far ahead of fine-tuning the mark is learnt; 0: the paper's loss",
+    flags.DEFINE_integer("steps", RECIPE.steps, "training steps", 1, flag_values=values)
+    flags.DEFINE_float("learning_rate", RECIPE.learning_rate, "the first step's, falling to 0", flag_values=values)
+    flags.DEFINE_enum("optimizer", RECIPE.optimizer, ["muon", "adam"], "of the training", flag_values=values)
+    flags.DEFINE_float("strength", RECIPE.strength, "λ of Eq. (4) at the end", flag_values=values)
+    flags.DEFINE_float("boost", RECIPE.boost, "how many times that λ is at the start", flag_values=values)
+    flags.DEFINE_float("reach", RECIPE.reach, "how far ahead of fine-tuning the mark is learnt; 0: the paper's loss",
                        flag_values=values)
     flags.DEFINE_integer("seed", 0, "of the training batches", flag_values=values)
 

@@ -15,7 +15,7 @@ from watermark.hosts import folding
 from watermark.keys import derived, load_key
 from watermark.metrics import threshold
 from watermark.models import load_model
-from watermark.suspects import load_suspect
+from watermark.suspects import is_saved_model, load_suspect
 
 
 def define(values):
@@ -75,5 +75,5 @@ def _model(path, values):
 def _suspect(path):
     load_suspect(path)
     if path.is_dir():
-        return {"kind": "SavedModel" if (path / "saved_model.pb").exists() else "folder of response images"}
+        return {"kind": "SavedModel" if is_saved_model(path) else "folder of response images"}
     return {"kind": path.suffix[1:], "SHA-256": sha256(path)}

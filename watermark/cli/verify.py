@@ -18,10 +18,11 @@ from absl import flags
 
 import watermark
 from watermark import commitments, inference, judgement
+from watermark.cli.common import required
 from watermark.keys import load_key
 from watermark.models import load_model
 from watermark.report import write_report
-from watermark.suspects import load_suspect
+from watermark.suspects import is_saved_model, is_url, load_suspect
 from watermark.suspects.folder import write_queries
 from watermark.verification import null_label, random_keys
 
@@ -60,13 +61,11 @@ def define(values):
 
 def run(values):
     """Asks, judges, prints; returns 0 or 1."""
-    if values.key is None:
-        raise ValueError("--key=… is needed: the owner's key file")
+    required(values, "key")
     key = load_key(values.key)
     if values.write_queries:
         return _write_queries(values, key)
-    if values.suspect is None:
-        raise ValueError("--suspect=… is needed: a file, a folder or a URL")
+    required(values, "suspect")
     commitment = commitments.load_commitment(values.commitment) if values.commitment else None
     if values.report and Path(values.report).suffix != ".html":
         raise ValueError(f"--report={values.report}: expected a name that ends in .html")
@@ -87,10 +86,10 @@ def run(values):
 def _null_keys(values):
     if values.null_keys is not None:
         return values.null_keys
-    if values.suspect.startswith(("http://", "https://")):
+    if is_url(values.suspect):
         return REMOTE_NULL_KEYS
     path = Path(values.suspect)
-    return 0 if path.is_dir() and not (path / "saved_model.pb").exists() else 1000
+    return 0 if path.is_dir() and not is_saved_model(path) else 1000
 
 
 def _write_queries(values, key):
@@ -106,7 +105,7 @@ def _write_queries(values, key):
 
 def _suspect(values):
     remote = {}
-    if values.suspect.startswith(("http://", "https://")):
+    if is_url(values.suspect):
         names = ("payload", "input_name", "timeout", "retries", "transcript", "ca_bundle")
         remote = {name: values[name].value for name in names}
     return load_suspect(values.suspect, output=values.output, signature=values.signature,

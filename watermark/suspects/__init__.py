@@ -5,11 +5,11 @@ from pathlib import Path
 from watermark.inference import SuspectError, single_output
 from watermark.models import ModelError, load_model
 from watermark.suspects.folder import load_folder
-from watermark.suspects.remote import connect
-from watermark.suspects.runtimes import load_onnx, load_saved_model, load_tflite
+from watermark.suspects.remote import connect, is_url
+from watermark.suspects.runtimes import is_saved_model, load_onnx, load_saved_model, load_tflite
 
-__all__ = ["ModelError", "SuspectError", "connect", "load_folder", "load_onnx", "load_saved_model", "load_suspect",
-           "load_tflite"]
+__all__ = ["ModelError", "SuspectError", "connect", "is_saved_model", "is_url", "load_folder", "load_onnx",
+           "load_saved_model", "load_suspect", "load_tflite"]
 KINDS = "a .keras, .h5, .tflite or .onnx file, a SavedModel folder, a folder of response images, or an http(s) URL"
 
 
@@ -34,11 +34,11 @@ def load_suspect(spec, *, output=None, signature=None, allow_lambda=False, **rem
     """
     if not isinstance(spec, str | Path):
         return single_output(spec, output) if hasattr(spec, "outputs") else spec
-    if str(spec).startswith(("http://", "https://")):
+    if is_url(spec):
         return connect(str(spec), output=output, **remote)
     path = Path(spec)
     if path.is_dir():
-        if (path / "saved_model.pb").exists():
+        if is_saved_model(path):
             return load_saved_model(path, signature=signature, output=output)
         return load_folder(path)
     if path.suffix in (".keras", ".h5", ".hdf5"):

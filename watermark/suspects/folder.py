@@ -8,11 +8,11 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from watermark.data import read_image
 from watermark.files import whole
 from watermark.inference import SuspectError
+from watermark.suspects.protocols import png
 
 SUFFIXES = (".npy", ".png", ".tif", ".tiff", ".bmp")
 LARGEST = 256 << 20
@@ -28,9 +28,8 @@ def write_queries(folder, images):
     for image in images:
         with whole(Path(folder) / f"{query_name(image)}.npy") as temporary:
             np.save(temporary, np.asarray(image, np.float32), allow_pickle=False)
-        eight_bits = np.uint8(np.round(np.clip(image, 0.0, 1.0) * 255.0))
         with whole(Path(folder) / f"{query_name(image)}.png") as temporary:
-            Image.fromarray(eight_bits[..., 0] if eight_bits.shape[2] == 1 else eight_bits).save(temporary)
+            temporary.write_bytes(png(image))
 
 
 def load_folder(folder):

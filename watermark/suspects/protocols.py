@@ -13,8 +13,8 @@ from watermark.data import DataError, read_image
 PAYLOADS = ("json", "png")
 
 
-def _png(image):
-    """One image [H, W, C] as an 8-bit PNG file."""
+def png(image):
+    """One image [H, W, C] on [0, 1] as an 8-bit PNG file, bytes; what lies beyond is cut."""
     eight_bits = np.uint8(np.round(np.clip(image, 0.0, 1.0) * 255.0))
     file = io.BytesIO()
     Image.fromarray(eight_bits[..., 0] if eight_bits.shape[2] == 1 else eight_bits).save(file, "PNG")
@@ -58,7 +58,7 @@ class Protocol:
     def request(self, images):
         """(body, content type) for images [N, H, W, C]."""
         if self.payload == "png":
-            content = self.of_pictures([base64.b64encode(_png(image)).decode() for image in images])
+            content = self.of_pictures([base64.b64encode(png(image)).decode() for image in images])
         else:
             content = self.of_numbers(images)
         return json.dumps(content).encode(), "application/json"
@@ -115,7 +115,7 @@ class Pictures(Protocol):
 
     def request(self, images):
         """(body, content type) for one image [1, H, W, C]."""
-        return _png(images[0]), "image/png"
+        return png(images[0]), "image/png"
 
     def response(self, content):
         """The image of an answer's body, [1, H, W, C]."""

@@ -28,6 +28,11 @@ RETRIED = (429, 502, 503, 504)
 BATCH = 1 << 16  # pixels a request: a trigger a request from 256x256 up, 40 of 40x40
 
 
+def is_url(spec):
+    """Whether a suspect is named by an address."""
+    return str(spec).startswith(("http://", "https://"))
+
+
 def connect(url, *, output=None, input_name=None, payload=None, timeout=30.0, retries=3, transcript=None, token=None,
             ca_bundle=None, limit=LARGEST):
     """A suspect behind a URL.

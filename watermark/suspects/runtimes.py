@@ -1,12 +1,18 @@
 """Suspects that are files for other runtimes: SavedModel, TFLite (LiteRT), ONNX."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from watermark.inference import SuspectError
-from watermark.models import ModelError
+from watermark.models import ModelError, first_line
+
+
+def is_saved_model(path):
+    """Whether a folder is a SavedModel."""
+    return (Path(path) / "saved_model.pb").exists()
 
 
 def load_saved_model(path, *, signature=None, output=None):
@@ -14,7 +20,7 @@ def load_saved_model(path, *, signature=None, output=None):
     try:
         loaded = tf.saved_model.load(str(path))
     except Exception as error:
-        raise ModelError(f"{path} cannot be read as a SavedModel: {_line(error)}") from error
+        raise ModelError(f"{path} cannot be read as a SavedModel: {first_line(error)}") from error
     there = list(loaded.signatures)
     name = signature or ("serving_default" if "serving_default" in there or len(there) != 1 else there[0])
     if name not in there:
@@ -43,7 +49,7 @@ def load_tflite(path, *, output=None):
             warnings.simplefilter("ignore")
             interpreter = Interpreter(model_path=str(path))
     except (ValueError, RuntimeError) as error:
-        raise ModelError(f"{path} cannot be read as a TFLite model: {_line(error)}") from error
+        raise ModelError(f"{path} cannot be read as a TFLite model: {first_line(error)}") from error
     entry = _only(interpreter.get_input_details(), f"{path} takes the inputs", lambda d: d["name"])
     found = {detail["name"]: detail["index"] for detail in interpreter.get_output_details()}
     index = found[_chosen(list(found), output, path)]
@@ -71,7 +77,7 @@ def load_onnx(path, *, output=None):
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise ModelError(f"{path} cannot be read as an ONNX model: {_line(error)}") from error
+        raise ModelError(f"{path} cannot be read as an ONNX model: {first_line(error)}") from error
     entry = _only([i.name for i in session.get_inputs()], f"{path} takes the inputs")
     exit_ = _chosen([o.name for o in session.get_outputs()], output, path)
 
@@ -86,7 +92,7 @@ def _attempt(run, images, path):
         return np.asarray(run(np.asarray(images, np.float32)), np.float32)
     except Exception as error:
         shape = list(np.shape(images))
-        raise SuspectError(f"{path} does not answer images of shape {shape}: {_line(error)}") from error
+        raise SuspectError(f"{path} does not answer images of shape {shape}: {first_line(error)}") from error
 
 
 def _quantized(image, detail):
@@ -114,8 +120,3 @@ def _chosen(names, wanted, path):
     if wanted not in names:
         raise ModelError(f"{path} has the outputs {', '.join(names)}; name one of them (--output=NAME)")
     return wanted
-
-
-def _line(error):
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0][:200]
