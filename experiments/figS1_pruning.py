@@ -24,7 +24,7 @@ def suspects(lab, host):
 
 def main(lab):
     """Draws the figure figS1 for the hosts asked for, or else trained."""
-    rows = figures.logo_rows(lab, runner.FLAGS.hosts, suspects)
+    rows = figures.host_rows(lab, runner.FLAGS.hosts, suspects)
     cells = [[(image, f"{rate:.0%} pruned\n{psnr}") for rate, (image, psnr) in zip(RATES[host], row, strict=True)]
              for host, row in rows.items()]
     figures.save(lab, "figS1", figures.panels(cells, row_titles=list(rows)))

@@ -1,7 +1,7 @@
 """Supplementary Fig. 2: what the visualizer shows after fine-tuning on original and on new data, a row a host.
 
-Here an epoch is `Profile.epoch` steps, far fewer than the paper's 1,770. Half an hour a host on 2 cores; it goes on
-where it stopped.
+Here an epoch is `Profile.epoch` steps, far fewer than the paper's 1,770. 12 minutes a host on 2 cores, seconds
+once kept; it goes on where it stopped.
 
     python experiments/figS2_finetuning.py
 """
@@ -22,9 +22,9 @@ def suspects(lab, host):
 
 def main(lab):
     """Draws the figure figS2 for the hosts asked for, or else trained."""
-    rows = figures.logo_rows(lab, runner.FLAGS.hosts, suspects)
+    rows = figures.host_rows(lab, runner.FLAGS.hosts, suspects)
     titles = [f"{epochs} epochs,\n{name} data" for name in ("original", "new") for epochs in EPOCHS]
-    figures.save(lab, "figS2", figures.panels(list(rows.values()), titles, list(rows)))
+    figures.save(lab, "figS2", figures.panels(list(rows.values()), titles, list(rows)), figures.epochs_note(lab, rows))
 
 
 if __name__ == "__main__":

@@ -13,12 +13,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from watermark import attacks
 from watermark.attacks import prune
 from watermark.checkpoints import CheckpointError
 from watermark.lab import runner
-from watermark.lab.profiles import get_profile
+from watermark.lab.profiles import Recipe, get_profile
 from watermark.lab.store import Store, digest, essence, origin
 from watermark.lab.tables import Column, Table, render
+from watermark.training import Compute
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "experiments" / "table6_pruning.py"
@@ -210,6 +212,30 @@ def test_a_longer_recipe_continues_from_the_host_there_is(lab):
     extended.host("dncnn")
     phases = {path.name for path in (lab.workdir / "runs" / extended.plan_host("dncnn").name).iterdir()}
     assert phases == {"phase2"}
+
+
+def test_a_longer_fine_tuning_goes_on_from_a_shorter_one(lab):
+    """To the weights of an uninterrupted one; a shorter one asked for afterwards starts from the mark."""
+
+    def tuned(lab, steps):
+        return lab.finetuned("dncnn", 0, steps=steps, learning_rate=1e-4)
+
+    def folders():
+        return {path.name for path in (lab.workdir / "runs").glob("dncnn-finetuned-0-*")}
+
+    float32 = dataclasses.replace(lab, compute=Compute("float32"))
+    before = folders()
+    tuned(float32, 2)
+    longer = tuned(float32, 4)
+    assert len(folders() - before) == 1
+    shorter = tuned(float32, 3)
+    assert len(folders() - before) == 2
+    batches = float32._batches(float32.plan_attack("dncnn", 0, "finetuned", Recipe(4, 4, 1e-4)), Recipe(4, 4, 1e-4))
+    marked = float32.marked("dncnn", 0)[0]
+    for model, steps in ((longer, 4), (shorter, 3)):
+        alone = attacks.finetune(marked, batches, steps=steps, learning_rate=1e-4, compute=Compute("float32"))
+        for a, b in zip(model.get_weights(), alone.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize(("trained", "marked", "expected"), [

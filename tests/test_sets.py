@@ -110,6 +110,21 @@ def test_local_folder_must_be_whole_and_readable(tmp_path):
         sets.read_image(tmp_path / "bad.png")
 
 
+def test_kth_tips_is_halved(tmp_path):
+    """Half to fine-tune on, half to test on, as in the paper; every texture is in both."""
+    names = [f"{texture}/{i}.png" for texture in ("cork", "linen") for i in range(4)]
+    files = {}
+    for name in names:
+        path = tmp_path / "kth_tips_grey" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4), len(files), np.uint8)).save(path)
+        files[name] = ""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sets, "sources", lambda: {"kth_tips_grey": {"url": "", "files": files}})
+        train, test = (sets.images(f"kth_tips_{half}", tmp_path) for half in ("train", "test"))
+    assert [*train] == names[::2] and [*test] == names[1::2]
+
+
 def test_sample_is_always_there():
     images = sets.images("sample")
     assert len(images) == 18

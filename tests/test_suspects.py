@@ -218,7 +218,7 @@ def test_signatures_and_outputs_by_name(owned, tmp_path):
 
     module = Two()
     tf.saved_model.save(module, str(tmp_path / "two"), signatures={"both": module.both, "add": module.add})
-    with pytest.raises(models.ModelError, match="choose one.*both, add|choose one.*add, both"):
+    with pytest.raises(models.ModelError, match="choose one.*add, both"):
         suspects.load_suspect(tmp_path / "two")
     with pytest.raises(models.ModelError, match="has the outputs clean, mask"):
         suspects.load_suspect(tmp_path / "two", signature="both")

@@ -56,6 +56,17 @@ def test_the_same_seed_gives_the_same_visualizer(picture):
         np.testing.assert_array_equal(a, b)
 
 
+def test_any_image_becomes_a_copyright_image():
+    """By hand: a wide white image on black gets black bands above and below."""
+    wide = np.zeros((20, 80, 3), np.uint8)
+    wide[5:15, 10:70] = 255
+    picture = visualizer.as_picture(wide)
+    assert picture.shape == (320, 320) and picture.dtype == np.uint8
+    assert picture[:120].max() == picture[-120:].max() == 0 and picture[145:175, 50:270].min() > 240  # Lanczos rings
+    square = data.images("drawn")["logo.png"]
+    np.testing.assert_array_equal(visualizer.as_picture(square), square)
+
+
 def test_bad_images_are_refused(picture):
     key = keys.make_key("mine", size=16)
     with pytest.raises(ValueError, match="uint8"):

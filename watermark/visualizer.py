@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from PIL import Image, ImageOps
 
 from watermark.keys import generate, uniform
 from watermark.training import Compute, fit
@@ -42,7 +43,7 @@ def build_visualizer(key_shape=(40, 40, 1), image_shape=IMAGE_SHAPE):
     return keras.Model(inputs, x, name="visualizer")
 
 
-def train_visualizer(key, image, *, steps=400, learning_rate=1e-3, batch_size=4, seed=0, folder=None, until=None,
+def train_visualizer(key, image, *, steps=300, learning_rate=1e-3, batch_size=2, seed=0, folder=None, until=None,
                      compute=Compute(), title="visualizer"):
     """Trains R to answer the key's verification image with the copyright image, and nothing else (Eq. 9).
 
@@ -68,6 +69,16 @@ def train_visualizer(key, image, *, steps=400, learning_rate=1e-3, batch_size=4,
     fit(R, _visualizer_loss(target), _batches(key, batch_size // 2, seed), steps=steps, learning_rate=schedule,
         optimizer="muon", folder=folder, until=until, compute=compute, title=title)
     return R
+
+
+def as_picture(image, side=IMAGE_SHAPE[0]):
+    """Any uint8 image [H, W] or [H, W, 3] as a copyright image: grey, square by borders like its corner, resized.
+
+    Returns:
+      uint8 [side, side].
+    """
+    image = Image.fromarray(image).convert("L")
+    return np.asarray(ImageOps.pad(image, (side, side), Image.Resampling.LANCZOS, color=image.getpixel((0, 0))))
 
 
 def as_target(image):

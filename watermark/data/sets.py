@@ -26,6 +26,7 @@ SAMPLE_TRAIN = ("brick.png", "cell.png", "coins.png", "grass.png", "gravel.png",
 DRAWN = {"logo.png": drawn.logo, "sign.png": drawn.sign}  # the set "drawn", named as the set "copyright"
 SAMPLES = {"sample": SAMPLE_TEST + SAMPLE_TRAIN, "sample_test": SAMPLE_TEST, "sample_train": SAMPLE_TRAIN}
 UNIONS = {"291": ("t91", "bsd200")}
+HALVES = {"kth_tips_train": ("kth_tips_grey", 0), "kth_tips_test": ("kth_tips_grey", 1)}  # every second image
 LOCAL_ONLY = ("div2k",)  # published as one 3.5 GB archive, not file by file
 
 
@@ -41,7 +42,7 @@ def sources():
 
 def names():
     """Every name that `images` takes."""
-    return sorted([*sources(), *UNIONS, *LOCAL_ONLY, *SAMPLES, "drawn"])
+    return sorted([*sources(), *UNIONS, *HALVES, *LOCAL_ONLY, *SAMPLES, "drawn"])
 
 
 def images(name, data_dir=None, download_dir="data"):
@@ -71,6 +72,9 @@ def images(name, data_dir=None, download_dir="data"):
     if name in UNIONS:
         parts = {part: images(part, data_dir, download_dir) for part in UNIONS[name]}
         return {f"{part}/{file}": image for part, found in parts.items() for file, image in found.items()}
+    if name in HALVES:
+        whole_set, first = HALVES[name]
+        return dict(list(images(whole_set, data_dir, download_dir).items())[first::2])
     folder, files = _find(name, data_dir or os.environ.get("WATERMARK_DATA"), Path(download_dir))
     return {file: read_image(folder / file) for file in files}
 

@@ -49,8 +49,8 @@ class Host:
 HOSTS = {
     host.name: host
     for host in (
-        Host("dncnn", dncnn, "denoise", "train400", ("set12", "bsd68"), 40, 40, 555_137, "kth_tips_grey"),
-        Host("red", red, "denoise", "train400", ("set12", "bsd68"), 40, 40, 408_064, "kth_tips_grey"),
+        Host("dncnn", dncnn, "denoise", "train400", ("set12", "bsd68"), 40, 40, 555_137, "kth_tips_train"),
+        Host("red", red, "denoise", "train400", ("set12", "bsd68"), 40, 40, 408_064, "kth_tips_train"),
         Host("vdsr", vdsr, "sr", "291", ("set14", "set5"), 41, 20, 665_921, "urban100", clip=0.4),
         Host("srdncnn", srdncnn, "sr", "291", ("set14", "set5"), 41, 20, 555_137, "urban100"),
     )

@@ -9,17 +9,20 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from watermark import data, inference, metrics, visualizer
+from watermark import inference, metrics, visualizer
 from watermark.files import whole
-from watermark.hosts import HOSTS
+from watermark.hosts import HOSTS, get_host
+from watermark.lab.profiles import EPOCH
 
 WIDTH = 7.2  # inches, two columns
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it reports every glyph
 plt.style.use(Path(__file__).with_name("figures.mplstyle"))
 
 
-def save(lab, name, figure):
-    """Writes results/<profile>/figures/<name>.png and .pdf, and says so."""
+def save(lab, name, figure, note=""):
+    """Writes results/<profile>/figures/<name>.png and .pdf, and says so; `note` is printed small at the foot."""
+    if note:
+        figure.supxlabel(note, x=0.0, ha="left", fontsize=6.5, color="0.35", wrap=True)
     for suffix in ("png", "pdf"):
         path = Path(lab.workdir) / "results" / lab.profile.name / "figures" / f"{name}.{suffix}"
         write(path, figure)
@@ -67,6 +70,15 @@ def panels(rows, titles=(), row_titles=(), limits=(0.0, 1.0), width=WIDTH):
     return figure
 
 
+def epochs_note(lab, hosts):
+    """What the figures of fine-tuning say at their foot about the length of an epoch and the data."""
+    sets = {host: (get_host(host).train_set, get_host(host).other_set) for host in hosts}
+    data = "; ".join(f"{host} {' and '.join(lab.images(name, 'train')[0] for name in names)}"
+                     for host, names in sets.items())
+    return (f"Profile {lab.profile.name}: an epoch is {lab.profile.epoch} steps of {lab.profile.embed.batch_size} "
+            f"patches (paper: {EPOCH} of 128). Original and new data: {data}.")
+
+
 def answer(suspect, key):
     """What a suspect answers to a key's trigger image, [M, N, C]."""
     return inference.as_suspect(suspect, key.meta)(key.trigger[None])[0]
@@ -78,28 +90,28 @@ def called_up(R, picture, response):
     return image, f"{metrics.psnr(image, visualizer.as_target(picture)):.2f} dB"
 
 
-def logo_rows(lab, hosts, suspects):
-    """{host: [(the logo as called up by a suspect, its PSNR in words)]}.
+def host_rows(lab, hosts, suspects):
+    """{host: [(the first copyright image as called up by a suspect, its PSNR in words)]}.
 
     Args:
       hosts: names, or None for those that are trained.
       suspects: (lab, host) -> models made of the marked model of trial 0.
     """
-    logo, rows = data.images("drawn")["logo.png"], {}
+    picture, rows = next(iter(lab.copyright_images().values())), {}
     for host in hosts or [name for name in HOSTS if lab.has_host(name)]:
-        (_, key), R = lab.marked(host, 0), lab.visualizer(host, 0, logo)
-        rows[host] = [called_up(R, logo, answer(model, key)) for model in suspects(lab, host)]
+        (_, key), R = lab.marked(host, 0), lab.visualizer(host, 0, picture)
+        rows[host] = [called_up(R, picture, answer(model, key)) for model in suspects(lab, host)]
     return rows
 
 
 def copyright_rows(lab, answers):
-    """Rows of `panels`, one a drawn image: the image itself, then what each answer calls up.
+    """Rows of `panels`, one a copyright image: the image itself, then what each answer calls up.
 
     Args:
       answers: pairs of the host whose visualizer is asked, that of trial 0, and a suspect's answer.
     """
     rows = []
-    for picture in data.images("drawn").values():
+    for picture in lab.copyright_images().values():
         visualizers = {owner: lab.visualizer(owner, 0, picture) for owner in dict.fromkeys(o for o, _ in answers)}
         rows.append([(visualizer.as_target(picture), "")]
                     + [called_up(visualizers[owner], picture, response) for owner, response in answers])

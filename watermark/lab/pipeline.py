@@ -18,7 +18,7 @@ from watermark.lab.profiles import Profile, Recipe
 from watermark.lab.store import essence
 from watermark.tasks import TASKS, task_alone
 from watermark.training import Compute, fit, read_history
-from watermark.visualizer import train_visualizer
+from watermark.visualizer import as_picture, train_visualizer
 
 SCHEMES = {"ours": watermark}  # a scheme is a module with make_key, embed and verify
 ATTACKS = {"finetuned": 1, "overwritten": 2}  # their place among the seeds of batches
@@ -35,6 +35,7 @@ class Lab:
       data_dir: local image sets, or None for the environment's WATERMARK_DATA.
       compute: precision and so on.
       deadline: `time.monotonic()` at which the training of a host stops, to be gone on with later; or None.
+      pictures: copyright images, a set's name or a folder of the user's.
       say: prints a line for the user.
     """
 
@@ -43,6 +44,7 @@ class Lab:
     data_dir: str | None = None
     compute: Compute = Compute()
     deadline: float | None = None
+    pictures: str = "drawn"
     say: object = print
 
     # --- images -------------------------------------------------------------------------------------------------
@@ -70,6 +72,14 @@ class Lab:
         name, images = self.images(wanted or get_host(host).test_sets[0], "test")
         side = self.profile.crop
         return name, [image[:side, :side] for image in images]
+
+    def copyright_images(self):
+        """{name: uint8 [320, 320]}: the copyright images that visualizers are trained to show."""
+        if self.pictures in data.names():
+            found = data.images(self.pictures, self.data_dir, Path(self.workdir) / "data")
+        else:
+            found = data.folder_images(self.pictures)
+        return {name: as_picture(image) for name, image in found.items()}
 
     def _batches(self, plan, recipe, offset=0):
         spec = HOSTS[plan.host]
@@ -180,11 +190,15 @@ class Lab:
         return self._plan(host, attack, seed, fields, train_set)
 
     def finetuned(self, host, seed, *, steps, learning_rate, train_set=None, scheme="ours"):
-        """The marked model of a trial after fine-tuning on the host's own data, or on another set's."""
+        """The marked model of a trial after `steps` of fine-tuning on the host's own data, or on another set's."""
         embed = self.profile.embed
         recipe = Recipe(steps, embed.batch_size, learning_rate, patch=embed.patch)
 
         def make(plan, folder):
+            # The learning rate is constant: a longer fine-tuning goes on from a shorter one's last step.
+            shared = folder.with_name(Plan.of(plan.fields | {"recipe": {**plan.fields["recipe"], "steps": 0}}).name)
+            course = read_history(shared)
+            folder = shared if not course or course[-1]["step"] <= steps else folder
             return attacks.finetune(self.marked(host, seed, scheme)[0], self._batches(plan, recipe), steps=steps,
                                     learning_rate=learning_rate, folder=folder, compute=self.compute)
 

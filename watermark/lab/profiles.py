@@ -59,7 +59,7 @@ class Profile:
     embed: Embedding
     trials: int
     epoch: int = 20
-    visualizer: int = 400
+    visualizer: int = 300
     null_keys: int = 1000
     crop: int | None = None
     sample: bool = True

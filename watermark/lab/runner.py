@@ -30,6 +30,7 @@ def define_flags():
     flags.DEFINE_list("hosts", None, f"some of {', '.join(HOSTS)}; default: those trained for the profile")
     flags.DEFINE_list("schemes", ["ours"], f"some of {', '.join(SCHEMES)}")
     flags.DEFINE_string("data_dir", None, "folder of image sets; default is the environment's WATERMARK_DATA")
+    flags.DEFINE_string("pictures", "drawn", "copyright images of the figures: a set (drawn, copyright) or a folder")
     flags.DEFINE_float("stop_after", None, "minutes after which no trial starts, or training stops", lower_bound=0.0)
     flags.DEFINE_enum("precision", "bfloat16", ["bfloat16", "float32"], "of training")
     flags.DEFINE_bool("reuse", False, "count records made elsewhere too, such as those the project ships")
@@ -42,7 +43,7 @@ def lab_from_flags():
         profile = dataclasses.replace(profile, trials=FLAGS.trials)
     if FLAGS.data_dir and not Path(FLAGS.data_dir).is_dir():
         raise ValueError(f"--data_dir={FLAGS.data_dir}: no such folder")
-    return Lab(profile, Path(FLAGS.workdir), FLAGS.data_dir, Compute(FLAGS.precision))
+    return Lab(profile, Path(FLAGS.workdir), FLAGS.data_dir, Compute(FLAGS.precision), pictures=FLAGS.pictures)
 
 
 def run_main(main):

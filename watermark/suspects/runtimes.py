@@ -21,14 +21,14 @@ def load_saved_model(path, *, signature=None, output=None):
         loaded = tf.saved_model.load(str(path))
     except Exception as error:
         raise ModelError(f"{path} cannot be read as a SavedModel: {first_line(error)}") from error
-    there = list(loaded.signatures)
+    there = sorted(loaded.signatures)  # a SavedModel's own order differs from run to run
     name = signature or ("serving_default" if "serving_default" in there or len(there) != 1 else there[0])
     if name not in there:
         raise ModelError(f"{path} has no signature {name!r}; choose one (--signature) of {', '.join(there) or 'none'}")
     function = loaded.signatures[name]
     _, inputs = function.structured_input_signature
-    entry = _only(list(inputs), f"{path}, signature {name}, takes the inputs")
-    exit_ = _chosen(list(function.structured_outputs), output, path)
+    entry = _only(sorted(inputs), f"{path}, signature {name}, takes the inputs")
+    exit_ = _chosen(sorted(function.structured_outputs), output, path)
     dtype = inputs[entry].dtype
 
     def suspect(images):
