@@ -21,7 +21,7 @@ from watermark.tasks import TASKS
 from watermark.verification import random_keys
 
 RATES = (0.25, 0.30, 0.35, 0.40)
-PLAIN = {"optimizer": "adam", "learning_rate": 3e-4, "strength": 1e-3, "boost": 1.0, "reach": 0.0}
+PLAIN = {"others": 0.0, "optimizer": "adam", "learning_rate": 3e-4, "strength": 1e-3, "boost": 1.0, "reach": 0.0}
 VARIANTS = {"as in the profile": {}, "the paper's loss, Adam": PLAIN}
 GRID = [{"host": "dncnn", "scheme": "ours", "variant": variant} for variant in VARIANTS]
 COLUMNS = (
@@ -40,8 +40,8 @@ COLUMNS = (
 
 def trial(lab, seed, host, scheme, variant):
     """All numbers of one marked model; distances to its S unless a column says otherwise."""
-    embed = dataclasses.replace(lab.profile.embed, **VARIANTS[variant])
-    lab = dataclasses.replace(lab, profile=dataclasses.replace(lab.profile, embed=embed))
+    embed = dataclasses.replace(lab.profile.marking(host), **VARIANTS[variant])
+    lab = dataclasses.replace(lab, profile=dataclasses.replace(lab.profile, embed=embed, particular={}))
     marked, key = lab.marked(host, seed, scheme)
     verify = SCHEMES[scheme].verify
     task, images = TASKS[HOSTS[host].task], lab.test_images(host)[1]

@@ -80,6 +80,30 @@ def test_every_attack_leaves_its_argument_untouched(attack, tiny_host, tiny_key,
 
 
 @pytest.mark.parametrize("reach", [0.0, 1e-3])
+def test_other_keys_are_answered_as_before(reach, tiny_host, tiny_key, tiny_batches):
+    """With a mark that is learnt in a few hot steps, what other keys call up moves less if their answers are held."""
+    options = {"steps": 60, "learning_rate": 1e-2, "strength": 1.0, "reach": reach, "compute": FLOAT32}
+    triggers, _ = verification.random_keys(tiny_key.meta, 20)
+    before = tiny_host(triggers).numpy()
+    free, held = (embedding.embed(tiny_host, tiny_key, tiny_batches, others=others, **options) for others in (0.0, 0.3))
+    moved = [np.mean(np.square(model(triggers).numpy() - before)) for model in (free, held)]
+    assert moved[1] < 0.7 * moved[0]
+
+
+def test_the_loss_that_holds_others_by_hand(tiny_host, tiny_key, tiny_batches):
+    moved = training.clone(tiny_host)
+    moved.set_weights([1.1 * w for w in moved.get_weights()])
+    X, Y = next(iter(tiny_batches(0)))
+    loss_fn = embedding._holding_others(tiny_host, tiny_key, 0.5)(embedding.watermark_loss(tiny_host, tiny_key))
+    total, parts = loss_fn(moved, X, Y, tf.constant(embedding.POOL + 3, tf.int64))
+    other = keys.uniform("another key 3", tiny_key.trigger.shape)[None]
+    by_hand = np.sum((moved(other).numpy() - tiny_host(other).numpy()) ** 2)
+    assert float(parts["others"]) == pytest.approx(by_hand, rel=1e-4)
+    plain, _ = embedding.watermark_loss(tiny_host, tiny_key)(moved, X, Y)
+    assert float(total) == pytest.approx(float(plain) + 0.5 * by_hand, rel=1e-4)
+
+
+@pytest.mark.parametrize("reach", [0.0, 1e-3])
 def test_boosted_strength_falls_to_lambda(reach, tiny_host, tiny_key, tiny_batches, tmp_path):
     """By hand at the first step; later, the same weights as with the numbers given."""
     X, Y = next(iter(tiny_batches(0)))

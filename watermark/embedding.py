@@ -3,15 +3,17 @@
 import contextlib
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from watermark import inference
 from watermark.hosts import fold_batch_norm
-from watermark.keys import with_verification
+from watermark.keys import uniform, with_verification
 from watermark.tasks import task_alone
 from watermark.training import Ahead, Compute, clone, fit
 
 STRENGTH = 1e-3  # lambda
+POOL = 256  # other keys whose answers are held; enough that a host learns none of them by heart
 
 
 def watermark_loss(host, key, strength=STRENGTH, copies=1):
@@ -56,8 +58,8 @@ def _pair(M, key):
 
 
 def embed(host, key, batches, *, steps, learning_rate=3e-4, optimizer="adam", strength=STRENGTH, boost=1.0, copies=1,
-          fold=True, reach=0.0, until=None, validate=None, validate_every=500, folder=None, compute=Compute(),
-          title="embedding", output=None):
+          fold=True, reach=0.0, others=0.0, until=None, validate=None, validate_every=500, folder=None,
+          compute=Compute(), title="embedding", output=None):
     """Marks a copy of `host` with `key` (Eq. 7).
 
     Args:
@@ -74,6 +76,9 @@ def embed(host, key, batches, *, steps, learning_rate=3e-4, optimizer="adam", st
         be is then frozen.
       reach: 0 for the paper's loss. Above 0, the mark's loss is taken up to `reach` ahead on the path of
         fine-tuning (`training.Ahead`), so that the mark outlives it; docs/recipe.md has the evidence.
+      others: weight of a loss that holds the answers to other keys where the host had them, one key a step:
+        others ||M(K'; theta) - M(K'; theta_0)||^2. 0 for the paper's loss, under which a network may learn what a
+        trigger is instead of which one, and a stranger's key comes near; docs/recipe.md has the evidence.
       until: for instance {"mark": 0.2}: stop once the mark's loss, Eq. (6), is that small.
       folder: where an interrupted embedding resumes.
       output: name of the output that carries the mark, for a host with several.
@@ -84,16 +89,22 @@ def embed(host, key, batches, *, steps, learning_rate=3e-4, optimizer="adam", st
     """
     marked = fold_batch_norm(host) if fold else clone(host)
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
+    if boost != 1.0 or others:
+        batches = _numbered(batches)
     if boost != 1.0:
-        batches, final = _numbered(batches), strength
+        final = strength
         strength = lambda step: final * boost ** (1.0 - tf.cast(step, tf.float32) / steps)  # noqa: E731
     M = inference.single_output(marked, output)
     loss_fn, ahead = watermark_loss(M, key, strength, copies), None
     if reach:
-        loss_fn, ahead = task_alone, Ahead(_mark_alone(M, key, strength, copies), reach)
+        loss_fn, ahead = task_alone, _mark_alone(M, key, strength, copies)
+    if others:
+        hold = _holding_others(M, key, others)
+        loss_fn, ahead = (loss_fn, hold(ahead)) if reach else (hold(loss_fn), None)
     with frozen_norms(M) if fold else contextlib.nullcontext():
-        fit(M, loss_fn, batches, steps=steps, learning_rate=schedule, optimizer=optimizer, ahead=ahead, until=until,
-            validate=validate, validate_every=validate_every, folder=folder, compute=compute, title=title)
+        fit(M, loss_fn, batches, steps=steps, learning_rate=schedule, optimizer=optimizer, until=until,
+            ahead=Ahead(ahead, reach) if reach else None, validate=validate, validate_every=validate_every,
+            folder=folder, compute=compute, title=title)
     return marked
 
 
@@ -129,6 +140,26 @@ def _mark_alone(host, key, strength, copies):
         return copies * _at(strength, step) * mark, {"mark": mark}
 
     return loss_fn
+
+
+def _holding_others(host, key, weight):
+    """Adds to a loss function what `others` of `embed` is about; `host` is as it was before embedding."""
+    triggers = np.stack([uniform(f"another key {i}", key.trigger.shape) for i in range(POOL)])
+    triggers = inference.door(host, triggers, key.meta)
+    answers = tf.constant(host.predict(triggers, verbose=0))
+    triggers = tf.constant(triggers)
+
+    def hold(loss_fn):
+        def holding(M, X, Y, step):
+            total, parts = loss_fn(M, X, Y, step)
+            i = step % POOL
+            moved = M(triggers[i:i + 1], training=True) - answers[i:i + 1]
+            others = tf.reduce_sum(tf.square(moved))
+            return total + weight * others, parts | {"others": others}
+
+        return holding
+
+    return hold
 
 
 def update_key(key, marked, output=None):

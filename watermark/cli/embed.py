@@ -45,6 +45,8 @@ def define_recipe(values):
     flags.DEFINE_float("boost", RECIPE.boost, "how many times that λ is at the start", flag_values=values)
     flags.DEFINE_float("reach", RECIPE.reach, "how far ahead of fine-tuning the mark is learnt; 0: the paper's loss",
                        flag_values=values)
+    flags.DEFINE_float("others", RECIPE.others, "weight of the loss that holds the answers to other keys; 0: none",
+                       flag_values=values)
     flags.DEFINE_integer("seed", 0, "of the training batches", flag_values=values)
 
 
@@ -96,7 +98,7 @@ def train(values, model, one, key, task, images, title):
                            size=common.patch_size(values, one, key))
     return embed(model, key, batches, steps=values.steps, learning_rate=values.learning_rate,
                  optimizer=values.optimizer, strength=values.strength, boost=values.boost, reach=values.reach,
-                 folder=resumable(values, commit(key)["key"]), output=values.output,
+                 others=values.others, folder=resumable(values, commit(key)["key"]), output=values.output,
                  compute=Compute(values.precision), title=title)
 
 

@@ -170,19 +170,19 @@ class Lab:
 
     def embed(self, model, key, plan, folder, scheme="ours", **watch):
         """`model` marked with `key` by the profile's recipe; `watch` is passed on."""
-        recipe = self.profile.embed
+        recipe = self.profile.marking(plan.host)
         return SCHEMES[scheme].embed(
             model, key, self._batches(plan, recipe), steps=recipe.steps, folder=folder,
             learning_rate=recipe.learning_rate, optimizer=recipe.optimizer, strength=recipe.strength,
-            copies=recipe.copies, fold=recipe.fold, reach=recipe.reach, boost=recipe.boost, compute=self.compute,
-            title=f"embedding into {plan.host}, seed {plan.seed}", **watch)
+            copies=recipe.copies, fold=recipe.fold, reach=recipe.reach, boost=recipe.boost, others=recipe.others,
+            compute=self.compute, title=f"embedding into {plan.host}, seed {plan.seed}", **watch)
 
     def plan_marked(self, host, seed, scheme="ours"):
         """What a marked model depends on, before anything is made."""
         return self._plan(host, f"marked-{scheme}", seed, self._marking(host))
 
     def _marking(self, host):
-        return {"parent": self.plan_host(host).name, "recipe": essence(self.profile.embed)}
+        return {"parent": self.plan_host(host).name, "recipe": essence(self.profile.marking(host))}
 
     def plan_attack(self, host, seed, attack, recipe, scheme="ours", train_set=None):
         """What an attacked model depends on."""
@@ -191,7 +191,7 @@ class Lab:
 
     def finetuned(self, host, seed, *, steps, learning_rate, train_set=None, scheme="ours"):
         """The marked model of a trial after `steps` of fine-tuning on the host's own data, or on another set's."""
-        embed = self.profile.embed
+        embed = self.profile.marking(host)
         recipe = Recipe(steps, embed.batch_size, learning_rate, patch=embed.patch)
 
         def make(plan, folder):
@@ -213,7 +213,7 @@ class Lab:
             return self.embed(before or self.marked(host, seed, scheme)[0],
                                self.key(host, 500 * keys + seed, scheme), plan, folder, scheme)
 
-        return self._made(self.plan_attack(host, seed, stage, self.profile.embed, scheme), make)
+        return self._made(self.plan_attack(host, seed, stage, self.profile.marking(host), scheme), make)
 
     def visualizer(self, host, seed, picture, *, scheme="ours"):
         """The visualizer that shows `picture`, uint8 [P, Q], to the key of a trial."""

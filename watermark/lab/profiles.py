@@ -1,6 +1,6 @@
 """How much an experiment spends: `smoke` to see it run, `quick` for a small machine, `paper` for the paper's own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from watermark.hosts import HOSTS
 
@@ -36,6 +36,7 @@ class Embedding(Recipe):
     strength: float = 1e-3
     reach: float = 0.0
     boost: float = 1.0
+    others: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Profile:
       name: key in `PROFILES`.
       hosts: how each host is trained, phase after phase.
       embed: how they are marked.
+      particular: {host: fields in which it is marked otherwise}.
       trials: seeds per row.
       epoch: what the attacks take for an epoch, in steps of `embed.batch_size` patches.
       visualizer: training steps of a visualizer.
@@ -63,6 +65,11 @@ class Profile:
     null_keys: int = 1000
     crop: int | None = None
     sample: bool = True
+    particular: dict = field(default_factory=dict)
+
+    def marking(self, host):
+        """How a host is marked."""
+        return replace(self.embed, **self.particular.get(host, {}))
 
 
 FINAL_LEARNING_RATE = 1e-4  # DnCNN's last, which a thief fine-tunes with
@@ -89,7 +96,7 @@ PROFILES = {
                 Embedding(3, 4, 3e-4, reach=1e-3), trials=1, epoch=1, visualizer=2, null_keys=9, crop=48),
         Profile("quick", QUICK,
                 Embedding(1000, 32, 6e-4, optimizer="muon", strength=3e-4, boost=30.0, reach=3e-3),
-                trials=3),
+                trials=3, particular=dict.fromkeys(("vdsr", "srdncnn"), {"others": 1e-3})),
         Profile("paper", dict.fromkeys(HOSTS, (Recipe(50 * EPOCH, 128, 1e-3, fold=False),)),
                 Embedding(8 * EPOCH, 128, 1e-3, fold=False, copies=5), trials=30, epoch=EPOCH, sample=False),
     )
