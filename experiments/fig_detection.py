@@ -25,10 +25,10 @@ def main(lab):
         rows = [(row, found) for row, found in records if row["host"] == host]
         for y, (_, found) in enumerate(rows):
             for values in found:
-                axis.plot(max(values["z_score"], 0.3), y, "o", color="C0", ms=5,
+                axis.plot(max(values["z_score"], 1.1), y, "o", color="C0", ms=5,
                           mfc="C0" if values["verified"] else "none")
         axis.axvline(Z_EVIDENT, color="C6", ls="--", lw=0.9)
-        axis.set(title=host, xscale="log", xlim=(0.25, 60), xticks=[1, 3, 10, 30], xticklabels=["1", "3", "10", "30"],
+        axis.set(title=host, xscale="log", xlim=(1, 60), xticks=[1, 3, 10, 30], xticklabels=["1", "3", "10", "30"],
                  xlabel="z of ρ", yticks=np.arange(len(rows)), yticklabels=[_words(lab, row) for row, _ in rows])
         axis.invert_yaxis() if axis is axes[0, 0] else None
     figure.suptitle("filled: found by d ≤ η too; hollow: by the evidence alone, right of the dashed line", fontsize=8)

@@ -13,7 +13,7 @@ from watermark.keys import base, generate, uniform
 NCC_THRESHOLD = 0.95
 NULL_KEYS = 1000
 Z_EVIDENT = 6.0
-CALIBRATION = 0.30  # experiments/evidence.py measures it: rho of foreign keys on marked hosts
+CALIBRATION = 0.30  # experiments/evidence_false_claims.py measures it: rho of foreign keys on marked hosts
 
 
 @dataclass(frozen=True)

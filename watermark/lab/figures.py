@@ -15,6 +15,7 @@ from watermark.hosts import HOSTS, get_host
 from watermark.lab.profiles import EPOCH
 
 WIDTH = 7.2  # inches, two columns
+LINE = 0.14  # inches, a line of words beside an image
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it reports every glyph
 plt.style.use(Path(__file__).with_name("figures.mplstyle"))
 
@@ -57,8 +58,9 @@ def panels(rows, titles=(), row_titles=(), limits=(0.0, 1.0), width=WIDTH):
       width: in inches.
     """
     columns = max(map(len, rows))
-    side = width / columns
-    figure, axes = plt.subplots(len(rows), columns, figsize=(width, len(rows) * (side + 0.22)), squeeze=False)
+    side, lines = width / columns, max(_lines(below) for row in rows for _, below in filter(None, row))
+    height = len(rows) * (side + LINE * lines) + LINE * max(map(_lines, titles), default=0)
+    figure, axes = plt.subplots(len(rows), columns, figsize=(width, height), squeeze=False)
     for i, (row, line) in enumerate(zip(rows, axes, strict=True)):
         for j, axis in enumerate(line):
             if j >= len(row) or row[j] is None:
@@ -77,6 +79,10 @@ def epochs_note(lab, hosts):
                      for host, names in sets.items())
     return (f"Profile {lab.profile.name}: an epoch is {lab.profile.epoch} steps of {lab.profile.embed.batch_size} "
             f"patches (paper: {EPOCH} of 128). Original and new data: {data}.")
+
+
+def _lines(words):
+    return len(words.splitlines())
 
 
 def answer(suspect, key):
