@@ -20,9 +20,9 @@ def main(lab):
     for owner, suspect in FOREIGN:
         if owner in there and suspect in there:
             key = lab.marked(owner, 0)[1]
-            answers[f"key of {owner},\nmarked {suspect}"] = (owner, figures.answer(lab.marked(suspect, 0)[0], key))
+            answers[f"key of\n{owner},\nmarked\n{suspect}"] = (owner, figures.answer(lab.marked(suspect, 0)[0], key))
     rows = figures.copyright_rows(lab, list(answers.values()))
-    figures.save(lab, "fig8", figures.panels(rows, ["copyright image", *answers]))
+    figures.save(lab, "fig8", figures.panels(rows, ["copyright\nimage", *answers]))
 
 
 if __name__ == "__main__":

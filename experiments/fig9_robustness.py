@@ -15,8 +15,8 @@ from watermark.lab.profiles import FINAL_LEARNING_RATE
 EPOCHS = (10, 50)
 FALSE_KEY = 10_000  # a seed that no trial has
 PAPER = (  # dB, Fig. 9 (b) to (i): logo, sign
-    (54.58, 20.81, 41.81, 41.10, 44.65, 36.65, 27.68, 9.34),
-    (35.53, 17.30, 32.72, 33.37, 34.04, 29.64, 25.26, 7.65),
+    ["54.58", "20.81", "41.81", "41.10", "44.65", "36.65", "27.68", "9.34"],
+    ["35.53", "17.30", "32.72", "33.37", "34.04", "29.64", "25.26", "7.65"],
 )
 
 
@@ -26,7 +26,7 @@ def suspects(lab, host):
     found = {f"{rate:.0%} pruned": prune(marked, rate) for rate in (0.10, 0.40)}
     for name, train_set in (("original", None), ("new", get_host(host).other_set)):
         for epochs in EPOCHS:
-            found[f"{epochs} epochs\non {name} data"] = lab.finetuned(
+            found[f"{epochs} epochs,\n{name}\ndata"] = lab.finetuned(
                 host, 0, steps=epochs * lab.profile.epoch, learning_rate=FINAL_LEARNING_RATE, train_set=train_set)
     return found | {"overwritten": lab.overwritten(host, 0)}
 
@@ -42,7 +42,7 @@ def main(lab):
     if host == "dncnn" and lab.pictures in ("drawn", "copyright"):
         rows = [[first, *((image, f"{psnr}\npaper {theirs}") for (image, psnr), theirs in zip(rest, line, strict=True))]
                 for (first, *rest), line in zip(rows, PAPER, strict=True)]
-    figures.save(lab, "fig9", figures.panels(rows, ["copyright image", *answers]), figures.epochs_note(lab, [host]))
+    figures.save(lab, "fig9", figures.panels(rows, ["copyright\nimage", *answers]), figures.epochs_note(lab, [host]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Beyond the paper: where the own key stands among a thousand fresh ones, by distance and by correlation.
 
-On the marked model the own key stands apart in both; on the unmarked one it is a key like any other. A few minutes.
+On the marked model the own key stands apart in both; on the unmarked one it is a key like any other. Half a minute.
 
     python experiments/fig_evidence.py
 """

@@ -13,10 +13,19 @@ from watermark.lab import runner
 # name: heading, figures drawn from the same models
 SECTIONS = {
     "evaluate_hosts": ("The unmarked hosts", ("training",)),
-    "table6_pruning": ("Table VI: pruning", ("fig9",)),
+    "table6_pruning": ("Table VI: pruning", ("figS1",)),
     "recipe": ("The recipe against every attack", ("embedding",)),
     "evidence_false_claims": ("False claims, by the threshold and by the evidence", ("evidence",)),
     "evidence_detection": ("Detection after every attack, by the threshold and by the evidence", ("detection",)),
+}
+# name: what is to be seen, and by which script
+FIGURES = {
+    "fig3": ("Triggers, their gradients, S₀ and S (Fig. 3)", "fig3_triggers"),
+    "fig4": ("Where η comes from (Fig. 4)", "fig4_noise"),
+    "fig8": ("What the visualizer shows to others (Fig. 8)", "fig8_uniqueness"),
+    "fig9": ("What it shows of DnCNN after every attack (Fig. 9)", "fig9_robustness"),
+    "figS2": ("After fine-tuning, every host (supplementary Fig. 2)", "figS2_finetuning"),
+    "figS3": ("After further keys, every host (supplementary Fig. 3)", "figS3_overwriting"),
 }
 
 
@@ -31,12 +40,19 @@ def main(lab):
         if not table.exists():
             continue
         parts += [f"## {heading}", f"`experiments/{name}.py`", table.read_text().strip()]
-        parts += [f"![{picture}](results/{lab.profile.name}/figures/{picture}.png)" for picture in pictures
-                  if (folder / "figures" / f"{picture}.png").exists()]
+        parts += _shown(folder, *pictures)
+    for name, (heading, script) in FIGURES.items():
+        if shown := _shown(folder, name):
+            parts += [f"## {heading}", f"`experiments/{script}.py`", *shown]
     path = Path(lab.workdir) / ("RESULTS.md" if lab.profile.name == "quick" else f"RESULTS-{lab.profile.name}.md")
     with whole(path) as temporary:
         temporary.write_text("\n\n".join(parts) + "\n")
     lab.say(str(path))
+
+
+def _shown(folder, *names):
+    paths = [folder / "figures" / f"{name}.png" for name in names]
+    return [f"![{path.stem}](results/{folder.name}/figures/{path.name})" for path in paths if path.exists()]
 
 
 if __name__ == "__main__":

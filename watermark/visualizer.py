@@ -6,12 +6,13 @@ import tensorflow as tf
 from keras import layers
 from PIL import Image, ImageOps
 
+from watermark import metrics
 from watermark.keys import generate, uniform
 from watermark.training import Compute, fit
 
 IMAGE_SHAPE = (320, 320, 1)
 GREY = 0.5  # what R shows to others: 6 dB from any black and white image
-SLACK = 0.15  # root mean square of the noise that R learns to see through; eta of a 40x40 key is 0.24 of it
+SLACK = 1.0  # the noise that R learns to see through, as a distance in units of eta: all that the paper's rule forgives
 
 
 def build_visualizer(key_shape=(40, 40, 1), image_shape=IMAGE_SHAPE):
@@ -122,11 +123,12 @@ def _visualizer_loss(target):
 def _batches(key, count, seed, pool=256):
     """Batch i: `count` noisy copies of S, and as many answers that other keys ask for."""
     S = tf.constant(key.verification, tf.float32)
+    deviation = SLACK * metrics.threshold(key.verification.size) * key.verification.size**0.5
     triggers = [uniform(f"visualizer {seed} {i}", key.trigger.shape) for i in range(pool)]
     others = np.stack([generate(K, key.meta) for K in triggers])
 
     def make(i):
-        strength = SLACK * tf.random.stateless_uniform([count, 1, 1, 1], tf.stack([seed, 3 * i]))
+        strength = deviation * tf.random.stateless_uniform([count, 1, 1, 1], tf.stack([seed, 3 * i]))
         noise = tf.random.stateless_normal([count, *S.shape], tf.stack([seed, 3 * i + 1]))
         chosen = tf.random.stateless_uniform([count], tf.stack([seed, 3 * i + 2]), maxval=pool, dtype=tf.int32)
         return S + strength * noise, tf.gather(tf.constant(others, tf.float32), chosen)

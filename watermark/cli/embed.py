@@ -24,6 +24,7 @@ from watermark.training import Compute
 from watermark.verification import verify
 
 RECIPE = PROFILES["quick"].embed
+OTHERS_SR = PROFILES["quick"].marking("vdsr").others
 
 
 def define(values):
@@ -45,8 +46,8 @@ def define_recipe(values):
     flags.DEFINE_float("boost", RECIPE.boost, "how many times that λ is at the start", flag_values=values)
     flags.DEFINE_float("reach", RECIPE.reach, "how far ahead of fine-tuning the mark is learnt; 0: the paper's loss",
                        flag_values=values)
-    flags.DEFINE_float("others", RECIPE.others, "weight of the loss that holds the answers to other keys; 0: none",
-                       flag_values=values)
+    flags.DEFINE_float("others", None, "weight of the loss that holds the answers to other keys; default: "
+                       f"{OTHERS_SR:g} for --task=sr, else 0", flag_values=values)
     flags.DEFINE_integer("seed", 0, "of the training batches", flag_values=values)
 
 
@@ -94,11 +95,12 @@ def clean(values):
 
 def train(values, model, one, key, task, images, title):
     """`model` marked with `key` by the recipe of the flags."""
+    others = values.others if values.others is not None else OTHERS_SR * (key.meta["task"] == "sr")
     batches = task.batches(images, seed=values.seed, batch_size=values.batch_size,
                            size=common.patch_size(values, one, key))
     return embed(model, key, batches, steps=values.steps, learning_rate=values.learning_rate,
                  optimizer=values.optimizer, strength=values.strength, boost=values.boost, reach=values.reach,
-                 others=values.others, folder=resumable(values, commit(key)["key"]), output=values.output,
+                 others=others, folder=resumable(values, commit(key)["key"]), output=values.output,
                  compute=Compute(values.precision), title=title)
 
 

@@ -40,10 +40,13 @@ def write(path, figure):
 
 
 def panel(axis, image, title="", below="", limits=(0.0, 1.0)):
-    """One image [H, W], [H, W, 1] or [H, W, 3] without axes, words above and below it."""
+    """One image [H, W], [H, W, 1] or [H, W, 3] without axes, words above and below it, small ones if it is small."""
     image = np.asarray(image)
     axis.imshow(image[..., 0] if image.shape[2:] == (1,) else image, vmin=limits[0], vmax=limits[1])
-    axis.set(xticks=[], yticks=[], title=title, xlabel=below)
+    axis.set(xticks=[], yticks=[])
+    small = axis.get_subplotspec().get_gridspec().ncols > 6
+    axis.set_title(title, fontsize=6.5 if small else None)
+    axis.set_xlabel(below, fontsize=6.5 if small else None)
     axis.spines[["left", "bottom"]].set_visible(False)
 
 
