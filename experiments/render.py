@@ -21,7 +21,6 @@ SECTIONS = {
 # name: what is to be seen, and by which script
 FIGURES = {
     "fig3": ("Triggers, their gradients, S₀ and S (Fig. 3)", "fig3_triggers"),
-    "fig4": ("Where η comes from (Fig. 4)", "fig4_noise"),
     "fig8": ("What the visualizer shows to others (Fig. 8)", "fig8_uniqueness"),
     "fig9": ("What it shows of DnCNN after every attack (Fig. 9)", "fig9_robustness"),
     "figS2": ("After fine-tuning, every host (supplementary Fig. 2)", "figS2_finetuning"),
