@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from watermark import inference
+from watermark import inference, metrics
 from watermark.cli import common, keygen
 from watermark.commitments import commit
 from watermark.embedding import embed, update_key
@@ -21,7 +21,7 @@ from watermark.lab.profiles import PROFILES
 from watermark.lab.store import digest
 from watermark.models import save_model
 from watermark.training import Compute
-from watermark.verification import verify
+from watermark.verification import random_keys, verify
 
 RECIPE = PROFILES["quick"].embed
 OTHERS_SR = PROFILES["quick"].marking("vdsr").others
@@ -72,6 +72,7 @@ def run(values):
     save_key(key, values.key)
     print(f"{values.out}: the marked model (ρ = {verdict.rho:.3f})")
     keygen.publish(key, common.beside(values.key, "marked.commitment.json"), private)
+    print(strangers(inference.single_output(marked, values.output), key))
     print(cost(one, inference.single_output(marked, values.output), task, images))
     clean(values)
     return 0
@@ -102,6 +103,15 @@ def train(values, model, one, key, task, images, title):
                  optimizer=values.optimizer, strength=values.strength, boost=values.boost, reach=values.reach,
                  others=others, folder=resumable(values, commit(key)["key"]), output=values.output,
                  compute=Compute(values.precision), title=title)
+
+
+def strangers(marked, key, count=100):
+    """How near other keys come to the paper's threshold on the marked model, in a sentence."""
+    triggers, initials = random_keys(key.meta, count, "strangers")
+    answers = inference.as_suspect(marked, key.meta)(triggers)
+    least, eta = min(map(metrics.distance, answers, initials)), metrics.threshold(initials[0].size)
+    found = f"{count} strangers' keys: the least d is {1e3 * least:.2f}e-3, η is {1e3 * eta:.2f}e-3"
+    return found if least > eta else f"{found}: d ≤ η would accept a stranger's claim; a higher --others keeps them off"
 
 
 def cost(before, after, task, images):
