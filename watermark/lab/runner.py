@@ -165,6 +165,9 @@ def _protocol(lab, rows):
     if "scheme" not in rows[0]:
         return f"Profile {lab.profile.name}; {sets}."
     embed = lab.profile.embed
-    return (f"Profile {lab.profile.name}; trials per row: {lab.profile.trials} (paper: 30); "
-            f"{embed.steps} embedding steps of {embed.batch_size} patches (paper: 8 epochs of batches of 128); "
-            f"mean ± standard deviation over trials; {sets}; ρ and p against {lab.profile.null_keys} fresh keys.")
+    held = ", ".join(host for host in dict.fromkeys(row["host"] for row in rows) if lab.profile.marking(host).others)
+    clauses = [f"Profile {lab.profile.name}", f"trials per row: {lab.profile.trials} (paper: 30)",
+               f"{embed.steps} embedding steps of {embed.batch_size} patches (paper: 8 epochs of batches of 128)",
+               f"{held} marked with the answers to other keys held (docs/recipe.md)" if held else "",
+               "mean ± standard deviation over trials", sets, f"ρ and p against {lab.profile.null_keys} fresh keys."]
+    return "; ".join(filter(None, clauses))
