@@ -49,8 +49,9 @@ def train_visualizer(key, image, *, steps=300, learning_rate=1e-3, batch_size=2,
     """Trains R to answer the key's verification image with the copyright image, and nothing else (Eq. 9).
 
     With Eq. (9) alone R may put the image into its biases and show it to anyone. Half of each batch is therefore
-    other keys, whose target is flat grey; and the owner's key comes with noise up to what an attack does
-    to it, so that R sees through damage.
+    other keys, whose target is flat grey; and the owner's key comes with noise of up to eta, so that R sees through
+    damage. 320x320, 300 steps, 3 minutes on 2 cores: 41 to 44 dB for the own key with a tenth of the weights pruned,
+    6 dB for others (results/quick/figures/fig9.png).
 
     Args:
       key: a `Key`, its S updated.
