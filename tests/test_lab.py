@@ -12,10 +12,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from watermark import attacks
 from watermark.attacks import prune
 from watermark.checkpoints import CheckpointError
+from watermark.data import DataError
 from watermark.lab import runner
 from watermark.lab.profiles import Recipe, get_profile
 from watermark.lab.store import Store, digest, essence, origin
@@ -212,6 +214,21 @@ def test_a_longer_recipe_continues_from_the_host_there_is(lab):
     extended.host("dncnn")
     phases = {path.name for path in (lab.workdir / "runs" / extended.plan_host("dncnn").name).iterdir()}
     assert phases == {"phase2"}
+
+
+def test_copyright_images_of_the_users_own(lab, tmp_path):
+    assert set(lab.copyright_images()) == {"logo.png", "sign.png"}
+    Image.fromarray(np.full((30, 60, 3), 200, np.uint8)).save(tmp_path / "mine.png")
+    found = dataclasses.replace(lab, pictures=str(tmp_path)).copyright_images()
+    assert [(name, image.shape) for name, image in found.items()] == [("mine.png", (320, 320))]
+    with pytest.raises(DataError, match="no such folder of images"):
+        dataclasses.replace(lab, pictures=str(tmp_path / "absent")).copyright_images()
+
+
+def test_a_host_can_be_marked_otherwise_than_the_rest():
+    quick = get_profile("quick")
+    assert quick.marking("dncnn") == quick.embed and quick.marking("vdsr").others > 0
+    assert quick.marking("vdsr") == dataclasses.replace(quick.embed, others=quick.marking("vdsr").others)
 
 
 def test_a_longer_fine_tuning_goes_on_from_a_shorter_one(lab):
