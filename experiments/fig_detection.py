@@ -31,7 +31,7 @@ def main(lab):
         axis.set(title=host, xscale="log", xlim=(1, 60), xticks=[1, 3, 10, 30], xticklabels=["1", "3", "10", "30"],
                  xlabel="z of ρ", yticks=np.arange(len(rows)), yticklabels=[_words(lab, row) for row, _ in rows])
         axis.invert_yaxis() if axis is axes[0, 0] else None
-    figure.suptitle("filled: found by d ≤ η too; hollow: by the evidence alone, right of the dashed line", fontsize=8)
+    figure.suptitle("filled: accepted by d ≤ η; right of the dashed line: found by the evidence", fontsize=8)
     figures.save(lab, "detection", figure)
 
 

@@ -1,11 +1,13 @@
 """The main of every experiment script: flags, trials, records, table."""
 
 import dataclasses
+import logging
 import sys
 import time
 from pathlib import Path
 
 from absl import app, flags
+from absl import logging as absl_logging
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -50,6 +52,9 @@ def run_main(main):
     """Runs `main(lab)` under absl; what a user can mend comes as one line and exit code 2."""
 
     def guarded(argv):
+        # absl's app turns these on; TensorFlow's reports on every file it saves would bury the script's own words.
+        absl_logging.set_verbosity(absl_logging.WARNING)
+        logging.getLogger("tensorflow").setLevel(logging.WARNING)
         try:
             if len(argv) > 1:
                 raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --profile=quick")
