@@ -22,7 +22,7 @@ def main(lab):
             key = lab.marked(owner, 0)[1]
             answers[f"key of\n{owner},\nmarked\n{suspect}"] = (owner, figures.answer(lab.marked(suspect, 0)[0], key))
     rows = figures.copyright_rows(lab, list(answers.values()))
-    figures.save(lab, "fig8", figures.panels(rows, ["copyright\nimage", *answers]))
+    figures.save(lab, "fig8", figures.panels(rows, ["copyright\nimage", *answers]), figures.marks_note(lab))
 
 
 if __name__ == "__main__":

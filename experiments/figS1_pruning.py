@@ -27,7 +27,7 @@ def main(lab):
     rows = figures.host_rows(lab, runner.FLAGS.hosts, suspects)
     cells = [[(image, f"{rate:.0%} pruned\n{psnr}") for rate, (image, psnr) in zip(RATES[host], row, strict=True)]
              for host, row in rows.items()]
-    figures.save(lab, "figS1", figures.panels(cells, row_titles=list(rows)))
+    figures.save(lab, "figS1", figures.panels(cells, row_titles=list(rows)), figures.marks_note(lab))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ def main(lab):
     """Draws the figure figS3 for the hosts asked for, or else trained."""
     rows = figures.host_rows(lab, runner.FLAGS.hosts, suspects)
     titles = ["1 further key", *(f"{count} further keys" for count in KEYS[1:])]
-    figures.save(lab, "figS3", figures.panels(list(rows.values()), titles, list(rows), width=6.0))
+    figures.save(lab, "figS3", figures.panels(list(rows.values()), titles, list(rows), width=6.0),
+                 figures.marks_note(lab))
 
 
 if __name__ == "__main__":

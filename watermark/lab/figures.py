@@ -75,6 +75,13 @@ def panels(rows, titles=(), row_titles=(), limits=(0.0, 1.0), width=WIDTH):
     return figure
 
 
+def marks_note(lab):
+    """What the figures of marked hosts say at their foot."""
+    embed = lab.profile.embed
+    return (f"Profile {lab.profile.name}: a key a host, embedded in {embed.steps} steps of {embed.batch_size} patches "
+            f"(paper: 8 epochs of {EPOCH} of 128).")
+
+
 def epochs_note(lab, hosts):
     """What the figures of fine-tuning say at their foot about the length of an epoch and the data."""
     sets = {host: (get_host(host).train_set, get_host(host).other_set) for host in hosts}
