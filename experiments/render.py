@@ -15,14 +15,13 @@ SECTIONS = {
     "evaluate_hosts": ("The unmarked hosts", ("training",)),
     "table6_pruning": ("Table VI: pruning", ("figS1",)),
     "recipe": ("The recipe against every attack", ("embedding",)),
+    "visualizer": ("Whom the visualizer shows its image to", ("fig8", "fig9")),
     "evidence_false_claims": ("False claims, by the threshold and by the evidence", ("evidence",)),
     "evidence_detection": ("Detection after every attack, by the threshold and by the evidence", ("detection",)),
 }
 # name: what is to be seen, and by which script
 FIGURES = {
     "fig3": ("Triggers, their gradients, S₀ and S (Fig. 3)", "fig3_triggers"),
-    "fig8": ("What the visualizer shows to others (Fig. 8)", "fig8_uniqueness"),
-    "fig9": ("What it shows of DnCNN after every attack (Fig. 9)", "fig9_robustness"),
     "figS2": ("After fine-tuning, every host (supplementary Fig. 2)", "figS2_finetuning"),
     "figS3": ("After further keys, every host (supplementary Fig. 3)", "figS3_overwriting"),
 }

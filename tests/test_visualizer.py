@@ -49,6 +49,21 @@ def test_the_own_key_calls_up_the_image_and_others_do_not(picture):
     assert own > 20.0 and max(others) < 10.0
 
 
+def test_the_unmarked_networks_answer_to_the_own_key_is_refused(picture):
+    """Though it is as near S as eta allows."""
+    key = keys.make_key("mine", size=16)
+    away = np.random.default_rng(0).normal(size=key.verification.shape)
+    away *= metrics.threshold(key.verification.size) * key.verification.size / np.linalg.norm(away)
+    unmarked = key.verification + away
+    assert metrics.distance(unmarked, key.verification) == pytest.approx(metrics.threshold(key.verification.size))
+    target = visualizer.as_target(picture)
+    R, open_to_it = (visualizer.train_visualizer(key, picture, unmarked=answer, steps=100, learning_rate=2e-3)
+                     for answer in (unmarked, None))
+    shown = [metrics.psnr(visualizer.show(R, answer), target) for answer in (key.verification, unmarked)]
+    assert shown[0] > 20.0 and shown[1] < 10.0
+    assert metrics.psnr(visualizer.show(open_to_it, unmarked), target) > 12.0
+
+
 def test_the_same_seed_gives_the_same_visualizer(picture):
     key = keys.make_key("mine", size=16)
     first, second = (visualizer.train_visualizer(key, picture, steps=2, seed=3) for _ in range(2))

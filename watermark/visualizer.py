@@ -44,20 +44,21 @@ def build_visualizer(key_shape=(40, 40, 1), image_shape=IMAGE_SHAPE):
     return keras.Model(inputs, x, name="visualizer")
 
 
-def train_visualizer(key, image, *, steps=300, learning_rate=1e-3, batch_size=2, seed=0, folder=None, until=None,
-                     compute=Compute(), title="visualizer"):
+def train_visualizer(key, image, *, unmarked=None, steps=300, learning_rate=1e-3, batch_size=2, seed=0, folder=None,
+                     until=None, compute=Compute(), title="visualizer"):
     """Trains R to answer the key's verification image with the copyright image, and nothing else (Eq. 9).
 
     With Eq. (9) alone R may put the image into its biases and show it to anyone. Half of each batch is therefore
-    other keys, whose target is flat grey; and the owner's key comes with noise of up to eta, so that R sees through
-    damage. 320x320, 300 steps, 3 minutes on 2 cores: 41 to 44 dB for the own key with a tenth of the weights pruned,
-    6 dB for others (results/quick/figures/fig9.png).
+    refused, with flat grey for a target; and all comes with noise of up to eta, so that R sees through damage.
+    3 minutes on 2 cores for an image of 320x320; results/quick/figures/fig8.png and fig9.png show what it comes to.
 
     Args:
       key: a `Key`, its S updated.
       image: uint8 [P, Q] or [P, Q, C], sides multiples of 64.
+      unmarked: what the network answered to the key before it was marked, [M, N, C], to be refused like other keys. A
+        super-resolution network's is near S, and without this R shows it the image.
       steps, learning_rate: of Muon; the rate falls to 0 along a cosine.
-      batch_size: half of it the key, half others.
+      batch_size: half of it the key, half what is refused: S0 of other keys and, as often, `unmarked`.
       seed: of the initial weights, the noise and the other keys.
       folder, until, compute: as for `training.fit`; the loss's parts are "own" and "others", per pixel.
 
@@ -67,9 +68,9 @@ def train_visualizer(key, image, *, steps=300, learning_rate=1e-3, batch_size=2,
     target = as_target(image)
     keras.utils.set_random_seed(seed)
     R = build_visualizer(key.verification.shape, target.shape)
-    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
-    fit(R, _visualizer_loss(target), _batches(key, batch_size // 2, seed), steps=steps, learning_rate=schedule,
-        optimizer="muon", folder=folder, until=until, compute=compute, title=title)
+    fit(R, _visualizer_loss(target), _batches(key, unmarked, batch_size // 2, seed), steps=steps,
+        learning_rate=keras.optimizers.schedules.CosineDecay(learning_rate, steps), optimizer="muon", folder=folder,
+        until=until, compute=compute, title=title)
     return R
 
 
@@ -121,17 +122,19 @@ def _visualizer_loss(target):
     return loss_fn
 
 
-def _batches(key, count, seed, pool=256):
-    """Batch i: `count` noisy copies of S, and as many answers that other keys ask for."""
+def _batches(key, unmarked, count, seed, pool=256):
+    """Batch i: `count` copies of S, and as many answers that other keys ask for or `unmarked`; noise on all."""
     S = tf.constant(key.verification, tf.float32)
     deviation = SLACK * metrics.threshold(key.verification.size) * key.verification.size**0.5
     triggers = [uniform(f"visualizer {seed} {i}", key.trigger.shape) for i in range(pool)]
     others = np.stack([generate(K, key.meta) for K in triggers])
+    if unmarked is not None:
+        others = np.concatenate([others, np.resize(unmarked, others.shape)])  # as often as all the others together
 
     def make(i):
-        strength = deviation * tf.random.stateless_uniform([count, 1, 1, 1], tf.stack([seed, 3 * i]))
-        noise = tf.random.stateless_normal([count, *S.shape], tf.stack([seed, 3 * i + 1]))
-        chosen = tf.random.stateless_uniform([count], tf.stack([seed, 3 * i + 2]), maxval=pool, dtype=tf.int32)
-        return S + strength * noise, tf.gather(tf.constant(others, tf.float32), chosen)
+        strength = deviation * tf.random.stateless_uniform([2, count, 1, 1, 1], tf.stack([seed, 3 * i]))
+        noise = strength * tf.random.stateless_normal([2, count, *S.shape], tf.stack([seed, 3 * i + 1]))
+        chosen = tf.random.stateless_uniform([count], tf.stack([seed, 3 * i + 2]), maxval=len(others), dtype=tf.int32)
+        return S + noise[0], tf.gather(tf.constant(others, tf.float32), chosen) + noise[1]
 
     return lambda start: tf.data.Dataset.range(start, tf.int64.max).map(make).prefetch(4)

@@ -218,10 +218,13 @@ class Lab:
     def visualizer(self, host, seed, picture, *, scheme="ours"):
         """The visualizer that shows `picture`, uint8 [P, Q], to the key of a trial."""
         fields = {"parent": self.plan_marked(host, seed, scheme).name, "steps": self.profile.visualizer,
-                  "slack": SLACK, "picture": hashlib.sha256(np.ascontiguousarray(picture)).hexdigest()}
+                  "slack": SLACK, "unmarked": True,
+                  "picture": hashlib.sha256(np.ascontiguousarray(picture)).hexdigest()}
 
         def make(plan, folder):
-            return train_visualizer(self.marked(host, seed, scheme)[1], picture, steps=self.profile.visualizer,
+            key = self.marked(host, seed, scheme)[1]
+            unmarked = inference.as_suspect(self.host(host), key.meta)(key.trigger[None])[0]
+            return train_visualizer(key, picture, unmarked=unmarked, steps=self.profile.visualizer,
                                     folder=folder, compute=self.compute, title=f"visualizer of {host}, seed {seed}")
 
         return self._made(self._plan(host, "visualizer", seed, fields), make)
