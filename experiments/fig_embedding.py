@@ -35,7 +35,7 @@ def main(lab):
     rows = [row for row in read_history(folder) if "d" in row]
     steps = [row["step"] for row in rows]
     figure, axes = plt.subplots(2, 2, figsize=(figures.WIDTH, 3.6), sharex=True)
-    series = (("task", "task's loss ℓ_d, Eq. (5)", None), ("mark", "mark's loss ℓ_w, Eq. (6)", None),
+    series = (("task", r"task's loss $\ell_d$, Eq. (5)", None), ("mark", r"mark's loss $\ell_w$, Eq. (6)", None),
               ("psnr", f"PSNR (dB), {len(small)} test images", before["psnr"]),
               ("d", "distance of M(K) to S₀", before["d"]))
     for axis, (name, label, start) in zip(axes.flat, series, strict=True):
@@ -47,7 +47,7 @@ def main(lab):
     for axis in axes[:, 1]:
         axis.set_yscale("log")
     axes[1, 1].axhline(metrics.threshold(key.initial.size), color="C1", ls="--", lw=0.9)
-    axes[1, 1].text(0, metrics.threshold(key.initial.size), "η", va="bottom", color="C1")
+    axes[1, 1].text(steps[-1], metrics.threshold(key.initial.size), "η", ha="right", va="bottom", color="C1")
     for axis in axes[1]:
         axis.set(xlabel="step", xlim=(0, steps[-1]))
     figures.save(lab, "embedding", figure)
