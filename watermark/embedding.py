@@ -95,16 +95,13 @@ def embed(host, key, batches, *, steps, learning_rate=3e-4, optimizer="adam", st
         final = strength
         strength = lambda step: final * boost ** (1.0 - tf.cast(step, tf.float32) / steps)  # noqa: E731
     M = inference.single_output(marked, output)
-    loss_fn, ahead = watermark_loss(M, key, strength, copies), None
-    if reach:
-        loss_fn, ahead = task_alone, _mark_alone(M, key, strength, copies)
+    mark = (_mark_alone if reach else watermark_loss)(M, key, strength, copies)
     if others:
-        hold = _holding_others(M, key, others)
-        loss_fn, ahead = (loss_fn, hold(ahead)) if reach else (hold(loss_fn), None)
+        mark = _holding_others(M, key, others)(mark)
     with frozen_norms(M) if fold else contextlib.nullcontext():
-        fit(M, loss_fn, batches, steps=steps, learning_rate=schedule, optimizer=optimizer, until=until,
-            ahead=Ahead(ahead, reach) if reach else None, validate=validate, validate_every=validate_every,
-            folder=folder, compute=compute, title=title)
+        fit(M, task_alone if reach else mark, batches, steps=steps, learning_rate=schedule, optimizer=optimizer,
+            ahead=Ahead(mark, reach) if reach else None, until=until, validate=validate,
+            validate_every=validate_every, folder=folder, compute=compute, title=title)
     return marked
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras import layers
 from PIL import Image, ImageOps
 
-from watermark import metrics
+from watermark import data, metrics
 from watermark.keys import generate, uniform
 from watermark.training import Compute, fit
 
@@ -80,7 +80,7 @@ def as_picture(image, side=IMAGE_SHAPE[0]):
     Returns:
       uint8 [side, side].
     """
-    image = Image.fromarray(image).convert("L")
+    image = Image.fromarray(data.grey(image))
     return np.asarray(ImageOps.pad(image, (side, side), Image.Resampling.LANCZOS, color=image.getpixel((0, 0))))
 
 
