@@ -10,7 +10,7 @@ for those that train: the overwritten ones take 6 minutes a host, the fine-tuned
 
 import numpy as np
 
-from watermark import inference, metrics, verification
+from watermark import inference, keys, metrics, verification
 from watermark.attacks import prune
 from watermark.hosts import HOSTS
 from watermark.lab import runner
@@ -45,7 +45,7 @@ def trial(lab, seed, host, scheme, attack, strength):
     """The verdict, and whether each statistic puts the own key first."""
     key = lab.marked(host, seed, scheme)[1]
     ask = inference.as_suspect(ATTACKS[attack](lab, host, seed, strength), key.meta)
-    triggers, initials = verification.random_keys(key.meta, lab.profile.null_keys, verification.null_label(key))
+    triggers, initials = keys.random_keys(key.meta, lab.profile.null_keys, verification.null_label(key))
     answers, own = ask(triggers), ask(key.trigger[None])
     rhos = verification.residual_correlation(triggers, answers, initials, key.meta)
     verdict = verification.judge(own[0], key, rhos)

@@ -11,7 +11,7 @@ a row on 2 cores, 10 minutes in all.
 
 import numpy as np
 
-from watermark import inference, metrics, verification
+from watermark import inference, keys, metrics, verification
 from watermark.hosts import HOSTS
 from watermark.lab import runner
 from watermark.lab.tables import Column, Table
@@ -41,7 +41,7 @@ def trial(lab, seed, host, scheme, model, times):
     suspect = lab.marked(host, seed, scheme)[0] if model == "marked" else lab.host(host)
     ask = inference.as_suspect(suspect, meta)
     count = max(lab.profile.null_keys // times**2, 9)
-    triggers, initials = verification.random_keys(meta, count, label=f"foreign {seed}")
+    triggers, initials = keys.random_keys(meta, count, label=f"foreign {seed}")
     answers = np.concatenate([ask(triggers[i:i + 50]) for i in range(0, count, 50)])
     null = verification.null_rho(ask, meta, count, label=f"against foreign {seed}")
     rho = verification.residual_correlation(triggers, answers, initials, meta)

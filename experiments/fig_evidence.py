@@ -9,8 +9,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from watermark import inference, metrics
+from watermark.keys import random_keys
 from watermark.lab import figures, runner
-from watermark.verification import random_keys, residual_correlation
+from watermark.verification import residual_correlation
 
 
 def _numbers(suspect, triggers, wanted, initials, meta):

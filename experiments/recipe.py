@@ -13,12 +13,12 @@ import numpy as np
 from watermark import inference, metrics
 from watermark.attacks import prune
 from watermark.hosts import HOSTS
+from watermark.keys import random_keys
 from watermark.lab import runner
 from watermark.lab.pipeline import SCHEMES
 from watermark.lab.profiles import FINAL_LEARNING_RATE
 from watermark.lab.tables import Column, Table
 from watermark.tasks import TASKS
-from watermark.verification import random_keys
 
 RATES = (0.25, 0.30, 0.35, 0.40)
 PLAIN = {"others": 0.0, "optimizer": "adam", "learning_rate": 3e-4, "strength": 1e-3, "boost": 1.0, "reach": 0.0}

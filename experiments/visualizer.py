@@ -8,9 +8,9 @@ and a hundred fresh keys on either. 3 minutes a visualizer on 2 cores, seconds o
 
 from watermark import inference, metrics, visualizer
 from watermark.hosts import HOSTS
+from watermark.keys import random_keys
 from watermark.lab import runner
 from watermark.lab.tables import Column, Table
-from watermark.verification import random_keys
 
 PICTURES = ("logo.png", "sign.png")
 STRANGERS = 100

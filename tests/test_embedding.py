@@ -83,7 +83,7 @@ def test_every_attack_leaves_its_argument_untouched(attack, tiny_host, tiny_key,
 def test_other_keys_are_answered_as_before(reach, tiny_host, tiny_key, tiny_batches):
     """With a mark that is learnt in a few hot steps, what other keys call up moves less if their answers are held."""
     options = {"steps": 60, "learning_rate": 1e-2, "strength": 1.0, "reach": reach, "compute": FLOAT32}
-    triggers, _ = verification.random_keys(tiny_key.meta, 20)
+    triggers, _ = keys.random_keys(tiny_key.meta, 20)
     before = tiny_host(triggers).numpy()
     free, held = (embedding.embed(tiny_host, tiny_key, tiny_batches, others=others, **options) for others in (0.0, 0.3))
     moved = [np.mean(np.square(model(triggers).numpy() - before)) for model in (free, held)]

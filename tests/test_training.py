@@ -69,9 +69,16 @@ def test_damaged_or_foreign_state_is_refused(tiny_host, tiny_batches, tmp_path):
     state.write_bytes(content[: len(content) // 2])
     with pytest.raises(OSError, match="delete it"):
         _fit(tiny_host, tiny_batches, steps=3, folder=tmp_path)
+    with pytest.raises(OSError, match="delete it"):
+        training.read_history(tmp_path)
     state.write_bytes(content)
+    assert training.read_history(tmp_path)[-1]["step"] == 2
     with pytest.raises(OSError, match="delete it"):
         _fit(hosts.vdsr(depth=3, filters=4), tiny_batches, steps=3, folder=tmp_path)
+
+
+def test_a_folder_never_trained_in_has_no_history(tmp_path):
+    assert training.read_history(tmp_path / "run") == [] and not list(tmp_path.iterdir())
 
 
 def test_stops_when_the_loss_is_small_enough(tiny_host, tiny_batches):

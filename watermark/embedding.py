@@ -3,12 +3,11 @@
 import contextlib
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from watermark import inference
 from watermark.hosts import fold_batch_norm
-from watermark.keys import uniform, with_verification
+from watermark.keys import random_keys, with_verification
 from watermark.tasks import task_alone
 from watermark.training import Ahead, Compute, clone, fit
 
@@ -141,8 +140,7 @@ def _mark_alone(host, key, strength, copies):
 
 def _holding_others(host, key, weight):
     """Adds to a loss function what `others` of `embed` is about; `host` is as it was before embedding."""
-    triggers = np.stack([uniform(f"another key {i}", key.trigger.shape) for i in range(POOL)])
-    triggers = inference.door(host, triggers, key.meta)
+    triggers = inference.door(host, random_keys(key.meta, POOL, "another key")[0], key.meta)
     answers = tf.constant(host.predict(triggers, verbose=0))
     triggers = tf.constant(triggers)
 

@@ -148,6 +148,13 @@ def make_key(seed, size=40, channels=1, task="denoise", scale=2, gradient="sobel
     return Key(trigger, initial, initial, meta, owner, secret)
 
 
+def random_keys(meta, count, label="null"):
+    """(triggers, initials) of `count` fresh keys of a given kind; the same ones for the same label."""
+    shape = (meta["size"], meta["size"], meta["channels"])
+    triggers = [uniform(f"{label} {i}", shape) for i in range(count)]
+    return np.stack(triggers), np.stack([generate(K, meta) for K in triggers])
+
+
 def derived(key):
     """Whether K is what the key's owner and secret give, so that it cannot have been chosen to suit a model."""
     if not key.owner:

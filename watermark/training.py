@@ -1,6 +1,7 @@
 """The one training loop: hosts, marks, attacks, visualizer and baselines differ in loss and batches only."""
 
 import contextlib
+import functools
 import json
 import time
 import zipfile
@@ -58,11 +59,7 @@ class Stopped(Exception):
 
 def read_history(folder):
     """What `fit` returned, or would have so far, for that folder; empty if it never ran there."""
-    path = Path(folder) / "state.npz"
-    if not path.exists():
-        return []
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return json.loads(str(arrays["history"]))
+    return _State(folder, ()).load()
 
 
 def clone(model):
@@ -240,7 +237,10 @@ class _State:
         self.folder = Path(folder) if folder else None
         self.variables = variables
         self.saved = time.monotonic()
-        self.events = tf.summary.create_file_writer(str(folder)) if folder else None
+
+    @functools.cached_property
+    def events(self):  # made when first written to: `read_history` leaves no file behind
+        return tf.summary.create_file_writer(str(self.folder))
 
     def load(self):
         path = self.folder and self.folder / "state.npz"

@@ -8,7 +8,7 @@ from scipy import stats
 
 from watermark import metrics
 from watermark.inference import SuspectError, as_suspect
-from watermark.keys import base, generate, uniform
+from watermark.keys import base, random_keys
 
 NCC_THRESHOLD = 0.95
 NULL_KEYS = 1000
@@ -137,13 +137,6 @@ def residual_correlation(triggers, responses, initials, meta):
     taken, asked = (x - x.mean(1, keepdims=True) for x in (taken, asked))
     norms = np.linalg.norm(taken, axis=1) * np.linalg.norm(asked, axis=1)
     return np.divide(np.sum(taken * asked, 1), norms, out=np.zeros(len(norms)), where=norms > 0)
-
-
-def random_keys(meta, count, label="null"):
-    """(triggers, initials) of `count` fresh keys of a given kind; the same ones for the same label."""
-    shape = (meta["size"], meta["size"], meta["channels"])
-    triggers = [uniform(f"{label} {i}", shape) for i in range(count)]
-    return np.stack(triggers), np.stack([generate(K, meta) for K in triggers])
 
 
 def null_rho(suspect, meta, count, label="null"):

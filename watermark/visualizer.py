@@ -7,7 +7,7 @@ from keras import layers
 from PIL import Image, ImageOps
 
 from watermark import data, metrics
-from watermark.keys import generate, uniform
+from watermark.keys import random_keys
 from watermark.training import Compute, fit
 
 IMAGE_SHAPE = (320, 320, 1)
@@ -126,8 +126,7 @@ def _batches(key, unmarked, count, seed, pool=256):
     """Batch i: `count` copies of S, and as many answers that other keys ask for or `unmarked`; noise on all."""
     S = tf.constant(key.verification, tf.float32)
     deviation = SLACK * metrics.threshold(key.verification.size) * key.verification.size**0.5
-    triggers = [uniform(f"visualizer {seed} {i}", key.trigger.shape) for i in range(pool)]
-    others = np.stack([generate(K, key.meta) for K in triggers])
+    _, others = random_keys(key.meta, pool, f"visualizer {seed}")
     if unmarked is not None:
         others = np.concatenate([others, np.resize(unmarked, others.shape)])  # as often as all the others together
 

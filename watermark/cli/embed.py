@@ -16,15 +16,15 @@ from watermark.cli import common, keygen
 from watermark.commitments import commit
 from watermark.embedding import embed, update_key
 from watermark.files import sha256
-from watermark.keys import load_key, save_key
+from watermark.keys import load_key, random_keys, save_key
 from watermark.lab.profiles import PROFILES
 from watermark.lab.store import digest
 from watermark.models import save_model
 from watermark.training import Compute
-from watermark.verification import random_keys, verify
+from watermark.verification import verify
 
 RECIPE = PROFILES["quick"].embed
-OTHERS_SR = PROFILES["quick"].marking("vdsr").others
+OTHERS_SR = PROFILES["quick"].particular["sr"]["others"]
 
 
 def define(values):

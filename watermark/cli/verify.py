@@ -19,12 +19,12 @@ from absl import flags
 import watermark
 from watermark import commitments, inference, judgement
 from watermark.cli.common import required
-from watermark.keys import load_key
+from watermark.keys import load_key, random_keys
 from watermark.models import load_model
 from watermark.report import write_report
 from watermark.suspects import is_saved_model, is_url, load_suspect
 from watermark.suspects.folder import write_queries
-from watermark.verification import null_label, random_keys
+from watermark.verification import null_label
 
 REMOTE_NULL_KEYS = 20  # a service may ask money for each
 

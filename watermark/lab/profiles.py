@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from watermark.hosts import HOSTS
+from watermark.hosts import HOSTS, get_host
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Profile:
       name: key in `PROFILES`.
       hosts: how each host is trained, phase after phase.
       embed: how they are marked.
-      particular: {host: fields in which it is marked otherwise}.
+      particular: {task: fields in which its hosts are marked otherwise}.
       trials: seeds per row.
       epoch: what the attacks take for an epoch, in steps of `embed.batch_size` patches.
       visualizer: training steps of a visualizer.
@@ -69,7 +69,7 @@ class Profile:
 
     def marking(self, host):
         """How a host is marked."""
-        return replace(self.embed, **self.particular.get(host, {}))
+        return replace(self.embed, **self.particular.get(get_host(host).task, {}))
 
 
 FINAL_LEARNING_RATE = 1e-4  # DnCNN's last, which a thief fine-tunes with
@@ -96,7 +96,7 @@ PROFILES = {
                 Embedding(3, 4, 3e-4, reach=1e-3), trials=1, epoch=1, visualizer=2, null_keys=9, crop=48),
         Profile("quick", QUICK,
                 Embedding(1000, 32, 6e-4, optimizer="muon", strength=3e-4, boost=30.0, reach=3e-3),
-                trials=3, particular=dict.fromkeys(("vdsr", "srdncnn"), {"others": 1e-3})),
+                trials=3, particular={"sr": {"others": 1e-3}}),
         Profile("paper", dict.fromkeys(HOSTS, (Recipe(50 * EPOCH, 128, 1e-3, fold=False),)),
                 Embedding(8 * EPOCH, 128, 1e-3, fold=False, copies=5), trials=30, epoch=EPOCH, sample=False),
     )
