@@ -88,7 +88,8 @@ def epochs_note(lab, hosts):
     data = "; ".join(f"{host} {' and '.join(lab.images(name, 'train')[0] for name in names)}"
                      for host, names in sets.items())
     return (f"Profile {lab.profile.name}: an epoch is {lab.profile.epoch} steps of {lab.profile.embed.batch_size} "
-            f"patches (paper: {EPOCH} of 128). Original and new data: {data}.")
+            f"patches (paper: {EPOCH} of 128). Original and new data: {data}; the paper's new data: KTH-TIPS and, for "
+            "super-resolution, DIV2K.")
 
 
 def _lines(words):
