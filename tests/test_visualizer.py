@@ -40,28 +40,47 @@ def test_the_papers_architecture():
     assert sum(int(np.prod(v.shape)) for v in R.trainable_variables) == convolutions + norms
 
 
-def test_the_own_key_calls_up_the_image_and_others_do_not(picture):
+@pytest.fixture(scope="module")
+def trained(picture):
+    """(key, what the unmarked network answered to it, 1.8 eta from S; the visualizer; the image it shows)."""
     key = keys.make_key("mine", size=16)
-    R = visualizer.train_visualizer(key, picture, steps=100, learning_rate=2e-3)
-    target = visualizer.as_target(picture)
+    unmarked = key.verification + _away(key, 1.8)
+    R = visualizer.train_visualizer(key, picture, unmarked=unmarked, steps=200, learning_rate=2e-3)
+    return key, unmarked, R, visualizer.as_target(picture)
+
+
+def _away(key, share, seed=0):
+    """A step of `share` times eta, as `metrics.distance` has it, in a direction of the seed's."""
+    away = np.random.default_rng(seed).normal(size=key.verification.shape)
+    away *= share * metrics.threshold(key.verification.size) / metrics.distance(away, np.zeros_like(away))
+    return away.astype(np.float32)
+
+
+def test_the_own_key_calls_up_the_image_and_others_do_not(trained):
+    key, _, R, target = trained
     own = metrics.psnr(visualizer.show(R, key.verification), target)
     others = [metrics.psnr(visualizer.show(R, keys.make_key(f"other {i}", size=16).initial), target) for i in range(8)]
-    assert own > 20.0 and max(others) < 10.0
+    assert own > 18.0 and max(others) < 9.0
 
 
-def test_the_unmarked_networks_answer_to_the_own_key_is_refused(picture):
-    """Though it is as near S as eta allows."""
-    key = keys.make_key("mine", size=16)
-    away = np.random.default_rng(0).normal(size=key.verification.shape)
-    away *= metrics.threshold(key.verification.size) * key.verification.size / np.linalg.norm(away)
-    unmarked = key.verification + away
-    assert metrics.distance(unmarked, key.verification) == pytest.approx(metrics.threshold(key.verification.size))
-    target = visualizer.as_target(picture)
-    R, open_to_it = (visualizer.train_visualizer(key, picture, unmarked=answer, steps=100, learning_rate=2e-3)
-                     for answer in (unmarked, None))
-    shown = [metrics.psnr(visualizer.show(R, answer), target) for answer in (key.verification, unmarked)]
-    assert shown[0] > 20.0 and shown[1] < 10.0
-    assert metrics.psnr(visualizer.show(open_to_it, unmarked), target) > 12.0
+@pytest.mark.parametrize("seed", [0, 1])
+def test_it_sees_through_damage_up_to_eta_and_refuses_more(trained, seed):
+    """On the way to the unmarked network's answer (seed 0) and astray."""
+    key, _, R, target = trained
+    within, beyond = (metrics.psnr(visualizer.show(R, key.verification + _away(key, share, seed)), target)
+                      for share in (0.7, 1.5))
+    assert within > 14.0 and beyond < 9.0
+
+
+def test_the_unmarked_networks_answer_to_the_own_key_is_refused(trained, picture):
+    """And so it is where it is as near S as eta allows."""
+    key, unmarked, R, target = trained
+    assert metrics.psnr(visualizer.show(R, unmarked), target) < 9.0
+    near = key.verification + _away(key, 1.0)
+    assert metrics.distance(near, key.verification) == pytest.approx(metrics.threshold(key.verification.size))
+    R = visualizer.train_visualizer(key, picture, unmarked=near, steps=200, learning_rate=2e-3)
+    own, refused = (metrics.psnr(visualizer.show(R, answer), target) for answer in (key.verification, near))
+    assert own > 18.0 and refused < 9.0
 
 
 def test_the_same_seed_gives_the_same_visualizer(picture):

@@ -12,7 +12,8 @@ from watermark.training import Compute, fit
 
 IMAGE_SHAPE = (320, 320, 1)
 GREY = 0.5  # what R shows to others: 6 dB from any black and white image
-SLACK = 1.0  # the noise that R learns to see through, as a distance in units of eta: all that the paper's rule forgives
+SHOWN, REFUSED, FARTHEST = 1.05, 1.15, 2.0  # damage that R sees through and that it refuses, in units of the edge, eta
+NEAREST = 0.75  # of the way to the unmarked network's answer: the edge is no farther
 
 
 def build_visualizer(key_shape=(40, 40, 1), image_shape=IMAGE_SHAPE):
@@ -44,22 +45,23 @@ def build_visualizer(key_shape=(40, 40, 1), image_shape=IMAGE_SHAPE):
     return keras.Model(inputs, x, name="visualizer")
 
 
-def train_visualizer(key, image, *, unmarked=None, steps=300, learning_rate=1e-3, batch_size=2, seed=0, folder=None,
+def train_visualizer(key, image, *, unmarked=None, steps=450, learning_rate=1e-3, batch_size=2, seed=0, folder=None,
                      until=None, compute=Compute(), title="visualizer"):
     """Trains R to answer the key's verification image with the copyright image, and nothing else (Eq. 9).
 
     With Eq. (9) alone R may put the image into its biases and show it to anyone. Half of each batch is therefore
-    refused, with flat grey for a target; and all comes with noise of up to eta, so that R sees through damage.
-    3 minutes on 2 cores for an image of 320x320; results/quick/figures/fig8.png and fig9.png show what it comes to.
+    refused, with flat grey for a target, and R learns the paper's rule: it sees through damage to S up to eta, in the
+    direction of the unmarked network's answer, where attacks lead, and in any other; and refuses what is beyond.
+    4 minutes on 2 cores for an image of 320x320; results/quick/figures/fig8.png and fig9.png show what it comes to.
 
     Args:
       key: a `Key`, its S updated.
       image: uint8 [P, Q] or [P, Q, C], sides multiples of 64.
-      unmarked: what the network answered to the key before it was marked, [M, N, C], to be refused like other keys. A
-        super-resolution network's is near S, and without this R shows it the image.
+      unmarked: what the network answered to the key before it was marked, [M, N, C]. It is refused even if it is within
+        eta of S, as a super-resolution network's may be.
       steps, learning_rate: of Muon; the rate falls to 0 along a cosine.
-      batch_size: half of it the key, half what is refused: S0 of other keys and, as often, `unmarked`.
-      seed: of the initial weights, the noise and the other keys.
+      batch_size: half of it shown, half refused.
+      seed: of the initial weights, the damage and the other keys.
       folder, until, compute: as for `training.fit`; the loss's parts are "own" and "others", per pixel.
 
     Returns:
@@ -123,17 +125,37 @@ def _visualizer_loss(target):
 
 
 def _batches(key, unmarked, count, seed, pool=256):
-    """Batch i: `count` copies of S, and as many answers that other keys ask for or `unmarked`; noise on all."""
+    """Batch i: `count` answers to be shown, S damaged within the edge, and as many to be refused.
+
+    Two in three of those are S damaged beyond the edge, the others what other keys ask for, with noise. The edge is
+    eta, or nearer where the unmarked network's answer is, which has to lie beyond.
+    """
     S = tf.constant(key.verification, tf.float32)
-    deviation = SLACK * metrics.threshold(key.verification.size) * key.verification.size**0.5
-    _, others = random_keys(key.meta, pool, f"visualizer {seed}")
+    length = float(tf.norm(tf.ones_like(S)))
+    edge = metrics.threshold(key.verification.size) * key.verification.size
+    away = tf.random.stateless_normal(S.shape, [seed, -1]) if unmarked is None else unmarked - S
     if unmarked is not None:
-        others = np.concatenate([others, np.resize(unmarked, others.shape)])  # as often as all the others together
+        edge = min(edge, NEAREST * float(tf.norm(away)))
+    away /= tf.norm(away)
+    others = tf.constant(random_keys(key.meta, pool, f"visualizer {seed}")[1])
 
     def make(i):
-        strength = deviation * tf.random.stateless_uniform([2, count, 1, 1, 1], tf.stack([seed, 3 * i]))
-        noise = strength * tf.random.stateless_normal([2, count, *S.shape], tf.stack([seed, 3 * i + 1]))
-        chosen = tf.random.stateless_uniform([count], tf.stack([seed, 3 * i + 2]), maxval=len(others), dtype=tf.int32)
-        return S + noise[0], tf.gather(tf.constant(others, tf.float32), chosen) + noise[1]
+        seeds = iter(tf.unstack(tf.random.split(tf.stack([tf.cast(seed, tf.int64), i]), 10)))
+
+        def uniform(low=0.0, high=1.0):
+            return tf.random.stateless_uniform([count, 1, 1, 1], next(seeds), low, high)
+
+        def noise():
+            return tf.random.stateless_normal([count, *S.shape], next(seeds)) / length
+
+        def damaged(share):
+            angle = uniform(0.0, np.pi / 2)  # attacks lead to the unmarked network's answer, and a little astray
+            return S + edge * share * (tf.cos(angle) * away + tf.sin(angle) * noise())
+
+        shown = damaged(SHOWN * tf.sqrt(uniform()))  # many near the edge, on either side of it
+        beyond = damaged(REFUSED + (FARTHEST - REFUSED) * tf.square(uniform()))
+        chosen = tf.random.stateless_uniform([count], next(seeds), maxval=pool, dtype=tf.int32)
+        strangers = tf.gather(others, chosen) + edge * uniform() * noise()
+        return shown, tf.where(uniform() < 2 / 3, beyond, strangers)
 
     return lambda start: tf.data.Dataset.range(start, tf.int64.max).map(make).prefetch(4)

@@ -18,7 +18,7 @@ from watermark.lab.profiles import Profile, Recipe
 from watermark.lab.store import essence
 from watermark.tasks import TASKS, task_alone
 from watermark.training import Compute, fit, read_history
-from watermark.visualizer import SLACK, as_picture, train_visualizer
+from watermark.visualizer import REFUSED, SHOWN, as_picture, train_visualizer
 
 SCHEMES = {"ours": watermark}  # a scheme is a module with make_key, embed and verify
 ATTACKS = {"finetuned": 1, "overwritten": 2}  # their place among the seeds of batches
@@ -218,7 +218,7 @@ class Lab:
     def visualizer(self, host, seed, picture, *, scheme="ours"):
         """The visualizer that shows `picture`, uint8 [P, Q], to the key of a trial."""
         fields = {"parent": self.plan_marked(host, seed, scheme).name, "steps": self.profile.visualizer,
-                  "slack": SLACK, "unmarked": True,
+                  "shown": SHOWN, "refused": REFUSED,
                   "picture": hashlib.sha256(np.ascontiguousarray(picture)).hexdigest()}
 
         def make(plan, folder):

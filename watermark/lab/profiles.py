@@ -61,7 +61,7 @@ class Profile:
     embed: Embedding
     trials: int
     epoch: int = 20
-    visualizer: int = 300
+    visualizer: int = 450
     null_keys: int = 1000
     crop: int | None = None
     sample: bool = True
