@@ -1,7 +1,7 @@
 """Fig. 8: what the visualizers show to others: unmarked hosts with random triggers, marked ones with foreign keys.
 
 In the paper nothing is recognisable. Its caption gives (f) and (g) twice; (h) and (i) are taken to be the other way
-round. Hosts that are not trained are left out. A visualizer takes 3 minutes on 2 cores, each of the others' seconds.
+round. Hosts that are not trained are left out. A visualizer takes 4 minutes on 2 cores, each of the others' seconds.
 
     python experiments/fig8_uniqueness.py
 """
