@@ -38,7 +38,13 @@ def trial(lab, seed, host, scheme, picture):
     return {name: float(value) for name, value in values.items()}
 
 
-TABLE = Table("visualizer", "What the visualizer shows to whom: PSNR to the copyright image.", GRID, trial, {}, COLUMNS)
+def depends(lab, seed, host, scheme, picture):
+    """The visualizer's own recipe."""
+    return lab.plan_visualizer(host, seed, lab.copyright_images()[picture], scheme).name
+
+
+TABLE = Table("visualizer", "What the visualizer shows to whom: PSNR to the copyright image.", GRID, trial, {}, COLUMNS,
+              depends)
 
 if __name__ == "__main__":
     runner.run(TABLE)

@@ -217,9 +217,6 @@ class Lab:
 
     def visualizer(self, host, seed, picture, *, scheme="ours"):
         """The visualizer that shows `picture`, uint8 [P, Q], to the key of a trial."""
-        fields = {"parent": self.plan_marked(host, seed, scheme).name, "steps": self.profile.visualizer,
-                  "shown": SHOWN, "refused": REFUSED,
-                  "picture": hashlib.sha256(np.ascontiguousarray(picture)).hexdigest()}
 
         def make(plan, folder):
             key = self.marked(host, seed, scheme)[1]
@@ -227,7 +224,14 @@ class Lab:
             return train_visualizer(key, picture, unmarked=unmarked, steps=self.profile.visualizer,
                                     folder=folder, compute=self.compute, title=f"visualizer of {host}, seed {seed}")
 
-        return self._made(self._plan(host, "visualizer", seed, fields), make)
+        return self._made(self.plan_visualizer(host, seed, picture, scheme), make)
+
+    def plan_visualizer(self, host, seed, picture, scheme="ours"):
+        """What a visualizer depends on."""
+        fields = {"parent": self.plan_marked(host, seed, scheme).name, "steps": self.profile.visualizer,
+                  "shown": SHOWN, "refused": REFUSED,
+                  "picture": hashlib.sha256(np.ascontiguousarray(picture)).hexdigest()}
+        return self._plan(host, "visualizer", seed, fields)
 
     def judge(self, host, scheme, model, key):
         """The numbers of a record: mean PSNR on the host's first test set, and the verdict on `model`."""

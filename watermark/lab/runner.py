@@ -96,7 +96,7 @@ def records(lab, table, *, hosts=None, schemes=("ours",), stop_after=None, reuse
     """[(row, values of its trials)] of `table`, the trials that are missing made first."""
     rows = _chosen(lab, table.grid, hosts, schemes)
     store = Store(_path(lab, table), None if reuse else origin(lab.workdir))
-    ids = {(i, seed): _identity(lab, table.name, row, seed)
+    ids = {(i, seed): _identity(lab, table, row, seed)
            for i, row in enumerate(rows) for seed in range(lab.profile.trials)}
     _make_trials(lab, table, rows, {at: id_ for at, id_ in ids.items() if id_ not in store.records}, store, stop_after)
     return [(row, [store.records[ids[i, seed]]["values"] for seed in range(lab.profile.trials)
@@ -139,7 +139,9 @@ def _data(lab, row, seed):
 
 def _identity(lab, table, row, seed):
     profile = {"null_keys": lab.profile.null_keys, "crop": lab.profile.crop}
-    return digest(table, _plan(lab, row, seed).name, profile, lab.compute.precision, _data(lab, row, seed), row, seed)
+    more = [table.depends(lab, seed, **row)] if table.depends else []
+    return digest(table.name, _plan(lab, row, seed).name, profile, lab.compute.precision, _data(lab, row, seed), row,
+                  seed, *more)
 
 
 def _make_trials(lab, table, rows, todo, store, stop_after):
