@@ -76,6 +76,16 @@ def test_again_makes_nothing_and_another_trial_only_itself(lab):
     assert seeds == [1, 1]
 
 
+def test_what_the_numbers_depend_on_makes_them_again(lab):
+    made = []
+    table = Table("depending", "Demo.", [{"host": "dncnn", "scheme": "ours"}],
+                  lambda lab, seed, **row: made.append(seed) or {"x": 1.0}, {}, (Column("x", "x"),))
+    for recipe, count in ((None, 1), (None, 1), ("longer", 2), ("longer", 2)):
+        depends = recipe and (lambda lab, seed, host, scheme, recipe=recipe: recipe)
+        runner.make(lab, dataclasses.replace(table, depends=depends))
+        assert len(made) == count
+
+
 def test_records_made_elsewhere_do_not_count_unless_asked(lab):
     path = lab.workdir / "results/smoke/demo.jsonl"
     foreign = path.read_text().replace(origin(lab.workdir), "elsewhere")
