@@ -19,6 +19,7 @@ setup(
         "absl-py",
         "ai-edge-litert",
         "cryptography",
+        "filelock",
         "h5py",
         "jinja2",
         "keras>=3.12",

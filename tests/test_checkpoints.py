@@ -1,6 +1,7 @@
 """Shipped hosts: found by name, refused when damaged."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -72,3 +73,10 @@ def test_a_damaged_file_is_refused(tmp_path):
     (tmp_path / file).write_bytes(content[:-1])
     with pytest.raises(checkpoints.CheckpointError, match="damaged"):
         watermark.load_host("dncnn", tmp_path)
+
+
+def test_scripts_side_by_side_keep_each_others_entries(tmp_path):
+    names = [f"{i}.keras" for i in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: checkpoints.annotate(tmp_path, name, {"stage": "host"}), names))
+    assert set(checkpoints.read_manifest(tmp_path)) == set(names)

@@ -113,6 +113,13 @@ def test_a_cut_last_line_is_dropped_and_a_broken_one_is_named(tmp_path):
         Store(path)
 
 
+def test_scripts_side_by_side_keep_each_others_records(tmp_path):
+    first, second = (Store(tmp_path / "t.jsonl") for _ in range(2))
+    for store, name in ((first, "a"), (second, "b"), (first, "c")):
+        store.add({"id": name, "values": {}, "provenance": {}})
+    assert set(Store(tmp_path / "t.jsonl").records) == {"a", "b", "c"}
+
+
 def test_stop_after_leaves_holes(lab):
     table = dataclasses.replace(_table("holes"))
     text = runner.make(lab, table, stop_after=0.0)
@@ -213,7 +220,7 @@ def test_full_disk_loses_nothing(monkeypatch, tmp_path):
     with pytest.raises(OSError, match="No space"):
         store.add({"id": "b", "values": {}, "provenance": {}})
     assert (tmp_path / "t.jsonl").read_text() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["t.jsonl"]
+    assert {p.name for p in tmp_path.iterdir()} == {"t.jsonl", ".t.jsonl.lock"}
 
 
 def test_a_longer_recipe_continues_from_the_host_there_is(lab):

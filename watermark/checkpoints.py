@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from watermark.files import sha256, whole
+from watermark.files import alone, sha256, whole
 from watermark.hosts import get_host
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
@@ -26,10 +26,12 @@ def read_manifest(folder):
 
 def annotate(folder, file, fields):
     """Adds fields to a file's entry in the folder's manifest."""
-    manifest = read_manifest(folder)
-    manifest[file] = manifest.get(file, {}) | fields
-    with whole(Path(folder) / "manifest.json") as temporary:
-        temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    path = Path(folder) / "manifest.json"
+    with alone(path):
+        manifest = read_manifest(folder)
+        manifest[file] = manifest.get(file, {}) | fields
+        with whole(path) as temporary:
+            temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
 
 
 def load(path, entry):

@@ -6,6 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from filelock import FileLock
+
 
 @contextlib.contextmanager
 def whole(path, mode=0o644):
@@ -27,6 +29,15 @@ def whole(path, mode=0o644):
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def alone(path):
+    """Within, no other process reads and rewrites the file at `path`: scripts may run side by side."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        yield
 
 
 def sha256(path):

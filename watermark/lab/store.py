@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from watermark.files import whole
+from watermark.files import alone, whole
 
 
 def digest(*things, length=12):
@@ -74,14 +74,16 @@ class Store:
     def __init__(self, path, own=None):
         """Args: path: the file; own: the origin whose records count, or None for all."""
         self.path = Path(path)
-        self._all = {record["id"]: record for record in _read(self.path)}
-        self.records = {i: r for i, r in self._all.items() if own in (None, r["provenance"].get("origin"))}
+        self.records = {record["id"]: record for record in _read(self.path)
+                        if own in (None, record["provenance"].get("origin"))}
 
     def add(self, record):
-        """Adds a record, in place of one with the same id, and writes the file."""
-        self.records[record["id"]] = self._all[record["id"]] = record
-        with whole(self.path) as temporary:
-            temporary.write_text("".join(json.dumps(r) + "\n" for r in self._all.values()))
+        """Adds a record to the file, in place of one with the same id."""
+        self.records[record["id"]] = record
+        with alone(self.path):  # another process may have added some
+            everything = {r["id"]: r for r in _read(self.path)} | {record["id"]: record}
+            with whole(self.path) as temporary:
+                temporary.write_text("".join(json.dumps(r) + "\n" for r in everything.values()))
 
 
 def _read(path):
