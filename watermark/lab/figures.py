@@ -84,12 +84,12 @@ def marks_note(lab):
 
 def epochs_note(lab, hosts):
     """What the figures of fine-tuning say at their foot about the length of an epoch and the data."""
-    sets = {host: (get_host(host).train_set, get_host(host).other_set) for host in hosts}
-    data = "; ".join(f"{host} {' and '.join(lab.images(name, 'train')[0] for name in names)}"
-                     for host, names in sets.items())
+    data = []
+    for host in map(get_host, hosts):
+        own, other = (lab.images(name, "train")[0] for name in (host.train_set, host.other_set))
+        data.append(f"{host.name} {own} and {other}" + (" (paper: DIV2K)" if host.task == "sr" else ""))
     return (f"Profile {lab.profile.name}: an epoch is {lab.profile.epoch} steps of {lab.profile.embed.batch_size} "
-            f"patches (paper: {EPOCH} of 128). Original and new data: {data}; the paper's new data: KTH-TIPS and, for "
-            "super-resolution, DIV2K.")
+            f"patches (paper: {EPOCH} of 128). Original and new data: {'; '.join(data)}.")
 
 
 def _lines(words):
