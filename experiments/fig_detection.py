@@ -13,7 +13,7 @@ from watermark.lab import figures, runner
 from watermark.verification import Z_EVIDENT
 
 NAMES = {"none": "as embedded", "pruned": "{} % pruned", "fine-tuned": "fine-tuned, {} steps",
-         "overwritten": "overwritten, {} key"}
+         "fine-tuned, new data": "{} steps, new data", "overwritten": "overwritten, keys: {}"}
 
 
 def main(lab):
@@ -36,7 +36,7 @@ def main(lab):
 
 
 def _words(lab, row):
-    strength = row["strength"] * (lab.profile.epoch if row["attack"] == "fine-tuned" else 1)
+    strength = row["strength"] * (lab.profile.epoch if "fine-tuned" in row["attack"] else 1)
     return NAMES[row["attack"]].format(strength)
 
 

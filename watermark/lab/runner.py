@@ -139,7 +139,7 @@ def _data(lab, row, seed):
 
 def _identity(lab, table, row, seed):
     profile = {"null_keys": lab.profile.null_keys, "crop": lab.profile.crop}
-    more = [table.depends(lab, seed, **row)] if table.depends else []
+    more = filter(None, [table.depends(lab, seed, **row)] if table.depends else [])
     return digest(table.name, _plan(lab, row, seed).name, profile, lab.compute.precision, _data(lab, row, seed), row,
                   seed, *more)
 

@@ -60,7 +60,7 @@ class Table:
       trial: (lab, seed, **row) -> {name: number}, a pure function of the profile, the row and the seed.
       paper: {tuple of a row's values: {name: the paper's number}}.
       columns: what is printed.
-      depends: (lab, seed, **row) -> what the numbers depend on beside the marked model and the row, or None.
+      depends: (lab, seed, **row) -> what the numbers depend on beside the marked model and the row, if anything.
     """
 
     name: str
