@@ -13,7 +13,7 @@ from watermark.lab import figures, runner
 from watermark.verification import Z_EVIDENT
 
 NAMES = {"none": "as embedded", "pruned": "{} % pruned", "fine-tuned": "fine-tuned, {} steps",
-         "fine-tuned, new data": "{} steps, new data", "overwritten": "overwritten, keys: {}"}
+         evidence_detection.NEW: "{} steps, new data", "overwritten": "overwritten, keys: {}"}
 
 
 def main(lab):

@@ -133,8 +133,10 @@ def _batches(key, unmarked, count, seed, pool=256):
     S = tf.constant(key.verification, tf.float32)
     length = float(tf.norm(tf.ones_like(S)))
     edge = metrics.threshold(key.verification.size) * key.verification.size
-    away = tf.random.stateless_normal(S.shape, [seed, -1]) if unmarked is None else unmarked - S
-    if unmarked is not None:
+    if unmarked is None:
+        away = tf.random.stateless_normal(S.shape, [seed, -1])
+    else:
+        away = unmarked - S
         edge = min(edge, NEAREST * float(tf.norm(away)))
     away /= tf.norm(away)
     others = tf.constant(random_keys(key.meta, pool, f"visualizer {seed}")[1])
