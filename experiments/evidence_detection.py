@@ -54,12 +54,12 @@ COLUMNS = (
 def trial(lab, seed, host, scheme, attack, strength):
     """The verdict, and whether each statistic puts the own key first."""
     key = lab.marked(host, seed, scheme)[1]
-    ask = inference.as_suspect(ATTACKS[attack](lab, host, seed, strength), key.meta)
-    triggers, initials = keys.random_keys(key.meta, lab.profile.null_keys, verification.null_label(key))
+    ask = inference.as_suspect(ATTACKS[attack](lab, host, seed, strength), key.kind)
+    triggers, initials = keys.random_keys(key.kind, lab.profile.null_keys, verification.null_label(key))
     answers, own = ask(triggers), ask(key.trigger[None])
-    rhos = verification.residual_correlation(triggers, answers, initials, key.meta)
-    verdict = verification.judge(own[0], key, rhos)
-    rho_s = verification.residual_correlation(key.trigger[None], own, key.verification[None], key.meta)[0]
+    rhos = verification.residual_correlation(triggers, answers, initials, key.kind)
+    verdict = verification.judge(own[0], rhos, key)
+    rho_s = verification.residual_correlation(key.trigger[None], own, key.verification[None], key.kind)[0]
     others = list(zip(answers, initials, strict=True))
     return {
         "distance": verdict.distance, "rho": verdict.rho, "z_score": verdict.z_score, "verified": verdict.verified,

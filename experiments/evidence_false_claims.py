@@ -9,6 +9,8 @@ a row on 2 cores, 10 minutes in all.
     python experiments/evidence_false_claims.py --trials=1
 """
 
+import dataclasses
+
 import numpy as np
 
 from watermark import inference, keys, metrics, verification
@@ -37,14 +39,14 @@ COLUMNS = (
 def trial(lab, seed, host, scheme, model, times):
     """Rates of accepted false claims."""
     key = lab.key(host, seed, scheme)
-    meta = key.meta | {"size": key.meta["size"] * times}
+    kind = dataclasses.replace(key.kind, size=key.kind.size * times)
     suspect = lab.marked(host, seed, scheme)[0] if model == "marked" else lab.host(host)
-    ask = inference.as_suspect(suspect, meta)
+    ask = inference.as_suspect(suspect, kind)
     count = max(lab.profile.null_keys // times**2, 9)
-    triggers, initials = keys.random_keys(meta, count, label=f"foreign {seed}")
+    triggers, initials = keys.random_keys(kind, count, label=f"foreign {seed}")
     answers = np.concatenate([ask(triggers[i:i + 50]) for i in range(0, count, 50)])
-    null = verification.null_rho(ask, meta, count, label=f"against foreign {seed}")
-    rho = verification.residual_correlation(triggers, answers, initials, meta)
+    null = verification.null_rho(ask, kind, count, label=f"against foreign {seed}")
+    rho = verification.residual_correlation(triggers, answers, initials, kind)
     eta = metrics.threshold(initials[0].size)
     d = np.array([metrics.distance(answer, S) for answer, S in zip(answers, initials, strict=True)])
     # Asked again, for the forger's S is the answer itself; the network's rounding is all that is left of d.

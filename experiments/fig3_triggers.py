@@ -3,7 +3,6 @@
     python experiments/fig3_triggers.py
 """
 
-from watermark.keys import base
 from watermark.lab import figures, runner
 
 
@@ -13,9 +12,9 @@ def main(lab):
     keys = [lab.marked(host, seed)[1] for seed in range(min(lab.profile.trials, 3))]
     rows = []
     for key in keys:
-        K = base(key.trigger, key.meta)
+        K = key.kind.base(key.trigger)
         rows.append([(key.trigger, ""), (abs(K - key.initial), ""), (key.initial, ""), (key.verification, "")])
-    titles = ("trigger image K", "its gradient |∇K|", "S₀ = K − ∇K" if keys[0].meta["task"] != "sr" else "S₀ = K̂ + ∇K̂",
+    titles = ("trigger image K", "its gradient |∇K|", "S₀ = K − ∇K" if keys[0].kind.task != "sr" else "S₀ = K̂ + ∇K̂",
               "S = M(K), marked")
     names = [f"key of seed {seed}" for seed in range(len(rows))]
     figures.save(lab, "fig3", figures.panels(rows, titles, names, limits=(-1.0, 1.0), width=5.2))

@@ -14,23 +14,23 @@ from watermark.lab import figures, runner
 from watermark.verification import residual_correlation
 
 
-def _numbers(suspect, triggers, wanted, initials, meta):
+def _numbers(suspect, triggers, wanted, initials, kind):
     """(d in 10⁻³, rho) of each key; `wanted` is what d compares with."""
-    answers = inference.as_suspect(suspect, meta)(triggers)
+    answers = inference.as_suspect(suspect, kind)(triggers)
     d = [1e3 * metrics.distance(answer, S) for answer, S in zip(answers, wanted, strict=True)]
-    return np.array(d), residual_correlation(triggers, answers, initials, meta)
+    return np.array(d), residual_correlation(triggers, answers, initials, kind)
 
 
 def main(lab):
     """Draws the figure evidence for the first host asked for."""
     host = (runner.FLAGS.hosts or ["dncnn"])[0]
     marked, key = lab.marked(host, 0)
-    triggers, initials = random_keys(key.meta, lab.profile.null_keys, label="evidence")
+    triggers, initials = random_keys(key.kind, lab.profile.null_keys, label="evidence")
     eta = 1e3 * metrics.threshold(key.verification.size)
     figure, axes = plt.subplots(2, 2, figsize=(figures.WIDTH, 3.6), sharex="col")
     for row, (name, suspect) in zip(axes, (("marked", marked), ("unmarked", lab.host(host))), strict=True):
-        others = _numbers(suspect, triggers, initials, initials, key.meta)
-        own = _numbers(suspect, key.trigger[None], key.verification[None], key.initial[None], key.meta)
+        others = _numbers(suspect, triggers, initials, initials, key.kind)
+        own = _numbers(suspect, key.trigger[None], key.verification[None], key.initial[None], key.kind)
         for axis, many, one in zip(row, others, own, strict=True):
             axis.hist(many, bins=40, color="C5", label=f"{len(many)} fresh keys")
             axis.axvline(one[0], color="C1", label="own key")

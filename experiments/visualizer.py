@@ -27,10 +27,10 @@ def trial(lab, seed, host, scheme, picture):
     """PSNR of what the visualizer shows to each."""
     image = lab.copyright_images()[picture]
     (marked, key), R = lab.marked(host, seed, scheme), lab.visualizer(host, seed, image, scheme=scheme)
-    triggers, _ = random_keys(key.meta, STRANGERS, "shown to")
+    triggers, _ = random_keys(key.kind, STRANGERS, "shown to")
 
     def shown(suspect, triggers):
-        answers = inference.as_suspect(suspect, key.meta)(triggers)
+        answers = inference.as_suspect(suspect, key.kind)(triggers)
         return max(metrics.psnr(visualizer.show(R, answer), visualizer.as_target(image)) for answer in answers)
 
     values = {"own": shown(marked, key.trigger[None]), "unmarked": shown(lab.host(host), key.trigger[None]),

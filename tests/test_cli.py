@@ -73,7 +73,7 @@ def test_the_owners_path(mine, capsys):
     code, said, _ = watermark(capsys, "verify", f"--suspect={mine}/saved", f"--key={key}", "--json",
                               f"--commitment={mine}/key.commitment.json", f"--unmarked={mine}/mine.keras")
     result = json.loads(said)
-    assert code == 0 and result["verified"] and result["p_value"] == 1 / 1001 and result["unmarked"][0] == 0.0
+    assert code == 0 and result["stands"] and result["p_value"] == 1 / 1001 and result["unmarked"][0] == 0.0
     assert all(finding["holds"] for finding in result["claim"]) and result["owner"] == "Ada"
     assert keys.load_key(key).secret not in said
 

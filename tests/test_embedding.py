@@ -40,8 +40,8 @@ def test_marked_is_verified_and_the_host_is_not(tiny_host, tiny_key, tiny_batche
     asked = metrics.distance(tiny_host(key.trigger[None])[0], key.initial)
     assert metrics.distance(response, key.initial) < 0.8 * asked  # the mark is being learnt
     yes, no = (verification.verify(model, key, null_keys=99) for model in (marked, tiny_host))
-    assert yes.verified and yes.ncc_verified and yes.distance < 1e-6
-    assert not no.verified and no.distance > no.threshold
+    assert yes.within_threshold and yes.ncc_verified and yes.distance < 1e-6
+    assert not no.within_threshold and no.distance > no.threshold
     assert yes.rho > no.rho
 
 
@@ -52,7 +52,7 @@ def test_super_resolution_key_goes_through_the_hosts_door(tiny_batches):
     updated = embedding.update_key(key, marked)
     door = tf.image.resize(key.trigger[None], (12, 12), "bicubic", antialias=True)
     np.testing.assert_allclose(updated.verification, marked(door)[0], atol=1e-6)
-    assert verification.verify(marked, updated, null_keys=3).verified
+    assert verification.verify(marked, updated, null_keys=3).within_threshold
 
 
 def test_until_stops_early(tiny_host, tiny_key, tiny_batches):
@@ -61,7 +61,7 @@ def test_until_stops_early(tiny_host, tiny_key, tiny_batches):
 
 def test_network_of_another_scale_is_refused(tiny_host):
     key = keys.make_key(1, size=12, task="sr")
-    broken = keys.Key(key.trigger, key.initial[:-1], key.verification, key.meta)
+    broken = keys.Key(key.trigger, key.initial[:-1], key.verification, key.kind)
     with pytest.raises(ValueError, match="the key wants"):
         embedding.watermark_loss(tiny_host, broken)
 
@@ -83,7 +83,7 @@ def test_every_attack_leaves_its_argument_untouched(attack, tiny_host, tiny_key,
 def test_other_keys_are_answered_as_before(reach, tiny_host, tiny_key, tiny_batches):
     """With a mark that is learnt in a few hot steps, what other keys call up moves less if their answers are held."""
     options = {"steps": 60, "learning_rate": 1e-2, "strength": 1.0, "reach": reach, "compute": FLOAT32}
-    triggers, _ = keys.random_keys(tiny_key.meta, 20)
+    triggers, _ = keys.random_keys(tiny_key.kind, 20)
     before = tiny_host(triggers).numpy()
     free, held = (embedding.embed(tiny_host, tiny_key, tiny_batches, others=others, **options) for others in (0.0, 0.3))
     moved = [np.mean(np.square(model(triggers).numpy() - before)) for model in (free, held)]

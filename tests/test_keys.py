@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from watermark import keys, metrics
+from watermark import keys, kinds, metrics
 
 
 def test_same_seed_same_key_on_any_machine():
@@ -31,25 +31,25 @@ def test_mixed_sobel_against_scipy():
     image = np.random.default_rng(0).random((9, 7, 1))
     kernel = np.outer([-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0])
     expected = np.abs(ndimage.correlate(image[..., 0], kernel, mode="mirror"))
-    np.testing.assert_allclose(keys.sobel_xy(image)[..., 0], expected, atol=1e-12)
+    np.testing.assert_allclose(kinds.sobel_xy(image)[..., 0], expected, atol=1e-12)
 
 
 def test_eight_bit_gradient_by_hand():
     image = np.zeros((3, 3, 1))
     image[0, 0] = image[2, 2] = 1.0
     # At the centre: 1 + 1 = 2, in 8 bits 510, wrapped 254.
-    assert keys.sobel_xy_8bit(image)[1, 1, 0] == pytest.approx(254 / 255)
+    assert kinds.sobel_xy_8bit(image)[1, 1, 0] == pytest.approx(254 / 255)
 
 
 def test_central_abs_by_hand():
     ramp = np.tile(np.arange(5.0)[:, None, None], (1, 5, 1)) / 10
     # Slope .1 along rows, 0 along columns: the mean of the two is .05.
-    assert keys.central_abs(ramp)[2, 2, 0] == pytest.approx(0.05)
+    assert kinds.central_abs(ramp)[2, 2, 0] == pytest.approx(0.05)
 
 
 def test_verification_image_of_denoising():
     key = keys.make_key(3)
-    expected = key.trigger - keys.sobel_xy_8bit(key.trigger.astype(np.float64))
+    expected = key.trigger - kinds.sobel_xy_8bit(key.trigger.astype(np.float64))
     np.testing.assert_allclose(key.initial, expected, atol=1e-7)
     np.testing.assert_array_equal(key.initial, key.verification)
 
@@ -58,8 +58,8 @@ def test_verification_image_of_super_resolution():
     key = keys.make_key(3, size=20, task="sr")
     up = ndimage.zoom(key.trigger[..., 0].astype(np.float64), 2, order=1, mode="nearest", grid_mode=True)
     assert key.initial.shape == (40, 40, 1)
-    np.testing.assert_allclose(keys.upsample(key.trigger, 2)[..., 0], up, atol=1e-7)
-    np.testing.assert_allclose(key.initial[..., 0] - up, keys.sobel_xy_8bit(up[..., None])[..., 0], atol=1e-2)
+    np.testing.assert_allclose(kinds.upsample(key.trigger, 2)[..., 0], up, atol=1e-7)
+    np.testing.assert_allclose(key.initial[..., 0] - up, kinds.sobel_xy_8bit(up[..., None])[..., 0], atol=1e-2)
 
 
 def test_distance_between_gradients_is_the_papers():
@@ -81,7 +81,7 @@ def test_file_round_trip_is_secret_and_exact(tmp_path):
     assert stat.S_IMODE((tmp_path / "key.npz").stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["key.npz"]
     loaded = keys.load_key(tmp_path / "key.npz")
-    assert loaded.digest == key.digest and loaded.meta == key.meta
+    assert loaded.digest == key.digest and loaded.kind == key.kind
     np.testing.assert_array_equal(loaded.verification, key.verification)
 
 

@@ -19,9 +19,10 @@ from watermark.attacks import prune
 from watermark.checkpoints import CheckpointError
 from watermark.data import DataError
 from watermark.lab import runner
-from watermark.lab.profiles import Recipe, get_profile
+from watermark.lab.profiles import get_profile
 from watermark.lab.store import Store, digest, essence, origin
 from watermark.lab.tables import Column, Table, render
+from watermark.recipes import Recipe
 from watermark.training import Compute
 
 ROOT = Path(__file__).parents[1]

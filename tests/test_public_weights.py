@@ -17,7 +17,7 @@ def test_dncnn(weights_dir, data_dir):
     assert _psnr(model, "denoise", "set12", data_dir) == pytest.approx(30.44, abs=0.02)
     assert _psnr(model, "denoise", "bsd68", data_dir) == pytest.approx(29.23, abs=0.02)
     # Table IV: an unmarked DnCNN is 1.11e-2 from the verification images of random keys.
-    triggers, initials = keys.random_keys(keys.make_key(0).meta, 200)
+    triggers, initials = keys.random_keys(keys.make_key(0).kind, 200)
     responses = inference.predictor(model)(triggers)
     distances = [metrics.distance(a, b) for a, b in zip(responses, initials, strict=True)]
     assert np.mean(distances) == pytest.approx(11.1e-3, abs=0.3e-3)

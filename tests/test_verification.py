@@ -15,7 +15,7 @@ def _asks(gain, only=None):
         answers = []
         for K in triggers:
             marked = only is None or np.array_equal(K, only)
-            answers.append(K + gain * (keys.generate(K, KEY.meta) - K) if marked else K)
+            answers.append(K + gain * (KEY.kind.generate(K) - K) if marked else K)
         return np.stack(answers)
 
     return suspect
@@ -23,14 +23,14 @@ def _asks(gain, only=None):
 
 def test_perfect_mark():
     verdict = verification.verify(_asks(1.0, KEY.trigger), KEY, null_keys=99)
-    assert verdict.verified and verdict.ncc_verified
+    assert verdict.within_threshold and verdict.ncc_verified
     assert verdict.distance == pytest.approx(0.0, abs=1e-8) and verdict.rho == pytest.approx(1.0)
     assert verdict.p_value == pytest.approx(1 / 100)
 
 
 def test_no_mark():
     verdict = verification.verify(lambda images: images, KEY, null_keys=99)
-    assert not verdict.verified and not verdict.ncc_verified and verdict.p_value == 1.0
+    assert not verdict.within_threshold and not verdict.ncc_verified and verdict.p_value == 1.0
     assert verdict.distance == pytest.approx(metrics.distance(KEY.trigger, KEY.initial))
     assert verdict.rmse == pytest.approx(verdict.distance * 16)
     assert verdict.threshold == metrics.threshold(256)
@@ -39,7 +39,7 @@ def test_no_mark():
 def test_a_suspect_that_smooths_every_trigger_alike_is_no_evidence():
     # It answers every key with its own G(K), so d passes; the rank among fresh keys tells that it knows none.
     verdict = verification.verify(_asks(1.0), KEY, null_keys=99)
-    assert verdict.verified and verdict.p_value > 0.01
+    assert verdict.within_threshold and verdict.p_value > 0.01
 
 
 def test_weak_mark_fails_eta_and_shows_in_the_rank():
@@ -48,7 +48,7 @@ def test_weak_mark_fails_eta_and_shows_in_the_rank():
         return _asks(0.5, KEY.trigger)(triggers) + noise
 
     verdict = verification.verify(suspect, KEY, null_keys=999)
-    assert not verdict.verified and verdict.p_value == pytest.approx(1e-3)
+    assert not verdict.within_threshold and verdict.p_value == pytest.approx(1e-3)
 
 
 def test_a_single_query_claims_no_rank():

@@ -10,7 +10,8 @@ verdict = watermark.verify(suspect, key)
 import importlib
 
 _HOMES = {
-    "Key": "keys", "Verdict": "verification", "commit": "commitments", "embed": "embedding", "export": "exporting",
+    "Key": "keys", "Kind": "kinds", "Verdict": "verification", "WatermarkError": "errors", "commit": "commitments",
+    "embed": "embedding", "export": "exporting",
     "load_host": "checkpoints", "load_key": "keys", "load_suspect": "suspects", "make_key": "keys", "save_key": "keys",
     "update_key": "embedding", "verify": "verification",
 }

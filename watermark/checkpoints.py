@@ -5,13 +5,14 @@ from pathlib import Path
 
 import keras
 
+from watermark.errors import WatermarkError
 from watermark.files import alone, sha256, whole
 from watermark.hosts import get_host
 
 SHIPPED = Path(__file__).parents[1] / "checkpoints"
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(WatermarkError, RuntimeError):
     """A checkpoint that is damaged or missing and cannot be made again on the spot."""
 
 

@@ -19,8 +19,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from watermark.errors import WatermarkError
 from watermark.files import whole
-from watermark.keys import derived, generate
+from watermark.keys import derived
 from watermark.verification import residual_correlation
 
 FORMAT = "watermark-commitment-1"
@@ -29,7 +30,7 @@ FAITHFUL = 0.5
 LARGEST = 1 << 20
 
 
-class CommitmentError(ValueError):
+class CommitmentError(WatermarkError, ValueError):
     """A commitment, signature or time stamp that cannot be read."""
 
 
@@ -45,9 +46,9 @@ class Finding:
 def commit(key):
     """The public commitment to a key, a dict; "mark" is None before embedding, when S is still S0.
 
-    "key" is SHA-256 over owner, meta, K and S0; "mark" is SHA-256 over "key" and S.
+    "key" is SHA-256 over owner, kind, K and S0; "mark" is SHA-256 over "key" and S.
     """
-    h = hashlib.sha256(json.dumps([FORMAT, key.owner, key.meta], sort_keys=True).encode())
+    h = hashlib.sha256(json.dumps([FORMAT, key.owner, key.kind.as_dict()], sort_keys=True).encode())
     for image in (key.trigger, key.initial):
         h.update(_pixels(image))
     embedded = not np.array_equal(key.initial, key.verification)
@@ -179,13 +180,13 @@ def check(key, commitment):
     Returns:
       A list of `Finding`; the claim stands if every one holds.
     """
-    rho = float(residual_correlation(key.trigger[None], key.verification[None], key.initial[None], key.meta)[0])
+    rho = float(residual_correlation(key.trigger[None], key.verification[None], key.initial[None], key.kind)[0])
     again = commit(key)
     findings = [
         _finding("derived", derived(key),
                  f"K is derived from the owner's name {key.owner!r} and the secret in the key file",
                  "K is not derived from an owner's name and a secret: it may have been chosen to suit a model"),
-        _finding("initial", np.array_equal(key.initial, generate(key.trigger, key.meta)),
+        _finding("initial", np.array_equal(key.initial, key.kind.generate(key.trigger)),
                  "S₀ is what the gradient operator makes of K",
                  "S₀ does not follow from K: it may have been chosen to suit a model"),
         _finding("embedded", rho >= FAITHFUL,

@@ -48,7 +48,7 @@ def _at(strength, step):
 
 def _pair(M, key):
     """The trigger as the host gets it, [1, H, W, C], and S0, [1, H', W', C]."""
-    K, S = inference.door(M, key.trigger[None], key.meta), key.initial[None]
+    K, S = inference.door(M, key.trigger[None], key.kind), key.initial[None]
     answer = tuple(M.compute_output_shape(K.shape))
     if answer != S.shape:
         raise ValueError(f"{M.name} answers the trigger {list(K.shape[1:])} with an image {list(answer[1:])}, the key "
@@ -140,7 +140,7 @@ def _mark_alone(host, key, strength, copies):
 
 def _holding_others(host, key, weight):
     """Adds to a loss function what `others` of `embed` is about; `host` is as it was before embedding."""
-    triggers = inference.door(host, random_keys(key.meta, POOL, "another key")[0], key.meta)
+    triggers = inference.door(host, random_keys(key.kind, POOL, "another key")[0], key.kind)
     answers = tf.constant(host.predict(triggers, verbose=0))
     triggers = tf.constant(triggers)
 
@@ -160,4 +160,4 @@ def _holding_others(host, key, weight):
 def update_key(key, marked, output=None):
     """The key with S := M(K; theta*), the last step of embedding; `output` as for `embed`."""
     M = inference.single_output(marked, output)
-    return with_verification(key, inference.as_suspect(M, key.meta)(key.trigger[None])[0])
+    return with_verification(key, inference.as_suspect(M, key.kind)(key.trigger[None])[0])

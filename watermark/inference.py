@@ -7,12 +7,13 @@ import numpy as np
 import tensorflow as tf
 
 from watermark import metrics
+from watermark.errors import WatermarkError
 from watermark.training import Compute
 
 PIXELS = 1 << 18  # per call, which bounds memory at about 200 MB for 64 channels
 
 
-class SuspectError(RuntimeError):
+class SuspectError(WatermarkError, RuntimeError):
     """A suspect that does not answer, or not with an image of the expected size."""
 
 
@@ -62,42 +63,42 @@ def single_output(model, name=None):
     return keras.Model(model.inputs, model.outputs[names.index(name)], name=model.name) if len(names) > 1 else model
 
 
-def upsampled(images, meta):
+def upsampled(images, kind):
     """Trigger images [N, H, W, C] of a super-resolution key at the size of its verification image (bicubic)."""
-    size = [side * meta["scale"] for side in images.shape[1:3]]
+    size = [side * kind.scale for side in images.shape[1:3]]
     return tf.image.resize(images, size, "bicubic", antialias=True).numpy()
 
 
-def door(model, images, meta):
+def door(model, images, kind):
     """What a Keras model is fed for trigger images [N, H, W, C].
 
     The black box of super-resolution is "small image in, large image out". A host that keeps the size, such as VDSR,
     is half of that box: the other half, bicubic upsampling, is done here.
     """
     images = np.asarray(images, np.float32)
-    if meta["task"] != "sr":
+    if kind.task != "sr":
         return images
     inside = model.compute_output_shape((1, *images.shape[1:]))
-    return upsampled(images, meta) if tuple(inside[1:3]) == images.shape[1:3] else images
+    return upsampled(images, kind) if tuple(inside[1:3]) == images.shape[1:3] else images
 
 
-def as_suspect(suspect, meta):
-    """A callable [N, H, W, C] -> [N, H', W', C] for a key's `meta`, from a Keras model or from such a callable.
+def as_suspect(suspect, kind):
+    """A callable [N, H, W, C] -> [N, H', W', C] for a key's `kind`, from a Keras model or from such a callable.
 
     A callable that keeps the size gets super-resolution triggers upsampled, as a Keras model does; the first query
     shows which it is.
     """
     if isinstance(suspect, keras.Model):
         predict = predictor(suspect)
-        return lambda images: predict(door(suspect, images, meta))
+        return lambda images: predict(door(suspect, images, kind))
     if not callable(suspect):
         raise TypeError(f"expected a Keras model or a callable on image batches, got {type(suspect).__name__}")
-    return _Upscaler(suspect, meta) if meta["task"] == "sr" else suspect
+    return _Upscaler(suspect, kind) if kind.task == "sr" else suspect
 
 
 class _Upscaler:
-    def __init__(self, suspect, meta):
-        self.suspect, self.meta, self.keeps_size = suspect, meta, None
+    def __init__(self, suspect, kind):
+        self.suspect, self.kind, self.keeps_size = suspect, kind, None
 
     def __call__(self, images):
         if self.keeps_size is None:
@@ -105,7 +106,7 @@ class _Upscaler:
             self.keeps_size = first.shape[1:3] == images.shape[1:3]
             if len(images) == 1 and not self.keeps_size:
                 return first
-        return self.suspect(upsampled(images, self.meta) if self.keeps_size else images)
+        return self.suspect(upsampled(images, self.kind) if self.keeps_size else images)
 
 
 def evaluate(model, task, images, variant=None, *, metric=metrics.psnr, precision="float32"):

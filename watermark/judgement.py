@@ -6,11 +6,11 @@ import numpy as np
 
 from watermark import inference, verification
 from watermark.keys import Key
-from watermark.verification import Verdict
+from watermark.verification import Rate, Verdict
 
 RULES = {
     "evidence": lambda verdict: verdict.evident,
-    "threshold": lambda verdict: verdict.verified,
+    "threshold": lambda verdict: verdict.within_threshold,
 }
 
 
@@ -23,7 +23,7 @@ class Judgement:
       rule: key in `RULES`, which decided.
       found: whether the mark is there by that rule.
       findings: what `commitments.check` says on the claim, or None without a commitment.
-      unmarked: false claims on an unmarked model, (rate, low, high), or None.
+      unmarked: a `Rate` of false claims on an unmarked model, or None.
       null: rho of the fresh keys on the suspect.
       response: the suspect's answer S' to the trigger.
       key: the owner's.
@@ -33,7 +33,7 @@ class Judgement:
     rule: str
     found: bool
     findings: list | None
-    unmarked: tuple | None
+    unmarked: Rate | None
     null: np.ndarray
     response: np.ndarray
     key: Key
@@ -68,14 +68,12 @@ def judge(suspect, key, *, null_keys=verification.NULL_KEYS, rule="evidence", fi
     Returns:
       A `Judgement`.
     """
-    ask = inference.as_suspect(suspect, key.meta)
-    response = verification.ask(ask, key.trigger[None], key.initial.shape)[0]
-    null = verification.null_rho(ask, key.meta, null_keys, label=verification.null_label(key))
-    verdict = verification.judge(response, key, null)
+    response, null = verification.interrogate(suspect, key, null_keys)
+    verdict = verification.judge(response, null, key)
     rate = None
     if unmarked is not None:
-        others = verification.null_rho(inference.as_suspect(unmarked, key.meta), key.meta,
-                                       max(null_keys, 100), label=f"unmarked {verification.null_label(key)}")
+        others = verification.null_rho(inference.as_suspect(unmarked, key.kind), key.kind, max(null_keys, 100),
+                                       label=f"unmarked {verification.null_label(key)}")
         rate = verification.clopper_pearson(int(np.sum(others >= verdict.rho)), len(others))
     return Judgement(verdict, rule, RULES[rule](verdict), findings, rate, null, response, key)
 
@@ -97,9 +95,9 @@ def words(judged):
     """The judgement for a terminal."""
     v, yes = judged.verdict, {True: "yes", False: "no"}
     lines = [
-        f"{'VERIFIED' if judged.stands else 'NOT VERIFIED'}: {judged.statement}",
+        f"{'STANDS' if judged.stands else 'DOES NOT STAND'}: {judged.statement}",
         f"  distance d = {1e3 * v.distance:.3f}e-3, threshold η = {1e3 * v.threshold:.3f}e-3, d <= η: "
-        f"{yes[v.verified]}",
+        f"{yes[v.within_threshold]}",
         f"  correlation ρ = {v.rho:.3f}, z = {v.z_score:.1f}, p = {v.p_value:.2g}; NCC = {v.ncc:.4f}; "
         f"RMSE = {v.rmse:.4f}",
         f"  {rests_on(v)}",
@@ -107,10 +105,10 @@ def words(judged):
     if judged.unmarked:
         rate, low, high = judged.unmarked
         lines.append(f"  on the unmarked model: false claims {rate:.2g}, 95 % interval {low:.2g} to {high:.2g}")
-    if v.verified != v.evident:
+    if v.within_threshold != v.evident:
         lines.append("  NOTE: the paper's threshold and the evidence disagree; " + (
             "S fits, but the suspect does no more for this key than for any: S may have been declared afterwards"
-            if v.verified else
+            if v.within_threshold else
             "the mark is damaged, but no fresh key comes near it"))
     lines += [f"  [{'ok' if finding.holds else 'NO'}] {finding.why}" for finding in judged.findings or []]
     return "\n".join(lines)

@@ -1,20 +1,26 @@
 """Trigger image K, verification image S and the file that keeps them."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import zipfile
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from watermark.errors import WatermarkError
 from watermark.files import whole
+from watermark.kinds import Kind
 
 VERSION = 1
 LARGEST = 64 << 20  # bytes of one array; a 1200x1200 RGB key has 17 MB
+BLOCK = 1 << 20  # pixels of the answers to fresh keys that are held at once
 
 
-class KeyFileError(ValueError):
+class KeyFileError(WatermarkError, ValueError):
     """A key file that is missing, damaged, or not a key file."""
 
 
@@ -26,21 +32,21 @@ class Key:
       trigger: K, float32 [H, W, C] on [0, 1); for super-resolution the small image.
       initial: S0 = G(K), float32 [H', W', C], about [-1, 2]; follows from K alone.
       verification: S, what a marked model is compared with: S0 until embedding, then M(K).
-      meta: {"task", "scale", "gradient", "size", "channels"}.
+      kind: task, sizes and generator, a `Kind`.
       owner, secret: what K was drawn from, for an owner who wants to prove that it was; empty for a bare seed.
     """
 
     trigger: np.ndarray
     initial: np.ndarray
     verification: np.ndarray
-    meta: dict = field(default_factory=dict)
+    kind: Kind
     owner: str = ""
     secret: str = ""
 
     @property
     def digest(self):
-        """SHA-256 over arrays and meta, hexadecimal."""
-        h = hashlib.sha256(json.dumps(self.meta, sort_keys=True).encode())
+        """SHA-256 over arrays and kind, hexadecimal."""
+        h = hashlib.sha256(json.dumps(self.kind.as_dict(), sort_keys=True).encode())
         if self.owner or self.secret:
             h.update(_seed(self.owner, self.secret).encode())
         for array in (self.trigger, self.initial, self.verification):
@@ -49,52 +55,14 @@ class Key:
         return h.hexdigest()
 
     def __repr__(self):
-        return f"Key({self.meta}, digest={self.digest[:12]}…)"
+        return f"Key({self.kind}, digest={self.digest[:12]}…)"
 
 
 def _seed(owner, secret):
     return json.dumps([owner, secret])  # no two pairs give one string
 
 
-def _mixed_sobel(image):
-    """K convolved with [-1 0 1]^T [-1 0 1], reflecting without repeating the border. float64 [H, W, C]."""
-    p = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="reflect")
-    return p[2:, 2:] - p[2:, :-2] - p[:-2, 2:] + p[:-2, :-2]
-
-
-def sobel_xy(image):
-    """|K * [-1 0 1]^T [-1 0 1]|, on [0, 2]."""
-    return np.abs(_mixed_sobel(image))
-
-
-def sobel_xy_8bit(image):
-    """`sobel_xy` in 8 bits: floor(255 |.|) mod 256, over 255. The operator that the paper's Table IV was made with."""
-    return np.floor(255.0 * sobel_xy(image)) % 256.0 / 255.0
-
-
-def central_abs(image):
-    """Mean of the two absolute central differences |K(i+1) - K(i-1)| / 2, on [0, .5]."""
-    p = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="reflect")
-    rows, columns = p[2:, 1:-1] - p[:-2, 1:-1], p[1:-1, 2:] - p[1:-1, :-2]
-    return (np.abs(rows) + np.abs(columns)) / 4.0
-
-
-GRADIENTS = {g.__name__: g for g in (sobel_xy_8bit, sobel_xy, central_abs)}
-
-
-def upsample(image, scale):
-    """Linear interpolation of [H, W, C] to `scale` times the size, pixel centres aligned, border repeated. float64."""
-
-    def weights(n):
-        centres = (np.arange(n * scale) + 0.5) / scale - 0.5
-        return np.stack([np.interp(centres, np.arange(n), unit) for unit in np.eye(n)], axis=1)
-
-    height, width = image.shape[:2]
-    image = np.einsum("ih,jw,hwc->ijc", weights(height), weights(width), image.astype(np.float64), optimize=True)
-    return np.round(image * 2.0**24) * 2.0**-24  # rounding errors differ between machines; keys must not
-
-
-def uniform(seed, shape):
+def uniform(seed: int | str, shape: tuple) -> np.ndarray:
     """K(i, j) ~ U(0, 1), Eq. (1): float32 multiples of 2^-24, the same on any machine.
 
     The bits are SHAKE-256 of the seed, so that K tells nothing about the seed, nor one key about another.
@@ -105,72 +73,71 @@ def uniform(seed, shape):
     return (bits.astype(np.float32) * np.float32(2.0**-24)).reshape(shape)
 
 
-def base(trigger, meta):
-    """What the gradient is added to: K for denoising, its linear upsampling for super-resolution. float64."""
-    trigger = np.asarray(trigger, np.float64)
-    return upsample(trigger, meta["scale"]) if meta["task"] == "sr" else trigger
-
-
-def generate(trigger, meta):
-    """G(K) of Eq. (2) (denoising, K - grad K) or Eq. (3) (super-resolution, K^ + grad K^). float32."""
-    image = base(trigger, meta)
-    gradient = GRADIENTS[meta["gradient"]](image)
-    return (image + gradient if meta["task"] == "sr" else image - gradient).astype(np.float32)
-
-
-def make_key(seed, size=40, channels=1, task="denoise", scale=2, gradient="sobel_xy_8bit", owner=""):
+def make_key(seed: int | str, size: int | tuple[int, int] = 40, channels: int = 1, task: str = "denoise",
+             scale: int = 2, gradient: str = "sobel_xy_8bit", owner: str = "") -> Key:
     """Draws the key of a seed: the same key for the same arguments, on any machine.
+
+    >>> make_key("a long random secret", owner="Ada").verification.shape
+    (40, 40, 1)
 
     Args:
       seed: an int or a str. Whoever knows it has the key; an owner takes a long random one.
-      size: side of the trigger image in pixels, at least 3 (the paper: 40 for denoising, 20 for super-resolution).
+      size: side of the trigger image in pixels, at least 3 (the paper: 40 for denoising, 20 for super-resolution), or
+        (height, width).
       channels: 1 or 3.
       task: "denoise" or "sr".
       scale: what the trigger is upsampled by, for "sr".
-      gradient: one of `GRADIENTS`.
+      gradient: one of `kinds.GRADIENTS`.
       owner: a name that K is drawn from too; the key then keeps it and the seed, and `derived` proves them.
 
     Returns:
       A `Key` whose `verification` is `initial`, until `embedding.update_key`.
+
+    Raises:
+      ValueError: for an argument outside its choices.
     """
-    choices = (("task", task, ("denoise", "sr")), ("gradient", gradient, tuple(GRADIENTS)),
-               ("channels", channels, (1, 3)))
-    for name, value, allowed in choices:
-        if value not in allowed:
-            raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(map(str, allowed))}")
-    if not 3 <= size <= 2400 or not 1 <= scale <= 8:
-        raise ValueError(f"expected 3 <= size <= 2400 and 1 <= scale <= 8, got size={size}, scale={scale}")
-    meta = {"task": task, "scale": int(scale) if task == "sr" else 1, "gradient": gradient, "size": int(size),
-            "channels": int(channels)}
+    if not 1 <= scale <= 8:
+        raise ValueError(f"expected 1 <= scale <= 8, got scale={scale}")
+    return draw_key(seed, Kind(task, size, scale if task == "sr" else 1, channels, gradient), owner)
+
+
+def draw_key(seed: int | str, kind: Kind, owner: str = "") -> Key:
+    """`make_key` for a `Kind` that is there already."""
     secret = str(seed) if owner else ""
-    trigger = uniform(_seed(owner, secret) if owner else seed, (size, size, channels))
-    initial = generate(trigger, meta)
-    return Key(trigger, initial, initial, meta, owner, secret)
+    trigger = uniform(_seed(owner, secret) if owner else seed, kind.trigger_shape)
+    initial = kind.generate(trigger)
+    return Key(trigger, initial, initial, kind, owner, secret)
 
 
-def random_keys(meta, count, label="null"):
-    """(triggers, initials) of `count` fresh keys of a given kind; the same ones for the same label."""
-    shape = (meta["size"], meta["size"], meta["channels"])
-    triggers = [uniform(f"{label} {i}", shape) for i in range(count)]
-    return np.stack(triggers), np.stack([generate(K, meta) for K in triggers])
+def random_keys(kind: Kind, count: int, label: str = "null", first: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(triggers, initials) of fresh keys `first` to `first + count`; the same ones for the same label."""
+    triggers = [uniform(f"{label} {i}", kind.trigger_shape) for i in range(first, first + count)]
+    return np.stack(triggers), np.stack([kind.generate(K) for K in triggers])
 
 
-def derived(key):
+def key_blocks(kind: Kind, count: int, label: str = "null") -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """`random_keys` in pieces of at most `BLOCK` pixels, so that a thousand large keys never lie in memory at once."""
+    piece = max(1, BLOCK // int(np.prod(kind.answer_shape)))
+    for first in range(0, count, piece):
+        yield random_keys(kind, min(piece, count - first), label, first)
+
+
+def derived(key: Key) -> bool:
     """Whether K is what the key's owner and secret give, so that it cannot have been chosen to suit a model."""
     if not key.owner:
         return False
     return np.array_equal(key.trigger, uniform(_seed(key.owner, key.secret), key.trigger.shape))
 
 
-def save_key(key, path):
+def save_key(key: Key, path: str | Path) -> None:
     """Writes a key file: npz without pickle, readable by its owner only, whole or not at all."""
     with whole(path, mode=0o600) as temporary, open(temporary, "wb") as file:
-        np.savez(file, version=np.int64(VERSION), digest=np.array(key.digest), meta=np.array(json.dumps(key.meta)),
-                 owner=np.array(key.owner), secret=np.array(key.secret), trigger=key.trigger, initial=key.initial,
-                 verification=key.verification)
+        np.savez(file, version=np.int64(VERSION), digest=np.array(key.digest), owner=np.array(key.owner),
+                 secret=np.array(key.secret), meta=np.array(json.dumps(key.kind.as_dict())), trigger=key.trigger,
+                 initial=key.initial, verification=key.verification)
 
 
-def load_key(path):
+def load_key(path: str | Path) -> Key:
     """Reads a key file and checks it.
 
     Raises:
@@ -196,23 +163,18 @@ def _read(path):
             raise ValueError(f"an array of {largest} bytes")  # before anything is unpacked
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
         images = [arrays[name] for name in ("trigger", "initial", "verification")]
-        meta = json.loads(str(arrays["meta"]))
-        key = Key(*images, meta, *(str(arrays[name]) if name in arrays else "" for name in ("owner", "secret")))
+        kind = Kind.of(json.loads(str(arrays["meta"])))
+        key = Key(*images, kind, *(str(arrays[name]) if name in arrays else "" for name in ("owner", "secret")))
         version, digest = int(arrays["version"]), str(arrays["digest"])
-    expected = {"task", "scale", "gradient", "size", "channels"}
-    if not isinstance(meta, dict) or not expected <= set(meta):
-        raise ValueError(f"meta with {', '.join(sorted(expected))} expected")
     for image in images:
         if image.dtype != np.float32 or image.ndim != 3 or not np.isfinite(image).all():
             raise ValueError(f"finite float32 [H, W, C] images expected, got {image.dtype} {list(image.shape)}")
-    side, channels = meta["size"], meta["channels"]
-    answer = (side * meta["scale"], side * meta["scale"], channels)
-    if [image.shape for image in images] != [(side, side, channels), answer, answer]:
+    if [image.shape for image in images] != [kind.trigger_shape, kind.answer_shape, kind.answer_shape]:
         raise ValueError(f"images of other sizes than its meta says, {[list(image.shape) for image in images]}")
     return key, version, digest
 
 
-def with_verification(key, verification):
+def with_verification(key: Key, verification: np.ndarray) -> Key:
     """The key with its S replaced, as after embedding."""
     verification = np.asarray(verification, np.float32)
     if verification.shape != key.initial.shape:

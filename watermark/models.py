@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import keras
 
+from watermark.errors import WatermarkError
 from watermark.files import whole
 
 LARGEST = 4 << 30  # bytes that a model file may unpack to; VDSR has 3 MB, the largest restoration transformers 1 GB
@@ -14,7 +15,7 @@ LARGEST = 4 << 30  # bytes that a model file may unpack to; VDSR has 3 MB, the l
 CODE = "carries Python code in a Lambda layer; pass --allow_lambda if you trust it as you trust a program"
 
 
-class ModelError(ValueError):
+class ModelError(WatermarkError, ValueError):
     """A model that cannot be read or written in the way asked for."""
 
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from watermark.errors import WatermarkError
 from watermark.files import whole
 from watermark.optimizers import OPTIMIZERS
 
@@ -53,7 +54,7 @@ class Compute:
             tf.config.optimizer.set_experimental_options({BFLOAT16: before})
 
 
-class Stopped(Exception):
+class Stopped(WatermarkError, RuntimeError):
     """Training reached its deadline; the same call goes on where it stopped."""
 
 
@@ -69,8 +70,9 @@ def clone(model):
     return copy
 
 
-def fit(model, loss_fn, batches, *, steps, learning_rate, optimizer="adam", ahead=None, clip=None, until=None,
-        folder=None, validate=None, validate_every=500, best=None, deadline=None, compute=Compute(), title="training"):
+def fit(model, loss_fn, batches, *, steps, learning_rate, optimizer="adam", average=None, ahead=None, clip=None,
+        until=None, folder=None, validate=None, validate_every=500, best=None, deadline=None, compute=Compute(),
+        title="training"):
     """Trains `model` in place.
 
     Args:
@@ -80,6 +82,8 @@ def fit(model, loss_fn, batches, *, steps, learning_rate, optimizer="adam", ahea
       steps: number of steps in all, those of an earlier, interrupted call included.
       learning_rate: a float or a Keras schedule.
       optimizer: key in `watermark.optimizers.OPTIMIZERS`.
+      average: momentum of a running average of the weights, which `model` has at the end in place of the last ones;
+        numbers from `validate` then come twice, those of the average as "<name>_average". None for no average.
       ahead: an `Ahead`, a further loss that is to outlive training on `loss_fn` alone; or None.
       clip: bound on the gradient's global norm, or None.
       until: {part: value}; training ends early once every part named is at or below its value.
@@ -101,7 +105,8 @@ def fit(model, loss_fn, batches, *, steps, learning_rate, optimizer="adam", ahea
     if ahead and strategy.num_replicas_in_sync > 1:
         raise ValueError("a loss taken ahead runs on one replica; train without a strategy")
     with strategy.scope():
-        optimizer = OPTIMIZERS[optimizer](learning_rate, global_clipnorm=clip)
+        running = dict(use_ema=True, ema_momentum=average) if average else {}
+        optimizer = OPTIMIZERS[optimizer](learning_rate, global_clipnorm=clip, **running)
         optimizer.build(model.trainable_variables)  # before tracing, or a resumed run has nothing to restore
     drift = _Drift(model.trainable_variables) if ahead else None
     state = _State(folder, [*model.variables, *optimizer.variables, *(drift.variables if drift else ())])
@@ -116,6 +121,9 @@ def fit(model, loss_fn, batches, *, steps, learning_rate, optimizer="adam", ahea
             done = i == steps or bool(until) and all(parts[name] <= bound for name, bound in until.items())
             if validate and (done or i % validate_every == 0):
                 parts |= validate(model)
+                if average:
+                    with _averaged(model, optimizer):
+                        parts |= {f"{name}_average": value for name, value in validate(model).items()}
             shown |= parts
             progress(i, shown)
             if done or i % 50 == 0 or i % validate_every == 0:
@@ -129,6 +137,17 @@ def fit(model, loss_fn, batches, *, steps, learning_rate, optimizer="adam", ahea
                 state.save(history + [{"step": i, **parts}], now=True)
                 raise Stopped(f"{title}: stopped after step {i} of {steps}")
     return history
+
+
+@contextlib.contextmanager
+def _averaged(model, optimizer):
+    """Within, `model` has the optimizer's running average of its weights."""
+    last = model.get_weights()
+    optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        model.set_weights(last)
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,33 @@
 """Verification: one query tells whose a model is (section IV-C); queries with other keys tell how surely."""
 
-import hashlib
-from dataclasses import dataclass
+from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import keras
 import numpy as np
 from scipy import stats
 
 from watermark import metrics
 from watermark.inference import SuspectError, as_suspect
-from watermark.keys import base, random_keys
+from watermark.keys import Key, key_blocks
+from watermark.kinds import Kind
 
 NCC_THRESHOLD = 0.95
 NULL_KEYS = 1000
 Z_EVIDENT = 6.0
 CALIBRATION = 0.30  # experiments/evidence_false_claims.py measures it: rho of foreign keys on marked hosts
+
+
+class Rate(NamedTuple):
+    """A binomial rate and its exact two-sided 95 % interval."""
+
+    rate: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -23,7 +37,7 @@ class Verdict:
     Attributes:
       distance: d(S, S') of Eq. (8).
       threshold: eta for this key's number of pixels.
-      verified: distance <= threshold, the paper's rule.
+      within_threshold: distance <= threshold, the paper's rule.
       ncc: normalised correlation of S and S'.
       ncc_verified: ncc > 0.95.
       rmse: of S and S', on the [0, 1] scale of pixels; unlike d it does not shrink with the key.
@@ -33,13 +47,13 @@ class Verdict:
       z_score: how many standard deviations of the fresh keys' rho this key's lies above their mean; without fresh
         keys, above that of `CALIBRATION`.
       null_keys: n, how many fresh keys were asked.
-      false_positives: (rate, low, high): the share r / n of fresh keys that this suspect would be claimed with at
-        this key's rho, and its 95 % interval (Clopper and Pearson); (nan, 0, 1) without fresh keys.
+      false_positives: a `Rate`: the share r / n of fresh keys that this suspect would be claimed with at
+        this key's rho, with its 95 % interval (Clopper and Pearson); (nan, 0, 1) without fresh keys.
     """
 
     distance: float
     threshold: float
-    verified: bool
+    within_threshold: bool
     ncc: float
     ncc_verified: bool
     rmse: float
@@ -47,10 +61,15 @@ class Verdict:
     p_value: float
     z_score: float
     null_keys: int
-    false_positives: tuple
+    false_positives: Rate
 
     @property
-    def evident(self):
+    def verified(self) -> bool:
+        """What every scheme's verdict has: its own rule, the column of the paper's tables; here d <= eta."""
+        return self.within_threshold
+
+    @property
+    def evident(self) -> bool:
         """The evidence rule: z_score at least `Z_EVIDENT` and, with 100 fresh keys or more, none of them above.
 
         A rank alone can be had by trying keys until one comes first; a z-score of 6 would take a billion.
@@ -58,8 +77,32 @@ class Verdict:
         return _rule(self.z_score, self.null_keys, self.false_positives[0])
 
 
-def verify(suspect, key, *, null_keys=NULL_KEYS, p=0.05):
+class Answers(NamedTuple):
+    """What a suspect said.
+
+    Attributes:
+      response: S', float64 [H', W', C].
+      null: rho of the fresh keys, float64 [null_keys].
+    """
+
+    response: np.ndarray
+    null: np.ndarray
+
+
+def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL_KEYS) -> Answers:
+    """Puts the trigger image and fresh keys to a suspect; arguments and errors as for `verify`."""
+    suspect = as_suspect(suspect, key.kind)
+    response = ask(suspect, key.trigger[None], key.initial.shape)[0]
+    return Answers(response, null_rho(suspect, key.kind, null_keys, label=null_label(key)))
+
+
+def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_KEYS, p: float = 0.05) -> Verdict:
     """Asks `suspect` for its answer to the trigger image and judges it.
+
+    >>> import watermark
+    >>> key = watermark.make_key("a long random secret", owner="Ada", size=16)
+    >>> watermark.verify(lambda images: images, key, null_keys=9).within_threshold   # a suspect that does nothing
+    False
 
     Args:
       suspect: a Keras model, or any callable on float32 [N, H, W, C] batches that returns as many images of the
@@ -75,18 +118,16 @@ def verify(suspect, key, *, null_keys=NULL_KEYS, p=0.05):
     Raises:
       SuspectError: when the answer has another shape or is not finite.
     """
-    suspect = as_suspect(suspect, key.meta)
-    response = ask(suspect, key.trigger[None], key.initial.shape)[0]
-    return judge(response, key, null_rho(suspect, key.meta, null_keys, label=null_label(key)), p=p)
+    return judge(*interrogate(suspect, key, null_keys), key, p=p)
 
 
-def judge(response, key, others, *, p=0.05):
-    """The `Verdict` on one answer S', where `others` are the rho of fresh keys on the same suspect (`null_rho`)."""
+def judge(response: np.ndarray, null: np.ndarray, key: Key, *, p: float = 0.05) -> Verdict:
+    """The `Verdict` on one answer S', where `null` are the rho of fresh keys on the same suspect (`null_rho`)."""
     d = metrics.distance(response, key.verification)
     eta = metrics.threshold(key.verification.size, p)
     ncc = metrics.ncc(response, key.verification)
-    rho = float(residual_correlation(key.trigger[None], response[None], key.initial[None], key.meta)[0])
-    r, n, z = _stands_out(rho, others, key.initial.size)
+    rho = float(residual_correlation(key.trigger[None], response[None], key.initial[None], key.kind)[0])
+    r, n, z = _stands_out(rho, null, key.initial.size)
     return Verdict(d, eta, bool(d <= eta), ncc, bool(ncc > NCC_THRESHOLD), metrics.rmse(response, key.verification),
                    rho, (r + 1) / (n + 1), z, n, clopper_pearson(r, n))
 
@@ -108,7 +149,7 @@ def _stands_out(rho, others, pixels):
     return int(np.count_nonzero(others >= rho)), len(others), z
 
 
-def null_label(key):
+def null_label(key: Key) -> str:
     """What a key's fresh keys are drawn from: always the same for the owner, and no suspect can prepare for them."""
     return hashlib.sha256(key.trigger.tobytes()).hexdigest()
 
@@ -122,32 +163,39 @@ def calibration(pixels):
     return CALIBRATION, 1.0 / np.sqrt(pixels)
 
 
-def clopper_pearson(successes, trials, confidence=0.95):
-    """(rate, low, high): a binomial rate and its exact two-sided interval; Clopper and Pearson, Biometrika 1934."""
+def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Rate:
+    """A binomial rate with its exact two-sided interval; Clopper and Pearson, Biometrika 1934.
+
+    >>> clopper_pearson(0, 1000).high   # by hand: 1 - .025 ** (1 / 1000)
+    0.003682...
+    """
     if not trials:
-        return float("nan"), 0.0, 1.0
+        return Rate(float("nan"), 0.0, 1.0)
     interval = stats.binomtest(successes, trials).proportion_ci(confidence, method="exact")
-    return successes / trials, float(interval.low), float(interval.high)
+    return Rate(successes / trials, float(interval.low), float(interval.high))
 
 
-def residual_correlation(triggers, responses, initials, meta):
+def residual_correlation(triggers: np.ndarray, responses: np.ndarray, initials: np.ndarray,
+                         kind: Kind) -> np.ndarray:
     """rho of each trigger: corr(K - M(K), K - S0), for super-resolution with K's upsampling for K. float64 [N]."""
-    bases = np.stack([base(K, meta) for K in triggers])
+    bases = np.stack([kind.base(K) for K in triggers])
     taken, asked = ((bases - images).reshape(len(bases), -1) for images in (responses, initials))
     taken, asked = (x - x.mean(1, keepdims=True) for x in (taken, asked))
     norms = np.linalg.norm(taken, axis=1) * np.linalg.norm(asked, axis=1)
     return np.divide(np.sum(taken * asked, 1), norms, out=np.zeros(len(norms)), where=norms > 0)
 
 
-def null_rho(suspect, meta, count, label="null"):
-    """rho of `count` keys that the suspect has never seen: what chance looks like on this very suspect."""
-    if not count:
-        return np.zeros(0)
-    triggers, initials = random_keys(meta, count, label)
-    return residual_correlation(triggers, ask(suspect, triggers, initials.shape[1:]), initials, meta)
+def null_rho(suspect: Callable, kind: Kind, count: int, label: str = "null") -> np.ndarray:
+    """rho of `count` keys that the suspect has never seen: what chance looks like on this very suspect.
+
+    Keys are drawn, asked and forgotten block by block: a thousand of 600x600 take well under 2 GB.
+    """
+    found = [residual_correlation(triggers, ask(suspect, triggers, initials.shape[1:]), initials, kind)
+             for triggers, initials in key_blocks(kind, count, label)]
+    return np.concatenate(found) if found else np.zeros(0)
 
 
-def ask(suspect, triggers, shape):
+def ask(suspect: Callable, triggers: np.ndarray, shape: tuple) -> np.ndarray:
     """A suspect's answers to triggers [N, ...], float64; a SuspectError unless they are finite images of `shape`."""
     responses = np.asarray(suspect(triggers), np.float64)
     if responses.shape != (len(triggers), *shape):

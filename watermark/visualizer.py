@@ -139,7 +139,7 @@ def _batches(key, unmarked, count, seed, pool=256):
         away = unmarked - S
         edge = min(edge, NEAREST * float(tf.norm(away)))
     away /= tf.norm(away)
-    others = tf.constant(random_keys(key.meta, pool, f"visualizer {seed}")[1])
+    others = tf.constant(random_keys(key.kind, pool, f"visualizer {seed}")[1])
 
     def make(i):
         seeds = iter(tf.unstack(tf.random.split(tf.stack([tf.cast(seed, tf.int64), i]), 10)))

@@ -18,9 +18,9 @@ def forge(model, seed, *, tries=1, owner="", **kind):
     """
     names = [f"{seed} {i}" for i in range(tries)] if tries > 1 else [seed]
     found = [make_key(name, owner=owner, **kind) for name in names]
-    suspect = as_suspect(model, found[0].meta)
+    suspect = as_suspect(model, found[0].kind)
 
     def rho(key):
-        return residual_correlation(key.trigger[None], suspect(key.trigger[None]), key.initial[None], key.meta)[0]
+        return residual_correlation(key.trigger[None], suspect(key.trigger[None]), key.initial[None], key.kind)[0]
 
     return update_key(max(found, key=rho) if tries > 1 else found[0], model)

@@ -97,12 +97,12 @@ def patch_size(values, one, key):
     """Side of a training patch, and a ValueError where the key does not fit the model."""
     sides = one.input_shape[1:3]
     fixed = sides[0] or sides[1]
-    trigger = key.meta["size"] * (key.meta["scale"] if key.meta["task"] == "sr" and native_scale(one) == 1 else 1)
+    trigger = key.kind.size * (key.kind.scale if key.kind.task == "sr" and native_scale(one) == 1 else 1)
     if fixed and set(sides) - {trigger}:
         raise ValueError(f"the model takes images of {sides[0]}x{sides[1]} pixels only and the key's trigger has "
                          f"{trigger}x{trigger}; make a key of that size, or save the model with free sides")
-    if key.meta["channels"] != one.input_shape[-1]:
-        raise ValueError(f"the model has {one.input_shape[-1]} channels, the key {key.meta['channels']}; make a key "
+    if key.kind.channels != one.input_shape[-1]:
+        raise ValueError(f"the model has {one.input_shape[-1]} channels, the key {key.kind['channels']}; make a key "
                          f"with watermark keygen --channels={one.input_shape[-1]}")
     return values.patch or fixed or trigger
 

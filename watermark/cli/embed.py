@@ -96,7 +96,7 @@ def clean(values):
 
 def train(values, model, one, key, task, images, title):
     """`model` marked with `key` by the recipe of the flags."""
-    others = values.others if values.others is not None else OTHERS_SR * (key.meta["task"] == "sr")
+    others = values.others if values.others is not None else OTHERS_SR * (key.kind.task == "sr")
     batches = task.batches(images, seed=values.seed, batch_size=values.batch_size,
                            size=common.patch_size(values, one, key))
     return embed(model, key, batches, steps=values.steps, learning_rate=values.learning_rate,
@@ -107,8 +107,8 @@ def train(values, model, one, key, task, images, title):
 
 def strangers(marked, key, count=100):
     """How near other keys come to the paper's threshold on the marked model, in a sentence."""
-    triggers, initials = random_keys(key.meta, count, "strangers")
-    answers = inference.as_suspect(marked, key.meta)(triggers)
+    triggers, initials = random_keys(key.kind, count, "strangers")
+    answers = inference.as_suspect(marked, key.kind)(triggers)
     least, eta = min(map(metrics.distance, answers, initials)), metrics.threshold(initials[0].size)
     found = f"{count} strangers' keys: the least d is {1e3 * least:.2f}e-3, η is {1e3 * eta:.2f}e-3"
     return found if least > eta else f"{found}: d ≤ η would accept a stranger's claim; a higher --others keeps them off"

@@ -44,7 +44,7 @@ def _key(path):
     key = load_key(path)
     embedded = not np.array_equal(key.initial, key.verification)
     mode = path.stat().st_mode & 0o777
-    return {"kind": "key", **key.meta, "owner": key.owner or "none: K was drawn from a bare seed",
+    return {"kind": "key", **key.kind.as_dict(), "owner": key.owner or "none: K was drawn from a bare seed",
             "derived": "yes, from owner and secret" if derived(key) else "no", "embedded": "yes" if embedded else "no",
             "threshold η": f"{threshold(key.verification.size):.3g}", "commitment": commitments.commit(key)["key"],
             "mode": f"{mode:04o}" + ("" if mode & 0o077 == 0 else "  WARNING: others on this machine can read it")}

@@ -17,7 +17,8 @@ from absl import flags
 from watermark import commitments
 from watermark.cli.common import beside
 from watermark.files import whole
-from watermark.keys import GRADIENTS, make_key, save_key
+from watermark.keys import make_key, save_key
+from watermark.kinds import GRADIENTS
 
 
 def define(values):

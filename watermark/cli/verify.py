@@ -96,7 +96,7 @@ def _write_queries(values, key):
     count = values.null_keys or 0
     images = key.trigger[None]
     if count:
-        images = [*images, *random_keys(key.meta, count, null_label(key))[0]]
+        images = [*images, *random_keys(key.kind, count, null_label(key))[0]]
     write_queries(values.write_queries, images)
     print(f"{values.write_queries}: {len(images)} questions; put the answers into a folder under the same names, and "
           f"verify with --suspect=that folder --null_keys={count}")
@@ -128,9 +128,8 @@ def _findings(values, key, commitment):
 def _result(values, judged, suspect):
     """The result as JSON-able values: everything that the report shows, and no secret."""
     return {
-        "verified": judged.stands, "rule": values.rule, "statement": judged.statement,
-        **{name: value for name, value in dataclasses.asdict(judged.verdict).items() if name != "verified"},
-        "within_threshold": judged.verdict.verified, "evident": judged.verdict.evident,
+        "stands": judged.stands, "found": judged.found, "rule": values.rule, "statement": judged.statement,
+        **dataclasses.asdict(judged.verdict), "evident": judged.verdict.evident,
         "claim": None if judged.findings is None else [dataclasses.asdict(finding) for finding in judged.findings],
         "unmarked": judged.unmarked, "suspect": values.suspect, "key": commitments.commit(judged.key)["key"],
         "owner": judged.key.owner, "transcript": getattr(suspect, "log", []), "versions": inference.versions(),

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from watermark.data import drawn
+from watermark.errors import WatermarkError
 from watermark.files import sha256, whole
 
 TIMEOUT = 20  # seconds without a byte
@@ -30,7 +31,7 @@ HALVES = {"kth_tips_train": ("kth_tips_grey", 0), "kth_tips_test": ("kth_tips_gr
 LOCAL_ONLY = ("div2k",)  # published as one 3.5 GB archive, not file by file
 
 
-class DataError(RuntimeError):
+class DataError(WatermarkError, RuntimeError):
     """An image set that cannot be had, or a file of it that is not what it should be."""
 
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import scipy.io
 
+from watermark.errors import WatermarkError
 from watermark.hosts.dncnn import dncnn
 from watermark.hosts.folding import fold_batch_norm
 from watermark.hosts.red import red
@@ -15,7 +16,7 @@ from watermark.hosts.vdsr import vdsr
 BUILDERS = {"dncnn": dncnn, "srdncnn": dncnn, "red": red, "vdsr": vdsr}
 
 
-class WeightsError(ValueError):
+class WeightsError(WatermarkError, ValueError):
     """A weights file that cannot be read as the host's."""
 
 

@@ -98,7 +98,7 @@ def _lines(words):
 
 def answer(suspect, key):
     """What a suspect answers to a key's trigger image, [M, N, C]."""
-    return inference.as_suspect(suspect, key.meta)(key.trigger[None])[0]
+    return inference.as_suspect(suspect, key.kind)(key.trigger[None])[0]
 
 
 def called_up(R, picture, response):

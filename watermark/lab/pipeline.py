@@ -14,8 +14,9 @@ from watermark.checkpoints import SHIPPED, CheckpointError
 from watermark.files import sha256, whole
 from watermark.hosts import HOSTS, fold_batch_norm, get_host
 from watermark.lab.plan import Plan, phases
-from watermark.lab.profiles import Profile, Recipe
+from watermark.lab.profiles import Profile
 from watermark.lab.store import essence
+from watermark.recipes import Recipe
 from watermark.tasks import TASKS, task_alone
 from watermark.training import Compute, fit, read_history
 from watermark.visualizer import REFUSED, SHOWN, as_picture, train_visualizer
@@ -220,7 +221,7 @@ class Lab:
 
         def make(plan, folder):
             key = self.marked(host, seed, scheme)[1]
-            unmarked = inference.as_suspect(self.host(host), key.meta)(key.trigger[None])[0]
+            unmarked = inference.as_suspect(self.host(host), key.kind)(key.trigger[None])[0]
             return train_visualizer(key, picture, unmarked=unmarked, steps=self.profile.visualizer,
                                     folder=folder, compute=self.compute, title=f"visualizer of {host}, seed {seed}")
 

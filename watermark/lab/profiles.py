@@ -3,40 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from watermark.hosts import HOSTS, get_host
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """One training, the learning rate falling to 0 along a cosine.
-
-    Attributes:
-      steps: training steps.
-      batch_size: patches per step.
-      learning_rate: the first step's.
-      fold: whether batch norm is folded into the convolutions before training.
-      horizon: the step at which the cosine would reach 0, if that is not the last one.
-      patch: side of a training patch in pixels, if not the host's own.
-      optimizer: key in `watermark.optimizers.OPTIMIZERS`.
-    """
-
-    steps: int
-    batch_size: int
-    learning_rate: float
-    fold: bool = True
-    horizon: int | None = None
-    patch: int | None = None
-    optimizer: str = "adam"
-
-
-@dataclass(frozen=True)
-class Embedding(Recipe):
-    """A training that embeds a key; the attributes are arguments of `watermark.embed`."""
-
-    copies: int = 1
-    strength: float = 1e-3
-    reach: float = 0.0
-    boost: float = 1.0
-    others: float = 0.0
+from watermark.recipes import Embedding, Recipe
 
 
 @dataclass(frozen=True)
