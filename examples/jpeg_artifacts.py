@@ -20,8 +20,9 @@ from watermark import cli, data
 from watermark.hosts import dncnn, fold_batch_norm
 from watermark.inference import evaluate
 from watermark.models import load_model, save_model
+from watermark.recipes import Recipe
 from watermark.tasks import Examples, task_alone
-from watermark.training import fit
+from watermark.training import Run, fit
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", "jpeg", "folder of what the example makes")
@@ -53,9 +54,8 @@ def train(folder, steps):
     keras.utils.set_random_seed(0)
     model = fold_batch_norm(dncnn(depth=10, filters=48, name="deblocker"))
     batches = Examples().batches(pairs, seed=0, batch_size=8, size=48)
-    cosine = keras.optimizers.schedules.CosineDecay(2e-3, steps)
-    fit(model, task_alone, batches, steps=steps, learning_rate=cosine, optimizer="muon", folder=folder / "run",
-        title="training the deblocker")
+    fit(model, task_alone, batches, Recipe(steps, 8, 2e-3, optimizer="muon"),
+        Run(folder / "run", title="training the deblocker"))
     return model
 
 

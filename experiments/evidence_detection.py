@@ -11,33 +11,23 @@ host.
 
 import numpy as np
 
+from watermark.lab import measures, scripts
 from watermark import inference, keys, metrics, verification
-from watermark.attacks import prune
-from watermark.hosts import HOSTS, get_host
-from watermark.lab import runner
-from watermark.lab.profiles import FINAL_LEARNING_RATE
-from watermark.lab.tables import Column, Table
+from watermark.attacks import Prune
+from watermark.hosts import HOSTS
+from watermark.lab.tables import Column, Measure, Table
 
-NEW = "fine-tuned, new data"  # kth_tips_train for denoising, urban100 for super-resolution
-
-
-def _finetuned(lab, host, seed, epochs, train_set=None):
-    return lab.finetuned(host, seed, steps=epochs * lab.profile.epoch, learning_rate=FINAL_LEARNING_RATE,
-                         train_set=train_set)
-
-
+# Attack: (strengths, (profile, mark, strength) -> attacks). Per cent of the weights, epochs, further keys.
 ATTACKS = {
-    "none": lambda lab, host, seed, strength: lab.marked(host, seed)[0],
-    "pruned": lambda lab, host, seed, strength: prune(lab.marked(host, seed)[0], strength / 100),
-    "fine-tuned": _finetuned,
-    NEW: lambda lab, host, seed, strength: _finetuned(lab, host, seed, strength, get_host(host).other_set),
-    "overwritten": lambda lab, host, seed, strength: lab.overwritten(host, seed, keys=strength),
+    "none": ((0,), lambda profile, mark, strength: []),
+    "pruned": ((20, 30, 40, 50, 60), lambda profile, mark, strength: [Prune(strength / 100)]),
+    "fine-tuned": ((5, 15, 50), lambda profile, mark, strength: [profile.finetuning(mark, strength)]),
+    # kth_tips_train for denoising, urban100 for super-resolution
+    "fine-tuned, new data": ((50,), lambda profile, mark, strength: [profile.finetuning(mark, strength, new=True)]),
+    "overwritten": ((1, 5), lambda profile, mark, strength: profile.overwriting(mark, strength)),
 }
-# Per cent of the weights, epochs of `Profile.epoch` steps, further keys.
-STRENGTHS = {"none": (0,), "pruned": (20, 30, 40, 50, 60), "fine-tuned": (5, 15, 50),
-             NEW: (50,), "overwritten": (1, 5)}
 GRID = [{"host": host, "scheme": "ours", "attack": attack, "strength": strength}
-        for host in HOSTS for attack in ATTACKS for strength in STRENGTHS[attack]]
+        for host in HOSTS for attack, (strengths, _) in ATTACKS.items() for strength in strengths]
 COLUMNS = (
     Column("d (10⁻³)", "distance", 1e3),
     Column("ρ", "rho", form=".3f"),
@@ -51,18 +41,24 @@ COLUMNS = (
 )
 
 
-def trial(lab, seed, host, scheme, attack, strength):
+def subject(profile, seed, host, scheme, attack, strength):
+    """A marked host after an attack."""
+    mark = profile.mark(host, seed, scheme)
+    return mark.under(*ATTACKS[attack][1](profile, mark, strength))
+
+
+def values(lab, subjects, row):
     """The verdict, and whether each statistic puts the own key first."""
-    key = lab.marked(host, seed, scheme)[1]
-    ask = inference.as_suspect(ATTACKS[attack](lab, host, seed, strength), key.kind)
+    (spec,) = subjects.values()
+    key = lab.key(spec.root)
+    ask = inference.as_suspect(lab.get(spec), key.kind)
     triggers, initials = keys.random_keys(key.kind, lab.profile.null_keys, verification.null_label(key))
     answers, own = ask(triggers), ask(key.trigger[None])
     rhos = verification.residual_correlation(triggers, answers, initials, key.kind)
     verdict = verification.judge(own[0], rhos, key)
     rho_s = verification.residual_correlation(key.trigger[None], own, key.verification[None], key.kind)[0]
     others = list(zip(answers, initials, strict=True))
-    return {
-        "distance": verdict.distance, "rho": verdict.rho, "z_score": verdict.z_score, "verified": verdict.verified,
+    return measures.numbers(verdict) | {
         "evident": verdict.evident,
         "first_distance": bool(verdict.distance < min(metrics.distance(a, S) for a, S in others)),
         "first_ncc": bool(verdict.ncc > max(metrics.ncc(a, S) for a, S in others)),
@@ -71,13 +67,9 @@ def trial(lab, seed, host, scheme, attack, strength):
     }
 
 
-def depends(lab, seed, host, scheme, attack, strength):
-    """The new data, for which others may stand in."""
-    return lab.images(get_host(host).other_set, "train")[0] if attack == NEW else None
-
-
 TABLE = Table("evidence_detection", "Detection after every attack, by the paper's rule, by the evidence, and by the "
-              "rank of the own key among a thousand others under four statistics.", GRID, trial, {}, COLUMNS, depends)
+              "rank of the own key among a thousand others under four statistics.", GRID, subject,
+              Measure(values, COLUMNS, measures.marks_notes))
 
 if __name__ == "__main__":
-    runner.run(TABLE)
+    scripts.run(TABLE)

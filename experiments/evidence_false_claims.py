@@ -13,14 +13,14 @@ import dataclasses
 
 import numpy as np
 
+from watermark.lab import measures, scripts
 from watermark import inference, keys, metrics, verification
 from watermark.hosts import HOSTS
-from watermark.lab import runner
-from watermark.lab.tables import Column, Table
+from watermark.lab.tables import Column, Measure, Table, grid
 
 TIMES = (1, 2, 4)  # the key's side, in the host's own
-GRID = [{"host": host, "scheme": "ours", "model": model, "times": times}
-        for host in HOSTS for model in ("unmarked", "marked") for times in TIMES]
+MODELS = {"unmarked": lambda mark: mark.parent, "marked": lambda mark: mark}
+GRID = grid(host=tuple(HOSTS), scheme=("ours",), model=tuple(MODELS), times=TIMES)
 COLUMNS = (
     Column("foreign keys", "count", form=".0f"),
     Column("pixels n", "pixels", form=".0f"),
@@ -36,12 +36,18 @@ COLUMNS = (
 )
 
 
-def trial(lab, seed, host, scheme, model, times):
+def subject(profile, seed, host, scheme, model, times):
+    """A mark, and the model that is claimed."""
+    mark = profile.mark(host, seed, scheme)
+    return {"mark": mark, "claimed": MODELS[model](mark)}
+
+
+def values(lab, subjects, row):
     """Rates of accepted false claims."""
-    key = lab.key(host, seed, scheme)
-    kind = dataclasses.replace(key.kind, size=key.kind.size * times)
-    suspect = lab.marked(host, seed, scheme)[0] if model == "marked" else lab.host(host)
-    ask = inference.as_suspect(suspect, kind)
+    mark, times = subjects["mark"], row["times"]
+    kind, seed = lab.profile.kind(mark), mark.seed
+    kind = dataclasses.replace(kind, size=kind.size * times)
+    ask = inference.as_suspect(lab.get(subjects["claimed"]), kind)
     count = max(lab.profile.null_keys // times**2, 9)
     triggers, initials = keys.random_keys(kind, count, label=f"foreign {seed}")
     answers = np.concatenate([ask(triggers[i:i + 50]) for i in range(0, count, 50)])
@@ -60,8 +66,8 @@ def trial(lab, seed, host, scheme, model, times):
             "rho_mean": float(rho.mean()), "rho_largest": float(rho.max())}
 
 
-TABLE = Table("evidence_false_claims", "False claims accepted, by the paper's rule and by the evidence.", GRID, trial,
-              {}, COLUMNS)
+TABLE = Table("evidence_false_claims", "False claims accepted, by the paper's rule and by the evidence.", GRID,
+              subject, Measure(values, COLUMNS, measures.marks_notes))
 
 if __name__ == "__main__":
-    runner.run(TABLE)
+    scripts.run(TABLE)

@@ -6,24 +6,23 @@ They are what a program that knows only TensorFlow loads (examples/plain_tensorf
     python experiments/export_marked.py
 """
 
-from pathlib import Path
-
+from watermark.lab import scripts
 from watermark import exporting
 from watermark.hosts import HOSTS
-from watermark.lab import runner
 
 
-def main(lab):
+def main(lab, options):
     """Exports the hosts asked for, or those that are marked."""
-    for host in runner.FLAGS.hosts or [name for name in HOSTS if lab.has_marked(name, 0)]:
-        marked, key = lab.marked(host, 0)
-        path = Path(lab.workdir) / "checkpoints" / f"{host}-marked"
-        done = exporting.export(marked, path, "saved_model", key=key, null_keys=lab.profile.null_keys)
-        if lab.profile.name != "smoke" and not done.verdict.evident:
+    for host in options.hosts or [name for name in HOSTS if lab.has(lab.profile.mark(name, 0))]:
+        mark = lab.profile.mark(host, 0)
+        path = lab.workdir / "checkpoints" / f"{host}-marked"
+        done = exporting.export(lab.get(mark), path, "saved_model", key=lab.key(mark),
+                                null_keys=lab.profile.null_keys)
+        if lab.has(mark) and not done.verdict.evident:
             raise ValueError(f"{path}: the mark is lost in the exported form (ρ = {done.verdict.rho:.2f})")
-        lab.say(f"{path}: within {done.parity:.1e} of {lab.plan_marked(host, 0).file}; d = "
+        lab.log(f"{path}: within {done.parity:.1e} of {lab.resolve(mark).name}; d = "
                 f"{1e3 * done.verdict.distance:.3f}e-3, ρ = {done.verdict.rho:.3f}, p = {done.verdict.p_value:.1e}")
 
 
 if __name__ == "__main__":
-    runner.run_main(main)
+    scripts.run_main(main)

@@ -3,22 +3,21 @@
     python experiments/fig3_triggers.py
 """
 
-from watermark.lab import figures, runner
+from watermark.lab import figures, scripts
 
 
-def main(lab):
+def main(lab, options):
     """Draws the figure fig3 for the profile's keys in the first host asked for."""
-    host = (runner.FLAGS.hosts or ["dncnn"])[0]
-    keys = [lab.marked(host, seed)[1] for seed in range(min(lab.profile.trials, 3))]
+    host = (options.hosts or ["dncnn"])[0]
+    keys = [lab.key(lab.profile.mark(host, seed)) for seed in range(min(lab.profile.trials, 3))]
     rows = []
     for key in keys:
         K = key.kind.base(key.trigger)
         rows.append([(key.trigger, ""), (abs(K - key.initial), ""), (key.initial, ""), (key.verification, "")])
-    titles = ("trigger image K", "its gradient |∇K|", "S₀ = K − ∇K" if keys[0].kind.task != "sr" else "S₀ = K̂ + ∇K̂",
-              "S = M(K), marked")
+    titles = ("trigger image K", "its gradient |∇K|", "S₀ = G(K)", "S = M(K), marked")
     names = [f"key of seed {seed}" for seed in range(len(rows))]
     figures.save(lab, "fig3", figures.panels(rows, titles, names, limits=(-1.0, 1.0), width=5.2))
 
 
 if __name__ == "__main__":
-    runner.run_main(main)
+    scripts.run_main(main)

@@ -8,11 +8,11 @@ Under a minute. `metrics.threshold` derives η: an error that is still recognisa
 import matplotlib.pyplot as plt
 import numpy as np
 
+from watermark.lab import figures, scripts
 from watermark import data, metrics
-from watermark.lab import figures, runner
 
 
-def main(lab):
+def main(lab, options):
     """Draws the figure fig4, with an image of the bundled set."""
     clean = data.grey(data.images("sample_test")["camera.png"])[::2, ::2] / 255.0
     noisy = data.noisy(np.float32(clean), 255.0 / 4.0, seed=0)
@@ -29,4 +29,4 @@ def main(lab):
 
 
 if __name__ == "__main__":
-    runner.run_main(main)
+    scripts.run_main(main)

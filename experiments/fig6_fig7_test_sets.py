@@ -5,15 +5,15 @@ Drawn from the sets that are here, else from the bundled images. The sheets of o
     python experiments/fig6_fig7_test_sets.py
 """
 
-from watermark.lab import figures, runner
+from watermark.lab import figures, scripts
 
 SHEETS = (("fig6", "set12", 6), ("fig7", "set14", 7))
 
 
-def main(lab):
+def main(lab, options):
     """Draws the figures fig6 and fig7."""
     for name, test_set, columns in SHEETS:
-        _, images = lab.images(test_set, "test")
+        images = lab.images.test(test_set)
         sides = [f"{image.shape[1]}×{image.shape[0]}" for image in images]
         cells = list(zip(images, sides, strict=True))
         figures.save(lab, name, figures.panels([cells[i:i + columns] for i in range(0, len(cells), columns)],
@@ -21,4 +21,4 @@ def main(lab):
 
 
 if __name__ == "__main__":
-    runner.run_main(main)
+    scripts.run_main(main)

@@ -6,7 +6,8 @@ round. Hosts that are not trained are left out. A visualizer takes 4 minutes on 
     python experiments/fig8_uniqueness.py
 """
 
-from watermark.lab import figures, runner
+from watermark.lab import figures, scripts
+from watermark.hosts import get_host
 
 OWNERS = ("dncnn", "red", "srdncnn", "vdsr")
 FOREIGN = (("dncnn", "red"), ("srdncnn", "vdsr"), ("red", "dncnn"), ("vdsr", "srdncnn"))  # whose key, whose model
@@ -14,17 +15,24 @@ OTHER = 1  # the trial whose marks are the foreign ones: in trial 0 all denoiser
 RANDOM = 10_000  # a seed that no trial has
 
 
-def main(lab):
+def title(name):
+    """A host as the paper spells it."""
+    return get_host(name).title
+
+
+def main(lab, options):
     """Draws the figure fig8 for the hosts that are trained."""
-    there = [name for name in OWNERS if lab.has_host(name)]
-    answers = {f"unmarked\n{name}": (name, figures.answer(lab.host(name), lab.key(name, RANDOM))) for name in there}
+    profile = lab.profile
+    there = [name for name in OWNERS if lab.has(profile.host(name))]
+    answers = {f"unmarked\n{title(name)}": (name, figures.answer(
+        lab.get(profile.host(name)), lab.initial_key(profile.mark(name, RANDOM)))) for name in there}
     for owner, suspect in FOREIGN:
         if owner in there and suspect in there:
-            answer = figures.answer(lab.marked(suspect, OTHER)[0], lab.marked(owner, 0)[1])
-            answers[f"key of\n{owner},\nmarked\n{suspect}"] = owner, answer
+            answer = figures.answer(lab.get(profile.mark(suspect, OTHER)), lab.key(profile.mark(owner, 0)))
+            answers[f"key of\n{title(owner)},\nmarked\n{title(suspect)}"] = owner, answer
     rows = figures.copyright_rows(lab, list(answers.values()))
     figures.save(lab, "fig8", figures.panels(rows, ["copyright\nimage", *answers]), figures.marks_note(lab))
 
 
 if __name__ == "__main__":
-    runner.run_main(main)
+    scripts.run_main(main)

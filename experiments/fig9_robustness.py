@@ -7,43 +7,49 @@ on 2 cores, half a minute once the attacked models and the visualizers are kept;
     python experiments/fig9_robustness.py
 """
 
-from watermark.attacks import prune
-from watermark.hosts import get_host
-from watermark.lab import figures, runner
-from watermark.lab.profiles import FINAL_LEARNING_RATE
+from pathlib import Path
+
+from watermark.lab import figures, scripts
+from watermark.attacks import Prune
+from watermark.lab.paper import paper
 
 EPOCHS = (10, 50)
 FALSE_KEY = 10_000  # a seed that no trial has
-PAPER = (  # dB, Fig. 9 (b) to (i): logo, sign
-    ["54.58", "20.81", "41.81", "41.10", "44.65", "36.65", "27.68", "9.34"],
-    ["35.53", "17.30", "32.72", "33.37", "34.04", "29.64", "25.26", "7.65"],
-)
+PAPER = paper("fig9_robustness")
 
 
-def suspects(lab, host):
-    """{what was done: model}, in the paper's order (b) to (h)."""
-    marked, _ = lab.marked(host, 0)
-    found = {f"{rate:.0%} pruned": prune(marked, rate) for rate in (0.10, 0.40)}
-    for name, train_set in (("original", None), ("new", get_host(host).other_set)):
+def attacks(profile, mark):
+    """{what was done: attacks}, in the paper's order (b) to (h), with the axes of the paper's numbers."""
+    found = {f"{rate:.0%} pruned": ([Prune(rate)], {"attack": "prune", "rate": rate}) for rate in (0.10, 0.40)}
+    for new, name in ((False, "original"), (True, "new")):
         for epochs in EPOCHS:
-            found[f"{epochs} epochs,\n{name}\ndata"] = lab.finetuned(
-                host, 0, steps=epochs * lab.profile.epoch, learning_rate=FINAL_LEARNING_RATE, train_set=train_set)
-    return found | {"overwritten": lab.overwritten(host, 0)}
+            axes = {"attack": "finetune", "data": name, "epochs": epochs}
+            found[f"{epochs} epochs,\n{name}\ndata"] = [profile.finetuning(mark, epochs, new)], axes
+    return found | {"overwritten": (profile.overwriting(mark, 1), {"attack": "overwrite"})}
 
 
-def main(lab):
+def main(lab, options):
     """Draws the figure fig9 for the first host asked for."""
-    host = (runner.FLAGS.hosts or ["dncnn"])[0]
-    marked, key = lab.marked(host, 0)
-    false = lab.key(host, FALSE_KEY)
-    answers = {name: figures.answer(model, key) for name, model in suspects(lab, host).items()}
-    answers["a false key"] = figures.answer(marked, false)
+    host = (options.hosts or ["dncnn"])[0]
+    mark = lab.profile.mark(host, 0)
+    key, made = lab.key(mark), attacks(lab.profile, mark)
+    answers = {name: figures.answer(lab.get(mark.under(*steps)), key) for name, (steps, _) in made.items()}
+    answers["a false key"] = figures.answer(lab.get(mark), lab.initial_key(lab.profile.mark(host, FALSE_KEY)))
+    axes = [*(axes for _, axes in made.values()), {"attack": "false_key"}]
     rows = figures.copyright_rows(lab, [(host, answer) for answer in answers.values()])
-    if host == "dncnn" and lab.pictures in ("drawn", "copyright"):
-        rows = [[first, *((image, f"{psnr}\npaper {theirs}") for (image, psnr), theirs in zip(rest, line, strict=True))]
-                for (first, *rest), line in zip(rows, PAPER, strict=True)]
-    figures.save(lab, "fig9", figures.panels(rows, ["copyright\nimage", *answers]), figures.epochs_note(lab, [host]))
+    rows = [[first, *(_beside(cell, {"host": host, "picture": Path(name).stem, **at})
+                      for cell, at in zip(cells, axes, strict=True))]
+            for name, (first, *cells) in zip(lab.images.copyright(), rows, strict=True)]
+    figures.save(lab, "fig9", figures.panels(rows, ["copyright\nimage", *answers]),
+                 figures.epochs_note(lab, [host]))
+
+
+def _beside(cell, axes):
+    """The paper's number under ours, for the two copyright images that take the places of the paper's."""
+    image, words = cell
+    printed = PAPER.find(axes)
+    return (image, f"{words}\npaper {printed['psnr']:.2f}") if printed else cell
 
 
 if __name__ == "__main__":
-    runner.run_main(main)
+    scripts.run_main(main)

@@ -5,8 +5,8 @@ A visualizer takes 4 minutes a host on 2 cores; the rest seconds.
     python experiments/figS1_pruning.py
 """
 
-from watermark.attacks import prune
-from watermark.lab import figures, runner
+from watermark.lab import figures, scripts
+from watermark.attacks import Prune
 
 RATES = {
     "dncnn": (0.05, 0.15, 0.25, 0.30, 0.35, 0.40),
@@ -16,19 +16,18 @@ RATES = {
 }
 
 
-def suspects(lab, host):
-    """The marked model, pruned at each rate."""
-    marked, _ = lab.marked(host, 0)
-    return [prune(marked, rate) for rate in RATES[host]]
+def attacks(profile, mark):
+    """Pruning at each rate."""
+    return [[Prune(rate)] for rate in RATES[mark.host]]
 
 
-def main(lab):
+def main(lab, options):
     """Draws the figure figS1 for the hosts asked for, or else trained."""
-    rows = figures.host_rows(lab, runner.FLAGS.hosts, suspects)
+    rows = figures.host_rows(lab, options.hosts, attacks)
     cells = [[(image, f"{rate:.0%} pruned\n{psnr}") for rate, (image, psnr) in zip(RATES[host], row, strict=True)]
              for host, row in rows.items()]
-    figures.save(lab, "figS1", figures.panels(cells, row_titles=list(rows)), figures.marks_note(lab))
+    figures.save(lab, "figS1", figures.panels(cells, row_titles=figures.host_titles(rows)), figures.marks_note(lab))
 
 
 if __name__ == "__main__":
-    runner.run_main(main)
+    scripts.run_main(main)

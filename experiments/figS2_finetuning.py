@@ -6,26 +6,23 @@ once kept; it goes on where it stopped.
     python experiments/figS2_finetuning.py
 """
 
-from watermark.hosts import get_host
-from watermark.lab import figures, runner
-from watermark.lab.profiles import FINAL_LEARNING_RATE
+from watermark.lab import figures, scripts
 
 EPOCHS = (10, 25, 50)
 
 
-def suspects(lab, host):
-    """The marked model after each fine-tuning: on its own data, then on others."""
-    return [lab.finetuned(host, 0, steps=epochs * lab.profile.epoch, learning_rate=FINAL_LEARNING_RATE,
-                          train_set=train_set)
-            for train_set in (None, get_host(host).other_set) for epochs in EPOCHS]
+def attacks(profile, mark):
+    """Each fine-tuning: on the mark's own data, then on others."""
+    return [[profile.finetuning(mark, epochs, new)] for new in (False, True) for epochs in EPOCHS]
 
 
-def main(lab):
+def main(lab, options):
     """Draws the figure figS2 for the hosts asked for, or else trained."""
-    rows = figures.host_rows(lab, runner.FLAGS.hosts, suspects)
+    rows = figures.host_rows(lab, options.hosts, attacks)
     titles = [f"{epochs} epochs,\n{name} data" for name in ("original", "new") for epochs in EPOCHS]
-    figures.save(lab, "figS2", figures.panels(list(rows.values()), titles, list(rows)), figures.epochs_note(lab, rows))
+    drawn = figures.panels(list(rows.values()), titles, figures.host_titles(rows))
+    figures.save(lab, "figS2", drawn, figures.epochs_note(lab, rows))
 
 
 if __name__ == "__main__":
-    runner.run_main(main)
+    scripts.run_main(main)

@@ -5,23 +5,23 @@ Five embeddings a host, 15 to 30 minutes on 2 cores; it goes on where it stopped
     python experiments/figS3_overwriting.py
 """
 
-from watermark.lab import figures, runner
+from watermark.lab import figures, scripts
 
 KEYS = (1, 2, 3, 4, 5)
 
 
-def suspects(lab, host):
-    """The marked model after each further key."""
-    return [lab.overwritten(host, 0, keys=count) for count in KEYS]
+def attacks(profile, mark):
+    """One to five further keys."""
+    return [profile.overwriting(mark, count) for count in KEYS]
 
 
-def main(lab):
+def main(lab, options):
     """Draws the figure figS3 for the hosts asked for, or else trained."""
-    rows = figures.host_rows(lab, runner.FLAGS.hosts, suspects)
+    rows = figures.host_rows(lab, options.hosts, attacks)
     titles = ["1 further key", *(f"{count} further keys" for count in KEYS[1:])]
-    figures.save(lab, "figS3", figures.panels(list(rows.values()), titles, list(rows), width=6.0),
+    figures.save(lab, "figS3", figures.panels(list(rows.values()), titles, figures.host_titles(rows), width=6.0),
                  figures.marks_note(lab))
 
 
 if __name__ == "__main__":
-    runner.run_main(main)
+    scripts.run_main(main)

@@ -5,20 +5,23 @@ Draws the records of evidence_detection.py; where there are none yet, they are m
     python experiments/fig_detection.py --trials=1
 """
 
+import dataclasses
+
 import evidence_detection
 import matplotlib.pyplot as plt
 import numpy as np
 
-from watermark.lab import figures, runner
+from watermark.lab import figures, runner, scripts
+from watermark.hosts import get_host
 from watermark.verification import Z_EVIDENT
 
-NAMES = {"none": "as embedded", "pruned": "{} % pruned", "fine-tuned": "fine-tuned, {} steps",
-         evidence_detection.NEW: "{} steps, new data", "overwritten": "overwritten, keys: {}"}
+NAMES = {"none": "as embedded", "pruned": "{} % pruned", "fine-tuned": "fine-tuned, {} epochs",
+         "fine-tuned, new data": "{} epochs, new data", "overwritten": "overwritten, keys: {}"}
 
 
-def main(lab):
+def main(lab, options):
     """Draws the figure detection for the hosts whose records are there."""
-    records = runner.records(lab, evidence_detection.TABLE, hosts=runner.FLAGS.hosts)
+    records = runner.records(lab, evidence_detection.TABLE, dataclasses.replace(options, reuse=True))
     hosts = list(dict.fromkeys(row["host"] for row, _ in records))
     figure, axes = plt.subplots(1, len(hosts), figsize=(figures.WIDTH, 2.8), sharey=True, squeeze=False)
     for axis, host in zip(axes[0], hosts, strict=True):
@@ -28,17 +31,17 @@ def main(lab):
                 axis.plot(max(values["z_score"], 1.1), y, "o", color="C0", ms=5,
                           mfc="C0" if values["verified"] else "none")
         axis.axvline(Z_EVIDENT, color="C6", ls="--", lw=0.9)
-        axis.set(title=host, xscale="log", xlim=(1, 60), xticks=[1, 3, 10, 30], xticklabels=["1", "3", "10", "30"],
-                 xlabel="z of ρ", yticks=np.arange(len(rows)), yticklabels=[_words(lab, row) for row, _ in rows])
+        axis.set(title=get_host(host).title, xlabel="z of ρ", xscale="log", xlim=(1, 60), xticks=[1, 3, 10, 30],
+                 xticklabels=["1", "3", "10", "30"], yticks=np.arange(len(rows)),
+                 yticklabels=[_words(row) for row, _ in rows])
         axis.invert_yaxis() if axis is axes[0, 0] else None
     figure.suptitle("filled: accepted by d ≤ η; right of the dashed line: found by the evidence", fontsize=8)
     figures.save(lab, "detection", figure)
 
 
-def _words(lab, row):
-    strength = row["strength"] * (lab.profile.epoch if "fine-tuned" in row["attack"] else 1)
-    return NAMES[row["attack"]].format(strength)
+def _words(row):
+    return NAMES[row["attack"]].format(row["strength"])
 
 
 if __name__ == "__main__":
-    runner.run_main(main)
+    scripts.run_main(main)

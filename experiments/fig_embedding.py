@@ -5,33 +5,31 @@ Embeds the key of seed 0 once more, stopping every 25 steps to look: 10 minutes 
     python experiments/fig_embedding.py
 """
 
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 
+from watermark.lab import figures, makers, scripts
 from watermark import inference, metrics
 from watermark.hosts import HOSTS
-from watermark.lab import figures, runner
+from watermark.states import read_history
 from watermark.tasks import TASKS
-from watermark.training import read_history
 
 EVERY = 25
 
 
-def main(lab):
+def main(lab, options):
     """Draws the figure embedding for the first host asked for."""
-    host = (runner.FLAGS.hosts or ["dncnn"])[0]
-    key, task = lab.key(host, 0), TASKS[HOSTS[host].task]
-    small = sorted(lab.test_images(host)[1], key=lambda image: image.size)[:3]
+    host = (options.hosts or ["dncnn"])[0]
+    mark = lab.resolve(lab.profile.mark(host, 0))
+    key, task = lab.initial_key(mark), TASKS[HOSTS[host].task]
+    small = sorted(lab.test_images(host), key=lambda image: image.size)[:3]
 
     def look(model):
         psnr = inference.evaluate(model, task, small, precision=lab.compute.precision).mean()
         return {"psnr": float(psnr), "d": metrics.distance(figures.answer(model, key), key.initial)}
 
-    plan = lab.plan_marked(host, 0)
-    folder = Path(lab.workdir) / "runs" / f"{plan.name}-course"
-    before = look(lab.host(host))
-    lab.embed(lab.host(host), key, plan, folder, validate=look, validate_every=EVERY)
+    folder = lab.folder(mark).with_name(f"{mark.name}-course")
+    before = look(lab.get(mark.parent))
+    makers.mark(lab, mark, folder, validate=look, validate_every=EVERY)
     rows = [row for row in read_history(folder) if "d" in row]
     steps = [row["step"] for row in rows]
     figure, axes = plt.subplots(2, 2, figsize=(figures.WIDTH, 3.6), sharex=True)
@@ -54,4 +52,4 @@ def main(lab):
 
 
 if __name__ == "__main__":
-    runner.run_main(main)
+    scripts.run_main(main)

@@ -8,9 +8,10 @@ On the marked model the own key stands apart in both; on the unmarked one it is 
 import matplotlib.pyplot as plt
 import numpy as np
 
+from watermark.lab import figures, scripts
 from watermark import inference, metrics
+from watermark.hosts import get_host
 from watermark.keys import random_keys
-from watermark.lab import figures, runner
 from watermark.verification import residual_correlation
 
 
@@ -21,14 +22,15 @@ def _numbers(suspect, triggers, wanted, initials, kind):
     return np.array(d), residual_correlation(triggers, answers, initials, kind)
 
 
-def main(lab):
+def main(lab, options):
     """Draws the figure evidence for the first host asked for."""
-    host = (runner.FLAGS.hosts or ["dncnn"])[0]
-    marked, key = lab.marked(host, 0)
+    host = (options.hosts or ["dncnn"])[0]
+    mark = lab.profile.mark(host, 0)
+    marked, key = lab.get(mark), lab.key(mark)
     triggers, initials = random_keys(key.kind, lab.profile.null_keys, label="evidence")
     eta = 1e3 * metrics.threshold(key.verification.size)
     figure, axes = plt.subplots(2, 2, figsize=(figures.WIDTH, 3.6), sharex="col")
-    for row, (name, suspect) in zip(axes, (("marked", marked), ("unmarked", lab.host(host))), strict=True):
+    for row, (name, suspect) in zip(axes, (("marked", marked), ("unmarked", lab.get(mark.parent))), strict=True):
         others = _numbers(suspect, triggers, initials, initials, key.kind)
         own = _numbers(suspect, key.trigger[None], key.verification[None], key.initial[None], key.kind)
         for axis, many, one in zip(row, others, own, strict=True):
@@ -37,7 +39,7 @@ def main(lab):
             axis.set(yticks=[])
             axis.spines["left"].set_visible(False)
         row[0].axvline(eta, color="C6", ls="--", lw=0.9, label=f"η = {eta:.2f}·10⁻³")
-        row[0].set_ylabel(f"{name} {host}")
+        row[0].set_ylabel(f"{name} {get_host(host).title}")
     axes[1, 0].set(xlabel="distance d (10⁻³)", xlim=(-0.2, None))
     axes[1, 1].set(xlabel="correlation of residuals ρ", xlim=(None, 1.02))
     axes[1, 0].legend(loc="upper left")
@@ -45,4 +47,4 @@ def main(lab):
 
 
 if __name__ == "__main__":
-    runner.run_main(main)
+    scripts.run_main(main)

@@ -10,8 +10,8 @@ import keras
 import matplotlib.pyplot as plt
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
+from watermark.lab import figures, runner, scripts
 from watermark.hosts import HOSTS
-from watermark.lab import figures, runner
 
 COLOURS = {"Conv2D": "#0072B2", "Conv2DTranspose": "#009E73", "BatchNormalization": "#E69F00", "ReLU": "#BBBBBB"}
 NAMES = {"Conv2D": "convolution 3×3", "Conv2DTranspose": "transposed convolution 3×3",
@@ -44,7 +44,7 @@ def _draw(axis, host):
                 if at[layer] - at[source] > 1:
                     axis.add_patch(FancyArrowPatch((at[source], 0.5), (at[layer], 0.45), arrowstyle="->", lw=0.6,
                                                    connectionstyle="arc3,rad=-0.13", mutation_scale=5, color="#555555"))
-    axis.set(xlim=(-1, 52), ylim=(-0.7, 3.1), title=f"{host.name}: {host.parameters:,} parameters")
+    axis.set(xlim=(-1, 52), ylim=(-0.7, 3.1), title=f"{host.title}: {host.parameters:,} parameters")
     axis.title.set(ha="left", x=0.0)
     axis.axis("off")
 
@@ -70,17 +70,17 @@ def courses(folder):
     for task, axis in zip(tasks, axes[0], strict=True):
         for host, path in found.items():
             if host.task == task:
-                axis.plot(*zip(*json.loads(path.read_text()), strict=True), label=host.name)
+                axis.plot(*zip(*json.loads(path.read_text()), strict=True), label=host.title)
                 axis.legend()
         axis.set(xlabel="training step", ylabel="PSNR (dB)", title=TITLES[task])
     return figure
 
 
-def main(lab):
+def main(lab, options):
     """Draws the figures hosts and training."""
     figures.save(lab, "hosts", architectures())
-    figures.save(lab, "training", courses(Path(lab.workdir) / "results" / lab.profile.name / "training"))
+    figures.save(lab, "training", courses(runner.RESULTS / lab.profile.name / "training"))
 
 
 if __name__ == "__main__":
-    runner.run_main(main)
+    scripts.run_main(main)

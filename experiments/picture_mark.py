@@ -3,15 +3,16 @@
     python experiments/picture_mark.py
 """
 
+from watermark.lab import figures, scripts
 from watermark import metrics
-from watermark.lab import figures, runner
 
 
-def main(lab):
+def main(lab, options):
     """Draws the figure mark for the first host asked for."""
-    host = (runner.FLAGS.hosts or ["dncnn"])[0]
-    marked, key = lab.marked(host, 0)
-    answers = [figures.answer(model, key) for model in (lab.host(host), marked)]
+    host = (options.hosts or ["dncnn"])[0]
+    mark = lab.profile.mark(host, 0)
+    key = lab.key(mark)
+    answers = [figures.answer(lab.get(spec), key) for spec in (mark.parent, mark)]
     d = [metrics.distance(answer, key.initial) * 1e3 for answer in answers]
     row = [(key.trigger, ""), (key.initial, f"η = {metrics.threshold(key.initial.size) * 1e3:.2f}·10⁻³"),
            (answers[0], f"d to S₀ = {d[0]:.2f}·10⁻³"), (answers[1], f"d to S₀ = {d[1]:.2f}·10⁻³")]
@@ -20,4 +21,4 @@ def main(lab):
 
 
 if __name__ == "__main__":
-    runner.run_main(main)
+    scripts.run_main(main)

@@ -6,24 +6,24 @@ as the embedding, at the host's final learning rate. About 20 minutes a variant 
     python experiments/recipe.py --trials=1
 """
 
-import dataclasses
-
 import numpy as np
 
+from watermark.lab import measures, scripts
 from watermark import inference, metrics
-from watermark.attacks import prune
-from watermark.hosts import HOSTS
+from watermark.attacks import Finetune, Prune
+from watermark.attacks.finetuning import LEARNING_RATE
 from watermark.keys import random_keys
-from watermark.lab import runner
-from watermark.lab.pipeline import SCHEMES
-from watermark.lab.profiles import FINAL_LEARNING_RATE
-from watermark.lab.tables import Column, Table
-from watermark.tasks import TASKS
+from watermark.lab.profiles import FINETUNING
+from watermark.lab.tables import Column, Measure, Table, grid
+from watermark.schemes import get_scheme
 
 RATES = (0.25, 0.30, 0.35, 0.40)
-PLAIN = {"others": 0.0, "optimizer": "adam", "learning_rate": 3e-4, "strength": 1e-3, "boost": 1.0, "reach": 0.0}
-VARIANTS = {"as in the profile": {}, "the paper's loss, Adam": PLAIN}
-GRID = [{"host": "dncnn", "scheme": "ours", "variant": variant} for variant in VARIANTS]
+VARIANTS = {
+    "as in the profile": {},
+    "the paper's loss, Adam": {"others": 0.0, "optimizer": "adam", "learning_rate": 3e-4, "strength": 1e-3,
+                               "boost": 1.0, "reach": 0.0},
+}
+GRID = grid(host=("dncnn",), scheme=("ours",), variant=tuple(VARIANTS))
 COLUMNS = (
     Column("PSNR loss (dB)", "psnr_loss", form=".3f"),
     Column("d(S₀, M(K)) (10⁻³)", "initial", 1e3),
@@ -38,36 +38,40 @@ COLUMNS = (
 )
 
 
-def trial(lab, seed, host, scheme, variant):
+def subject(profile, seed, host, scheme, variant):
+    """A mark and all that is done to it."""
+    mark = profile.mark(host, seed, scheme, **VARIANTS[variant])
+    tuning = Finetune(mark.recipe.steps, LEARNING_RATE, mark.recipe.batch_size, mark.recipe.patch, mark.train_set,
+                      FINETUNING)
+    return {"mark": mark, "finetuned": mark.under(tuning), "overwritten": mark.under(*profile.overwriting(mark, 1)),
+            **{f"pruned_{rate:.2f}": mark.under(Prune(rate)) for rate in RATES}}
+
+
+def values(lab, subjects, row):
     """All numbers of one marked model; distances to its S unless a column says otherwise."""
-    embed = dataclasses.replace(lab.profile.marking(host), **VARIANTS[variant])
-    lab = dataclasses.replace(lab, profile=dataclasses.replace(lab.profile, embed=embed, particular={}))
-    marked, key = lab.marked(host, seed, scheme)
-    verify = SCHEMES[scheme].verify
-    task, images = TASKS[HOSTS[host].task], lab.test_images(host)[1]
-    psnr = {name: inference.evaluate(model, task, images).mean()
-            for name, model in (("host", lab.host(host)), ("marked", marked))}
-    tuned = lab.finetuned(host, seed, steps=embed.steps, learning_rate=FINAL_LEARNING_RATE, scheme=scheme)
-    verdict = verify(tuned, key, null_keys=lab.profile.null_keys)
+    subjects = dict(subjects)
+    mark = subjects.pop("mark")
+    key, marked = lab.key(mark), lab.get(mark)
+    host_psnr = measures.psnr(lab, lab.get(mark.parent), mark.host)
     triggers, initials = random_keys(key.kind, 100, label="other")
     answers = inference.as_suspect(marked, key.kind)(triggers)
     others = [metrics.distance(a, b) for a, b in zip(answers, initials, strict=True)]
-    values = {
-        "psnr_loss": psnr["host"] - psnr["marked"],
+    verify = get_scheme(mark.scheme).verify
+    verdict = verify(lab.get(subjects["finetuned"]), key, null_keys=lab.profile.null_keys)
+    return {
+        "psnr_loss": host_psnr - measures.psnr(lab, marked, mark.host),
         "initial": metrics.distance(key.initial, key.verification),
-        "others_mean": np.mean(others),
-        "others_least": np.min(others),
-        "overwritten": verify(lab.overwritten(host, seed, scheme=scheme), key, null_keys=0).distance,
-        "finetuned": verdict.distance,
+        "others_mean": float(np.mean(others)),
+        "others_least": float(np.min(others)),
+        **{name: verify(lab.get(spec), key, null_keys=0).distance for name, spec in subjects.items()},
         "finetuned_rho": verdict.rho,
         "finetuned_p": verdict.p_value,
-        "finetuned_psnr_loss": psnr["host"] - inference.evaluate(tuned, task, images).mean(),
+        "finetuned_psnr_loss": host_psnr - measures.psnr(lab, lab.get(subjects["finetuned"]), mark.host),
     }
-    values |= {f"pruned_{rate:.2f}": verify(prune(marked, rate), key, null_keys=0).distance for rate in RATES}
-    return {name: float(value) for name, value in values.items()}
 
 
-TABLE = Table("recipe", "The embedding recipe. Distances in 10⁻³; the threshold η is 6.07.", GRID, trial, {}, COLUMNS)
+TABLE = Table("recipe", "The embedding recipe. Distances in 10⁻³; the threshold η is 6.07.", GRID, subject,
+              Measure(values, COLUMNS, measures.marks_notes))
 
 if __name__ == "__main__":
-    runner.run(TABLE)
+    scripts.run(TABLE)

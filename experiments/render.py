@@ -5,10 +5,8 @@ Tables are made by their own scripts; this one makes nothing new. Well under a m
     python experiments/render.py
 """
 
-from pathlib import Path
-
+from watermark.lab import runner, scripts
 from watermark.files import whole
-from watermark.lab import runner
 
 # name: heading, figures drawn from the same models
 SECTIONS = {
@@ -19,6 +17,7 @@ SECTIONS = {
     "evidence_false_claims": ("False claims, by the threshold and by the evidence", ("evidence",)),
     "evidence_detection": ("Detection after every attack, by the threshold and by the evidence", ("detection",)),
 }
+NAMES = {"quick": ""}  # of the page
 # name: what is to be seen, and by which script
 FIGURES = {
     "fig3": ("Triggers, their gradients, S₀ and S (Fig. 3)", "fig3_triggers"),
@@ -27,9 +26,9 @@ FIGURES = {
 }
 
 
-def main(lab):
+def main(lab, options):
     """Assembles the page from what is there."""
-    folder = Path(lab.workdir) / "results" / lab.profile.name
+    folder = runner.results(lab)
     parts = [f"# Results, profile {lab.profile.name}",
              "Each table is printed by `python experiments/<name>.py` from the records in `results/`, one line a "
              "trial; this page is written by `python experiments/render.py`."]
@@ -42,10 +41,10 @@ def main(lab):
     for name, (heading, script) in FIGURES.items():
         if shown := _shown(folder, name):
             parts += [f"## {heading}", f"`experiments/{script}.py`", *shown]
-    path = Path(lab.workdir) / ("RESULTS.md" if lab.profile.name == "quick" else f"RESULTS-{lab.profile.name}.md")
+    path = lab.workdir / f"RESULTS{NAMES.get(lab.profile.name, f'-{lab.profile.name}')}.md"
     with whole(path) as temporary:
         temporary.write_text("\n\n".join(parts) + "\n")
-    lab.say(str(path))
+    lab.log(str(path))
 
 
 def _shown(folder, *names):
@@ -54,4 +53,4 @@ def _shown(folder, *names):
 
 
 if __name__ == "__main__":
-    runner.run_main(main)
+    scripts.run_main(main)

@@ -1,8 +1,8 @@
-"""Trains the hosts from scratch and measures them on their test sets; the manifest keeps what was found.
+"""Trains the hosts from scratch and measures them on their test sets; what is kept beside a host says what was found.
 
 `--profile=quick` takes 30 to 60 minutes a host on 2 cores; a host that the project ships is only measured. Stopped or
 killed, training goes on with the same command; `tensorboard --logdir=runs` shows its course, and
-`runs/*/phase*/best.keras` is the best model so far.
+`runs/runs/*/phase*/best.keras` is the best model so far.
 
     python experiments/train_hosts.py --hosts=dncnn
 """
@@ -10,37 +10,51 @@ killed, training goes on with the same command; `tensorboard --logdir=runs` show
 import dataclasses
 import json
 import time
-from pathlib import Path
 
-from evaluate_hosts import GRID, PUBLISHED, quality
+from evaluate_hosts import GRID, PUBLISHED
 
+from watermark.lab import measures, runner, scripts
+from watermark.checkpoints import annotate, describe
 from watermark.files import whole
 from watermark.hosts import HOSTS
-from watermark.lab import runner
+from watermark.states import read_history
 
 
-def main(lab):
-    """Trains each host that is asked for, prints its quality on each test set, and writes the manifest."""
-    if runner.FLAGS.stop_after is not None:
-        lab = dataclasses.replace(lab, deadline=time.monotonic() + 60.0 * runner.FLAGS.stop_after)
-    for name in runner.FLAGS.hosts or list(HOSTS):
-        plan = lab.plan_host(name)
-        model = lab.host(name)
-        measured = {}
+def main(lab, options):
+    """Trains each host that is asked for, prints its quality on each test set, and keeps that beside it."""
+    if options.stop_after is not None:
+        lab = dataclasses.replace(lab, deadline=time.monotonic() + 60.0 * options.stop_after)
+    for name in options.hosts or list(HOSTS):
+        spec = lab.resolve(lab.profile.host(name))
+        model, measured = lab.get(spec), {}
         for row in (row for row in GRID if row["host"] == name):
             test_set, scale = row["test_set"], row["scale"]
-            found = {key: round(value, 4) for key, value in quality(lab, model, name, test_set, scale).items()}
-            published = PUBLISHED.get((name, test_set, scale))
-            used = " ".join([lab.test_images(name, test_set)[0], *([f"x{scale}"] if scale else [])])
+            found = {key: round(value, 4) for key, value in measures.quality(lab, model, name, test_set, scale).items()}
+            published = PUBLISHED.find(row)
+            used = " ".join([lab.images.test_name(test_set), *([f"x{scale}"] if scale else [])])
             measured[used] = found | ({"published": published} if published else {})
             print(f"{name}  {used}: {found['psnr']:.2f} dB" + (f" (paper: {published['psnr']})" if published else ""))
-        if course := [[row["step"], row["psnr"]] for row in lab.host_course(name) if "psnr" in row]:
-            path = Path(lab.workdir) / "results" / lab.profile.name / "training" / f"{name}.json"
-            with whole(path) as temporary:
-                temporary.write_text(json.dumps(course) + "\n")
-        examples = sum(phase.steps * phase.batch_size for phase in lab.profile.hosts[name])
-        lab.annotate(plan, {"quality": measured, "examples": examples})
+        if points := [[row["step"], row["psnr"]] for row in course(lab, spec) if "psnr" in row]:
+            with whole(runner.results(lab) / "training" / f"{name}.json") as temporary:
+                temporary.write_text(json.dumps(points) + "\n")
+        path, examples = lab.cache.path(spec.name), sum(phase.steps * phase.batch_size for phase in spec.recipes)
+        found = {"quality": measured, "examples": examples}
+        if path.is_relative_to(lab.workdir.resolve()) and describe(path) | found != describe(path):
+            annotate(path, found)
+
+
+def course(lab, spec):
+    """The history of a host's training in this work folder, phases in one row of steps; [] if it came as it is."""
+    rows, before = [], 0
+    for phase, recipe in enumerate(spec.recipes):
+        # A phase may have been trained for a host of fewer phases.
+        shorter = [dataclasses.replace(spec, recipes=spec.recipes[:count])
+                   for count in range(len(spec.recipes), phase, -1)]
+        histories = (read_history(lab.folder(one) / f"phase{phase}") for one in shorter)
+        rows += [row | {"step": before + row["step"]} for row in next(filter(None, histories), [])]
+        before += recipe.steps
+    return rows
 
 
 if __name__ == "__main__":
-    runner.run_main(main)
+    scripts.run_main(main)

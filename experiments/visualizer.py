@@ -6,15 +6,17 @@ and a hundred fresh keys on either. 4 minutes a visualizer on 2 cores, seconds o
     python experiments/visualizer.py --trials=1
 """
 
+from watermark.lab import measures, scripts
 from watermark import inference, metrics, visualizer
+from watermark.data.sets import DRAWN
 from watermark.hosts import HOSTS
 from watermark.keys import random_keys
-from watermark.lab import runner
-from watermark.lab.tables import Column, Table
+from watermark.lab.images import Images
+from watermark.lab.tables import Column, Measure, Table, grid
 
-PICTURES = ("logo.png", "sign.png")
+PICTURES = tuple(DRAWN)
 STRANGERS = 100
-GRID = [{"host": host, "scheme": "ours", "picture": picture} for host in HOSTS for picture in PICTURES]
+GRID = grid(host=tuple(HOSTS), scheme=("ours",), picture=PICTURES)
 COLUMNS = (
     Column("own key, marked (dB)", "own", form=".1f"),
     Column("own key, unmarked", "unmarked", form=".1f"),
@@ -23,28 +25,28 @@ COLUMNS = (
 )
 
 
-def trial(lab, seed, host, scheme, picture):
+def subject(profile, seed, host, scheme, picture):
+    """The visualizer of a marked host's key."""
+    return profile.seen(profile.mark(host, seed, scheme), Images().copyright()[picture])
+
+
+def values(lab, subjects, row):
     """PSNR of what the visualizer shows to each."""
-    image = lab.copyright_images()[picture]
-    (marked, key), R = lab.marked(host, seed, scheme), lab.visualizer(host, seed, image, scheme=scheme)
+    (spec,) = subjects.values()
+    image, R, key = lab.picture(spec.picture), lab.get(spec), lab.key(spec.parent)
+    marked, unmarked = lab.get(spec.parent), lab.get(spec.trained)
     triggers, _ = random_keys(key.kind, STRANGERS, "shown to")
 
     def shown(suspect, triggers):
         answers = inference.as_suspect(suspect, key.kind)(triggers)
-        return max(metrics.psnr(visualizer.show(R, answer), visualizer.as_target(image)) for answer in answers)
+        return float(max(metrics.psnr(visualizer.show(R, answer), visualizer.as_target(image)) for answer in answers))
 
-    values = {"own": shown(marked, key.trigger[None]), "unmarked": shown(lab.host(host), key.trigger[None]),
-              "others_marked": shown(marked, triggers), "others_unmarked": shown(lab.host(host), triggers)}
-    return {name: float(value) for name, value in values.items()}
-
-
-def depends(lab, seed, host, scheme, picture):
-    """The visualizer's own recipe."""
-    return lab.plan_visualizer(host, seed, lab.copyright_images()[picture], scheme).name
+    return {"own": shown(marked, key.trigger[None]), "unmarked": shown(unmarked, key.trigger[None]),
+            "others_marked": shown(marked, triggers), "others_unmarked": shown(unmarked, triggers)}
 
 
-TABLE = Table("visualizer", "What the visualizer shows to whom: PSNR to the copyright image.", GRID, trial, {}, COLUMNS,
-              depends)
+TABLE = Table("visualizer", "What the visualizer shows to whom: PSNR to the copyright image.", GRID, subject,
+              Measure(values, COLUMNS, measures.marks_notes))
 
 if __name__ == "__main__":
-    runner.run(TABLE)
+    scripts.run(TABLE)

@@ -10,8 +10,9 @@ import pytest
 
 from watermark import embedding, hosts, keys, tasks
 from watermark.data import sets
-from watermark.lab.pipeline import Lab
+from watermark.lab.lab import Lab
 from watermark.lab.profiles import PROFILES
+from watermark.recipes import Embedding
 from watermark.training import Compute
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -76,14 +77,13 @@ def owned():
     host = hosts.fold_batch_norm(hosts.dncnn(depth=4, filters=16, name="small"))
     key = keys.make_key("a secret", size=16, owner="Ada")
     batches = tasks.Denoising().batches(images, seed=3, batch_size=4, size=16)
-    marked = embedding.embed(host, key, batches, steps=300, learning_rate=1e-2, strength=1.0,
-                             compute=Compute("float32"))
+    marked = embedding.embed(host, key, batches, Embedding(300, 4, 1e-2, strength=1.0), compute=Compute("float32"))
     return Owned(marked, embedding.update_key(key, marked), host)
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """A smoke lab on a machine that has no data set and no network; what it says is in `lab.say.__self__`."""
+    """A smoke lab on a machine that has no data set and no network; what it says is in `lab.log.__self__`."""
 
     def no_network(source, folder):
         raise sets.DataError("no network")
@@ -91,4 +91,4 @@ def lab(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sets, "download", no_network)
         patch.delenv("WATERMARK_DATA", raising=False)
-        yield Lab(PROFILES["smoke"], tmp_path_factory.mktemp("lab"), say=[].append)
+        yield Lab.at(tmp_path_factory.mktemp("lab"), PROFILES["smoke"], log=[].append)

@@ -11,8 +11,8 @@ from watermark import checkpoints, data, exporting, inference, metrics
 from watermark.hosts import HOSTS
 from watermark.tasks import TASKS
 
-MANIFEST = checkpoints.read_manifest(checkpoints.SHIPPED)
-HOST_FILES = {entry["host"]: file for file, entry in MANIFEST.items() if entry["stage"] == "host"}
+KNOWN = checkpoints.models(checkpoints.SHIPPED)
+HOST_FILES = {entry["host"]: file for file, entry in KNOWN.items() if entry["stage"] == "host"}
 
 
 @pytest.mark.parametrize("name", HOST_FILES)
@@ -26,16 +26,16 @@ def test_a_shipped_host_does_its_task(name):
 
 
 def test_every_host_is_shipped_and_as_good_as_its_floor():
-    """The floors that this project sets itself, by the manifest's measurements; evaluate_hosts.py makes them again."""
+    """The floors that this project sets itself, by what is kept beside them; evaluate_hosts.py makes them again."""
     floors = {("dncnn", "set12"): 30.10, ("red", "set12"): 29.90}
     for host in ("vdsr", "srdncnn"):
         floors |= {(host, "set14 x2"): 32.3, (host, "set14 x3"): 29.2, (host, "set14 x4"): 27.4}
     assert set(HOST_FILES) == set(HOSTS)
     for (host, test_set), floor in floors.items():
-        assert MANIFEST[HOST_FILES[host]]["quality"][test_set]["psnr"] >= floor
+        assert KNOWN[HOST_FILES[host]]["quality"][test_set]["psnr"] >= floor
 
 
-MARKED = sorted(e["host"] for e in MANIFEST.values() if (e["stage"], e["seed"]) == ("marked-ours", 0))
+MARKED = sorted(e["host"] for e in KNOWN.values() if (e["stage"], e["seed"]) == ("marked-ours", 0))
 
 
 @pytest.mark.parametrize("name", MARKED)
@@ -44,9 +44,9 @@ def test_every_marked_host_is_shipped_as_a_saved_model(name):
     key = watermark.make_key(0, size=HOSTS[name].trigger, task=HOSTS[name].task)
     suspect = watermark.load_suspect(checkpoints.SHIPPED / f"{name}-marked")
     assert watermark.verify(suspect, key, null_keys=100).evident
-    (file,) = (file for file, entry in MANIFEST.items()
+    (file,) = (file for file, entry in KNOWN.items()
                if (entry["host"], entry["stage"], entry["seed"]) == (name, "marked-ours", 0))
-    model = checkpoints.load(checkpoints.SHIPPED / file, MANIFEST[file])
+    model = checkpoints.load(checkpoints.SHIPPED / file)
     assert exporting.parity(model, suspect) < 1e-5
 
 
@@ -55,18 +55,19 @@ def test_what_is_not_there_is_said(tmp_path):
         watermark.load_host("unet")
     with pytest.raises(checkpoints.CheckpointError, match="hosts there: none.*train_hosts.py --hosts=red"):
         watermark.load_host("red", tmp_path)
-    checkpoints.annotate(tmp_path, "red.keras", {"stage": "host", "host": "red", "sha256": "0"})
-    with pytest.raises(checkpoints.CheckpointError, match="no trained red"):  # in the manifest, but not in the folder
+    (tmp_path / "red.json").write_text('{"stage": "host", "host": "red"}')  # a description without its model
+    with pytest.raises(checkpoints.CheckpointError, match="no trained red"):
         watermark.load_host("red", tmp_path)
-    (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(checkpoints.CheckpointError, match="manifest.json is damaged"):
+    (tmp_path / "red.keras").write_bytes(b"")
+    (tmp_path / "red.json").write_text("{")
+    with pytest.raises(checkpoints.CheckpointError, match="red.json is damaged"):
         watermark.load_host("red", tmp_path)
 
 
 def test_a_damaged_file_is_refused(tmp_path):
     file = HOST_FILES["dncnn"]
-    shutil.copy(checkpoints.SHIPPED / file, tmp_path)
-    checkpoints.annotate(tmp_path, file, MANIFEST[file])
+    for path in (checkpoints.SHIPPED / file, checkpoints.sidecar(checkpoints.SHIPPED / file)):
+        shutil.copy(path, tmp_path)
     assert np.all([np.array_equal(a, b) for a, b in zip(watermark.load_host("dncnn", tmp_path).get_weights(),
                                                         watermark.load_host("dncnn").get_weights(), strict=True)])
     content = (tmp_path / file).read_bytes()
@@ -75,8 +76,9 @@ def test_a_damaged_file_is_refused(tmp_path):
         watermark.load_host("dncnn", tmp_path)
 
 
-def test_scripts_side_by_side_keep_each_others_entries(tmp_path):
-    names = [f"{i}.keras" for i in range(40)]
+def test_scripts_side_by_side_keep_what_each_adds(tmp_path, tiny_host):
+    checkpoints.keep(tiny_host, tmp_path / "tiny.keras", {"stage": "host"})
+    names = [str(i) for i in range(40)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda name: checkpoints.annotate(tmp_path, name, {"stage": "host"}), names))
-    assert set(checkpoints.read_manifest(tmp_path)) == set(names)
+        list(pool.map(lambda name: checkpoints.annotate(tmp_path / "tiny.keras", {name: 1}), names))
+    assert set(checkpoints.describe(tmp_path / "tiny.keras")) == {"stage", "sha256", *names}

@@ -2,12 +2,15 @@
 
 import dataclasses
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from watermark.lab import runner
 from watermark import checkpoints, hosts
+from watermark.lab.runner import Options
 from watermark.lab.tables import Table
 
 SCRIPTS = sorted((Path(__file__).parents[1] / "experiments").glob("*.py"))
@@ -39,62 +42,72 @@ def test_every_script_says_its_command_and_cost(path):
 def test_every_tables_trial_gives_what_its_columns_print(path, lab):
     table = _load(path).TABLE
     assert isinstance(table, Table) and table.name == path.stem
-    values = table.trial(lab, 0, **table.grid[0])
-    assert {column.value for column in table.columns} <= set(values)
+    row = table.grid[0]
+    subjects = {name: lab.resolve(spec) for name, spec in table.subjects(lab.profile, 0, row).items()}
+    values = table.measure.values(lab, subjects, row)
+    assert {column.value for column in table.measure.columns} <= set(values)
     assert np.isfinite([float(value) for value in values.values()]).all()
 
 
-def test_paper_numbers_belong_to_rows():
-    for path in SCRIPTS:
-        table = getattr(_load(path), "TABLE", None)
-        if table:
-            rows = {tuple(row.values()) for row in table.grid}
-            assert set(table.paper) <= rows
-            assert len(rows) == len(table.grid)
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_every_row_is_one_and_has_its_own_subject(path):
+    table = _load(path).TABLE
+    rows = [tuple(row.items()) for row in table.grid]
+    assert len(set(rows)) == len(rows) and all("host" in row for row in table.grid)
+    for row in table.grid:
+        table.paper(row)  # a row that leaves open which of the paper's lines is meant raises
 
 
-def test_hosts_are_trained_and_measured(lab, capsys, monkeypatch):
-    from watermark.lab import runner
+def test_what_the_paper_prints_is_found():
+    """By hand, of each table that the paper has."""
+    found = {path.stem: _load(path).TABLE for path in TABLES}
+    assert found["table6_pruning"].paper({"host": "dncnn", "scheme": "ours", "rate": 0.3})["distance"] == 2.82e-3
+    hosts = found["evaluate_hosts"].paper
+    assert hosts({"host": "dncnn", "weights": "ours", "test_set": "set12", "scale": ""})["psnr"] == 30.41
+    assert hosts({"host": "vdsr", "weights": "ours", "test_set": "set14", "scale": 3})["psnr"] == 29.66
 
+
+def test_hosts_are_trained_and_measured(lab, capsys):
     module = _load(next(path for path in SCRIPTS if path.stem == "train_hosts"))
-    monkeypatch.setattr(runner, "FLAGS", type("Flags", (), {"hosts": ["dncnn"], "stop_after": 10.0}))
-    module.main(lab)
+    module.main(lab, Options(hosts=["dncnn"], stop_after=10.0))
     assert "sample_test: " in capsys.readouterr().out
-    entry = checkpoints.read_manifest(lab.workdir / "checkpoints")[lab.plan_host("dncnn").file]
-    assert entry["examples"] == 3 * 4 + 2 * 2
-    assert set(entry["quality"]["sample_test"]) >= {"psnr", "ssim", "wpsnr"}
+    known = checkpoints.describe(lab.cache.path(lab.resolve(lab.profile.host("dncnn")).name))
+    assert known["examples"] == 3 * 4 + 2 * 2
+    assert set(known["quality"]["sample_test"]) >= {"psnr", "ssim", "wpsnr"}
+    assert (lab.workdir / "results/smoke/training/dncnn.json").exists()
 
 
-def test_public_weights_are_measured_beside_the_hosts(lab, capsys, monkeypatch, tmp_path):
-    from watermark.lab import runner
-
+def test_public_weights_are_measured_beside_the_hosts(lab, capsys, tmp_path):
     module = _load(next(path for path in SCRIPTS if path.stem == "evaluate_hosts"))
-    flags = {"hosts": ["dncnn"], "weights": None, "stop_after": None, "reuse": False}
-    monkeypatch.setattr(runner, "FLAGS", type("Flags", (), flags))
-    module.main(lab)
+    module.main(lab, Options(hosts=["dncnn"]))
     ours = capsys.readouterr().out
-    assert ours.count("dncnn | ours") == 2 and "30.41" in ours and "in place of bsd68" in ours
-    hosts.dncnn().save(tmp_path / "public.h5")
-    runner.FLAGS.weights = str(tmp_path / "public.h5")
-    module.main(lab)
-    assert capsys.readouterr().out.count("dncnn | public.h5 ") == 2
-    runner.FLAGS.hosts = None
+    assert ours.count("DnCNN | ours") == 2 and "30.41" in ours and "in place of bsd68" in ours
+    weights = str(tmp_path / "public.h5")
+    hosts.dncnn().save(weights)
+    module.main(lab, Options(hosts=["dncnn"]), weights)
+    assert capsys.readouterr().out.count("DnCNN | public.h5 ") == 2
     with pytest.raises(ValueError, match="--hosts=dncnn"):
-        module.main(lab)
+        module.main(lab, Options(), weights)
 
 
 @pytest.mark.parametrize("path", FIGURES, ids=lambda path: path.stem)
 def test_every_figure_is_drawn(path, lab, monkeypatch):
     """Under smoke a visualizer shows noise; what is tested is that every figure comes out, and only there."""
-    from watermark.lab import runner
-
-    monkeypatch.setattr(runner, "FLAGS", type("Flags", (), {"hosts": ["dncnn"]}))
     said, module = [], _load(path)
+    monkeypatch.setattr(runner, "RESULTS", lab.workdir / "results")
     for axis in ("KEYS", "EPOCHS"):
         monkeypatch.setattr(module, axis, getattr(module, axis, ())[:2], raising=False)
-    module.main(dataclasses.replace(lab, say=said.append))
+    module.main(dataclasses.replace(lab, log=said.append), Options(hosts=["dncnn"]))
     drawn = [line for line in said if "figures" in line]
     assert drawn and len(drawn) % 2 == 0
     for line in drawn:
+        assert Path(line).is_relative_to(lab.workdir)
         with open(line, "rb") as file:
             assert file.read(8).startswith((b"\x89PNG", b"%PDF"))
+
+
+def test_no_greeting_comes_before_a_scripts_own_words():
+    """Every script imports the lab first; TensorFlow is silenced there."""
+    for path in SCRIPTS:
+        imports = re.findall(r"^(?:from|import) (watermark\S*|\w+_\w+)", path.read_text(), re.MULTILINE)
+        assert imports[0] == "watermark.lab" or (path.parent / f"{imports[0]}.py").exists(), path

@@ -1,11 +1,15 @@
 """Oracles: the paper's parameter counts, the unfolded model, the model before saving."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 from watermark import data, hosts, training
+from watermark.hosts import folding
+from watermark.recipes import Recipe
 from watermark.tasks import TASKS, task_alone, task_loss
 
 UNFOLDED = {"dncnn": 556_097, "red": 408_064, "vdsr": 665_921, "srdncnn": 556_097}
@@ -38,6 +42,7 @@ def test_every_host(name, tmp_path):
         assert output.shape == images.shape
         # Random statistics give outputs far above 1, so the bound is relative.
         np.testing.assert_allclose(folded(images, training=False), output, atol=1e-5 * np.abs(output).max())
+    assert not any(map(folding.plain, folded.layers))  # RED's transposed convolutions are convolutions now
     folded.save(tmp_path / "host.keras")
     loaded = keras.saving.load_model(tmp_path / "host.keras", safe_mode=True)
     np.testing.assert_array_equal(loaded(images), folded(images))
@@ -52,10 +57,11 @@ def test_every_host_learns_and_resumes_exactly(name, tmp_path):
     keras.utils.set_random_seed(0)
     host = hosts.fold_batch_norm(spec.build())
     once, twice = training.clone(host), training.clone(host)
-    settings = dict(learning_rate=1e-4, clip=spec.clip, compute=training.Compute("float32"))
-    training.fit(once, task_alone, batches, steps=3, **settings)
+    recipe, run = Recipe(3, 2, 1e-4, clip=spec.clip, schedule="constant"), training.Run(
+        compute=training.Compute("float32"))
+    training.fit(once, task_alone, batches, recipe, run)
     for steps in (2, 3):
-        training.fit(twice, task_alone, batches, steps=steps, folder=tmp_path, **settings)
+        training.fit(twice, task_alone, batches, replace(recipe, steps=steps), replace(run, folder=tmp_path))
     for a, b in zip(once.get_weights(), twice.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     X, Y = next(iter(batches(0)))

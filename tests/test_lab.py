@@ -1,49 +1,56 @@
-"""Records, cache and resume, with the real script under the smoke profile."""
+"""The lab: models made once and kept, records and tables, with the real script under the smoke profile."""
 
 import dataclasses
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from watermark import attacks
-from watermark.attacks import prune
+from watermark.lab import measures, runner
+from watermark import attacks, checkpoints, schemes
+from watermark.attacks import Finetune, Prune
 from watermark.checkpoints import CheckpointError
 from watermark.data import DataError
-from watermark.lab import runner
-from watermark.lab.profiles import get_profile
-from watermark.lab.store import Store, digest, essence, origin
-from watermark.lab.tables import Column, Table, render
+from watermark.lab.cache import Cache
+from watermark.lab.images import Images
+from watermark.lab.runner import Options
+from watermark.lab.tables import Column, Measure, Table
 from watermark.recipes import Recipe
-from watermark.training import Compute
+from watermark.training import Compute, Run
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "experiments" / "table6_pruning.py"
+TABLE = "results/smoke/table6_pruning"
 NO_DATA = "/nonexistent-data"
 
 
+def _environment():
+    return {k: v for k, v in os.environ.items() if k != "WATERMARK_DATA"} | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
 def _script(workdir, *flags, script=SCRIPT, **options):
-    environment = {k: v for k, v in os.environ.items() if k != "WATERMARK_DATA"} | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, script, "--profile=smoke", f"--workdir={workdir}", *flags]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, **options)
+    return subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False, **options)
 
 
-def _table(name="demo"):
-    grid = [{"host": "dncnn", "scheme": "ours", "rate": rate} for rate in (0.0, 1.0)]
+def _table(name="demo", scheme="ours", **fields):
+    grid = [{"host": "dncnn", "scheme": scheme, "rate": rate} for rate in (0.0, 1.0)]
 
-    def trial(lab, seed, host, scheme, rate):
-        marked, key = lab.marked(host, seed, scheme)
-        return lab.judge(host, scheme, prune(marked, rate), key)
+    def subject(profile, seed, host, scheme, rate):
+        return profile.mark(host, seed, scheme).under(Prune(rate))
 
-    return Table(name, "Demo.", grid, trial, {("dncnn", "ours", 0.0): {"psnr": 30.0, "verified": True}})
+    printed = {0.0: {"psnr": 30.0, "verified": True}}
+    table = Table(name, "Demo.", grid, subject, measures.ROBUSTNESS, lambda row: printed.get(row["rate"], {}))
+    return dataclasses.replace(table, **fields)
 
 
 def test_a_table_from_nothing(lab, capsys):
@@ -51,157 +58,215 @@ def test_a_table_from_nothing(lab, capsys):
     records = [json.loads(line) for line in (lab.workdir / "results/smoke/demo.jsonl").read_text().splitlines()]
     assert len(records) == 2
     for record in records:
-        assert set(record) == {"id", "table", "row", "seed", "values", "provenance"}
+        assert set(record) == {"id", "table", "row", "seed", "subject", "values", "provenance"}
         assert set(record["row"]) == {"host", "scheme", "rate"}
-        assert set(record["values"]) == {"psnr", "distance", "ncc", "verified", "ncc_verified", "rho", "p_value"}
+        assert {"psnr", "distance", "ncc", "verified", "ncc_verified", "rho", "p_value"} <= set(record["values"])
         assert np.isfinite(list(record["values"].values())).all()
         assert record["provenance"]["data"] == {"train": "sample_train", "test": "sample_test"}
+        assert record["provenance"]["arithmetic"] in ("float32", "bfloat16")
     assert records[0]["values"]["distance"] < 1e-6 < records[1]["values"]["distance"]
-    assert "sample_train" in text and "sample_test" in text
-    assert any("sample_test (bundled images) stands in for set12" in line for line in lab.say.__self__)
+    assert "sample_train" in text and "sample_test" in text and "DnCNN" in text
+    assert any("sample_test (bundled images) stands in for set12" in line for line in lab.log.__self__)
     assert (lab.workdir / "results/smoke/demo.md").read_text() == text + "\n" == capsys.readouterr().out
 
 
+def test_what_is_kept_says_what_it_is_and_how_long_it_took(lab):
+    mark = lab.resolve(lab.profile.mark("dncnn", 0))
+    lab.get(mark)
+    for spec in (mark, mark.parent):
+        known = checkpoints.describe(lab.cache.path(spec.name))
+        assert spec.fields.items() <= known.items() and known["seconds"] > 0.0
+        assert {"sha256", "device", "arithmetic", "versions"} <= set(known)
+
+
+def _measured(values):
+    return Measure(values, measures.ROBUSTNESS.columns, measures.marks_notes)
+
+
 def test_again_makes_nothing_and_another_trial_only_itself(lab):
-    def forbidden(*args, **row):
+    def forbidden(lab, subjects, row):
         raise AssertionError("made again")
 
-    table = _table()
-    again = dataclasses.replace(table, trial=forbidden)
+    runner.make(lab, _table())
+    again = _table(measure=_measured(forbidden))
     assert runner.make(lab, again) == runner.make(lab, again)
     more = dataclasses.replace(lab, profile=dataclasses.replace(lab.profile, trials=2))
     seeds = []
-    counting = dataclasses.replace(table, trial=lambda lab, seed, **row: seeds.append(seed) or {"psnr": 1.0} | {
-        c.value: 0.5 for c in table.columns})
-    assert "2/2" in runner.make(more, counting)
+
+    def counting(lab, subjects, row):
+        seeds.extend(spec.seed for spec in subjects.values())
+        return {"psnr": 1.0} | {column.value: 0.5 for column in measures.ROBUSTNESS.columns}
+
+    assert "2/2" in runner.make(more, _table(measure=_measured(counting)))
     assert seeds == [1, 1]
 
 
-def test_what_the_numbers_depend_on_makes_them_again(lab):
-    made = []
-    table = Table("depending", "Demo.", [{"host": "dncnn", "scheme": "ours"}],
-                  lambda lab, seed, **row: made.append(seed) or {"x": 1.0}, {}, (Column("x", "x"),))
-    for recipe, count in ((None, 1), (None, 1), ("longer", 2), ("longer", 2)):
-        depends = recipe and (lambda lab, seed, host, scheme, recipe=recipe: recipe)
-        runner.make(lab, dataclasses.replace(table, depends=depends))
+def test_another_protocol_of_the_attack_makes_other_records(lab):
+    """The fault that records of one protocol stand in a table of another."""
+    made, quick = [], Finetune(1, 1e-4, 4, None, "train400", 0)
+
+    def subject(profile, seed, host, scheme, attack):
+        return profile.mark(host, seed, scheme).under(attack)
+
+    for attack, count in ((quick, 1), (quick, 1), (dataclasses.replace(quick, learning_rate=2e-4), 2)):
+        measure = Measure(lambda lab, subjects, row: made.append(row) or {"x": 1.0}, (Column("x", "x"),))
+        table = Table("depending", "Demo.", [{"host": "dncnn", "scheme": "ours"}],
+                      lambda profile, seed, host, scheme, attack=attack: subject(profile, seed, host, scheme, attack),
+                      measure)
+        runner.make(lab, table)
         assert len(made) == count
 
 
-def test_records_made_elsewhere_do_not_count_unless_asked(lab):
-    path = lab.workdir / "results/smoke/demo.jsonl"
-    foreign = path.read_text().replace(origin(lab.workdir), "elsewhere")
-    (lab.workdir / "foreign.jsonl").write_text(foreign)
-    assert Store(lab.workdir / "foreign.jsonl", origin(lab.workdir)).records == {}
-    everything = Store(lab.workdir / "foreign.jsonl")
-    assert everything.records
-    mine = Store(lab.workdir / "foreign.jsonl", origin(lab.workdir))
-    record = next(iter(everything.records.values()))
-    mine.add(record | {"provenance": {"origin": origin(lab.workdir)}})
-    assert len(Store(lab.workdir / "foreign.jsonl").records) == len(everything.records)  # replaced, none lost
-    assert len(Store(lab.workdir / "foreign.jsonl", origin(lab.workdir)).records) == 1
+def test_shipped_records_do_not_count_unless_asked(lab, monkeypatch, tmp_path):
+    shipped = dataclasses.replace(lab, workdir=tmp_path / "elsewhere")
+    runner.make(shipped, _table("shipped"))
+    monkeypatch.setattr(runner, "RESULTS", tmp_path / "elsewhere" / "results")
+    nothing = runner.make(lab, _table("shipped"), Options(stop_after=0.0))
+    assert "0/1" in nothing
+    before = (tmp_path / "elsewhere/results/smoke/shipped.md").read_bytes()
+    assert "0/1" not in runner.make(lab, _table("shipped"), Options(stop_after=0.0, reuse=True))
+    assert (tmp_path / "elsewhere/results/smoke/shipped.md").read_bytes() == before  # nothing that ships is written
 
 
-def test_a_cut_last_line_is_dropped_and_a_broken_one_is_named(tmp_path):
-    path = tmp_path / "t.jsonl"
-    store = Store(path)
-    for i in range(2):
-        store.add({"id": str(i), "values": {}, "provenance": {}})
-    whole = path.read_text()
-    path.write_text(whole[:-5])
-    assert list(Store(path).records) == ["0"]
-    path.write_text("nonsense\n" + whole)
-    with pytest.raises(ValueError, match="t.jsonl:1 is not a record"):
-        Store(path)
+class Shifted:
+    """A dummy scheme: its mark is a brighter answer, its verdict has none of ours' further numbers."""
+
+    RECIPES = {"smoke": Recipe(2, 4, 1e-3)}
+
+    @dataclasses.dataclass(frozen=True)
+    class Verdict:
+        verified: bool
+        ncc: float
+        ncc_verified: bool
+        p_value: float
+
+    def recipe(self, profile, task):
+        return self.RECIPES[profile]
+
+    def make_key(self, seed, kind, host=None):
+        return (seed, kind)
+
+    def embed(self, host, key, batches, recipe, run=Run()):
+        marked = attacks.prune(host, 0.0)
+        marked.layers[-2].bias.assign(marked.layers[-2].bias - 0.1 * (1 + key[0]))
+        return marked
+
+    def update_key(self, key, marked):
+        return key
+
+    def verify(self, suspect, key, *, null_keys=0):
+        return self.Verdict(True, 0.5, False, 0.25)
 
 
-def test_scripts_side_by_side_keep_each_others_records(tmp_path):
-    first, second = (Store(tmp_path / "t.jsonl") for _ in range(2))
-    for store, name in ((first, "a"), (second, "b"), (first, "c")):
-        store.add({"id": name, "values": {}, "provenance": {}})
-    assert set(Store(tmp_path / "t.jsonl").records) == {"a", "b", "c"}
+def test_a_dummy_scheme_goes_through_a_whole_table(lab, monkeypatch):
+    """With no special case anywhere: one file with the verbs, and one entry."""
+    dummy = Shifted()
+    assert isinstance(dummy, schemes.Scheme)
+    monkeypatch.setitem(sys.modules, "shifted", dummy)
+    monkeypatch.setitem(schemes.MODULES, "shifted", "shifted")
+    overwritten = [{"host": "dncnn", "scheme": "shifted", "keys": 1}]
+    table = _table("schemes", "shifted")
+    text = runner.make(lab, table, Options(schemes=["shifted"]))
+    assert text.count("| shifted |") == 2 and text.count("1/1") >= 4 and "| –" in text  # it has no distance
+    again = Table("further", "Demo.", overwritten, lambda profile, seed, host, scheme, keys: profile.mark(
+        host, seed, scheme).under(*profile.overwriting(profile.mark(host, seed, scheme), keys)), measures.ROBUSTNESS)
+    assert "| 1/1" in runner.make(lab, again, Options(schemes=["shifted"]))
+
+
+@pytest.mark.parametrize("name", schemes.MODULES)
+def test_every_scheme_satisfies_the_protocol(name):
+    scheme = schemes.get_scheme(name)
+    assert isinstance(scheme, schemes.Scheme) and {"smoke", "quick", "paper"} <= set(scheme.RECIPES)
+    assert all(isinstance(scheme.recipe(profile, "sr"), Recipe) for profile in scheme.RECIPES)
 
 
 def test_stop_after_leaves_holes(lab):
-    table = dataclasses.replace(_table("holes"))
-    text = runner.make(lab, table, stop_after=0.0)
+    text = runner.make(lab, _table("holes"), Options(stop_after=0.0))
     assert "0/1" in text and "–" in text
 
 
 def test_damaged_checkpoints_are_noticed(lab):
-    plan = lab.plan_marked("dncnn", 0)
-    path = lab.workdir / "checkpoints" / plan.file
-    good = path.read_bytes()
-    path.write_bytes(good[:-100])
+    mark = lab.resolve(lab.profile.mark("dncnn", 0))
+    lab.get(mark)
+    path, host = (lab.cache.path(spec.name) for spec in (mark, mark.parent))
+    path.write_bytes(path.read_bytes()[:-100])
     said = []
-    fresh = dataclasses.replace(lab, say=said.append)
-    fresh.marked("dncnn", 0)
+    fresh = dataclasses.replace(lab, log=said.append)
+    fresh.get(mark)
     assert any("damaged" in line for line in said)
-    host = lab.workdir / "checkpoints" / lab.plan_host("dncnn").file
     content = host.read_bytes()
     host.write_bytes(content[: len(content) // 2])
     with pytest.raises(CheckpointError, match="damaged"):
-        fresh.host("dncnn")
+        dataclasses.replace(lab).get(mark.parent)
     host.write_bytes(content)
 
 
-def test_digest_and_profiles():
-    assert digest({"a": 1, "b": 2.0}) == digest({"b": 2.0, "a": 1}) != digest({"a": 1, "b": 2.5})
-    with pytest.raises(ValueError, match="smoke, quick, paper"):
-        get_profile("fast")
+def test_a_name_is_made_once_whoever_asks(tmp_path, tiny_host):
+    made = []
+
+    def make():
+        made.append(1)
+        time.sleep(0.2)
+        return tiny_host, {"stage": "host", "host": "tiny"}
+
+    with ThreadPoolExecutor(4) as pool:
+        models = list(pool.map(lambda _: Cache(tmp_path, ()).get("tiny", make), range(4)))
+    assert len(made) == 1 and len({model.count_params() for model in models}) == 1
+    (tmp_path / "tiny.json").unlink()  # killed before it said what the model is: it is made again
+    assert Cache(tmp_path, ()).path("tiny") is None
 
 
-def test_a_new_option_at_its_default_changes_no_digest():
-    @dataclasses.dataclass(frozen=True)
-    class Old:
-        steps: int
-        inner: object = None
-
-    @dataclasses.dataclass(frozen=True)
-    class New(Old):
-        option: float = 0.5
-
-    assert essence(Old(3, Old(4))) == essence(New(3, New(4))) == {"steps": 3, "inner": {"steps": 4}}
-    assert essence(New(3, option=0.6)) == {"steps": 3, "option": 0.6}
+def test_two_processes_make_each_model_and_each_record_once(tmp_path):
+    command = [sys.executable, SCRIPT, "--profile=smoke", f"--workdir={tmp_path}"]
+    both = [subprocess.Popen(command, env=_environment(), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    tables = {process.communicate()[0][-2000:] for process in both}
+    assert [process.returncode for process in both] == [0, 0] and len(tables) == 1
+    records = [json.loads(line) for line in (tmp_path / f"{TABLE}.jsonl").read_text().splitlines()]
+    assert len({record["id"] for record in records}) == 4
+    states = sorted(path.parent.name for path in (tmp_path / "runs").rglob("state.npz"))
+    assert len(states) == 3 and len(list((tmp_path / "checkpoints").glob("*.keras"))) == 2
 
 
-def test_cells_by_hand():
-    assert Column("d", "d", 1e3, ".2f").cell([1e-3, 3e-3]) == "2.00 ± 1.41"
-    assert Column("d", "d").cell([]) == "–"
-    assert Column("ok", "ok", form=None).cell([True, False, True]) == "2/3"
-    rows = [{"host": "a", "scheme": "ours", "rate": 0.1}]
-    table = Table("t", "", rows, None, {("a", "ours", 0.1): {"x": 2e-3}}, (Column("x", "x", 1e3), Column("y", "y")))
-    text = render(rows, [[{"x": 1e-3, "y": 4.0}]], table, 30)
-    assert [cell.strip() for cell in text.splitlines()[-1].split("|")[1:-1]] == [
-        "a", "ours", "0.10", "1.00", "2.00", "4.00", "1/30"]
+def test_shards_make_one_table(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert _script(whole, "--trials=2").returncode == 0
+    for i in (1, 2):
+        assert _script(parts, "--trials=2", f"--shard={i}/2").returncode == 0
+    assert (parts / f"{TABLE}.md").read_bytes() == (whole / f"{TABLE}.md").read_bytes()
+    counts = {path.name: len(path.read_text().splitlines()) for path in (parts / "results/smoke").glob("*.jsonl")}
+    assert sum(counts.values()) == 8 and set(counts) <= {"table6_pruning.1of2.jsonl", "table6_pruning.2of2.jsonl"}
+
+
+KILLS = int(os.environ.get("WATERMARK_KILLS", 3))
 
 
 def test_killed_anywhere_and_started_again_gives_the_same_table(tmp_path):
-    calm, killed = tmp_path / "calm", tmp_path / "killed"
-    assert _script(calm).returncode == 0
-    environment = {k: v for k, v in os.environ.items() if k != "WATERMARK_DATA"} | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    for seconds in (6, 12, 18):
-        process = subprocess.Popen([sys.executable, SCRIPT, "--profile=smoke", f"--workdir={killed}"],
-                                   env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(seconds)
+    """SIGKILL at random moments over training, embedding and records; WATERMARK_KILLS=30 for more of them."""
+    calm, killed, chance = tmp_path / "calm", tmp_path / "killed", random.Random(0)
+    assert _script(calm, "--trials=2").returncode == 0
+    for _ in range(KILLS):
+        process = subprocess.Popen([sys.executable, SCRIPT, "--profile=smoke", f"--workdir={killed}", "--trials=2"],
+                                   env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(4.0, 24.0))
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert _script(killed).returncode == 0
-    table = "results/smoke/table6_pruning.md"
-    assert (killed / table).read_bytes() == (calm / table).read_bytes()
+    assert _script(killed, "--trials=2").returncode == 0
+    assert (killed / f"{TABLE}.md").read_bytes() == (calm / f"{TABLE}.md").read_bytes()
+    assert not list(killed.rglob(".part-*"))
 
 
 @pytest.mark.parametrize(("flags", "said"), [
     (["--hosts=unet"], "choose from dncnn, red, vdsr, srdncnn"),
     (["--schemes=theirs"], "choose from ours"),
     ([f"--data_dir={NO_DATA}"], "no such folder"),
+    (["--shard=3/2"], "expected i/n with 1 <= i <= n"),
     (["quick"], "unexpected argument"),
 ])
 def test_bad_flags_get_one_line(flags, said, tmp_path):
     result = _script(tmp_path, *flags)
     assert result.returncode == 2
-    lines = [line for line in result.stderr.splitlines() if line.startswith("error:")]
-    assert len(lines) == 1 and said in lines[0]
-    assert "Traceback" not in result.stderr
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error:") and said in lines[0]
 
 
 def test_unknown_profile_lists_the_choices(tmp_path):
@@ -209,66 +274,56 @@ def test_unknown_profile_lists_the_choices(tmp_path):
     assert result.returncode != 0 and "smoke" in result.stderr and "Traceback" not in result.stderr
 
 
-def test_full_disk_loses_nothing(monkeypatch, tmp_path):
-    store = Store(tmp_path / "t.jsonl")
-    store.add({"id": "a", "values": {}, "provenance": {}})
-    before = (tmp_path / "t.jsonl").read_text()
-
-    def full(*args, **options):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OSError, match="No space"):
-        store.add({"id": "b", "values": {}, "provenance": {}})
-    assert (tmp_path / "t.jsonl").read_text() == before
-    assert {p.name for p in tmp_path.iterdir()} == {"t.jsonl", ".t.jsonl.lock"}
+def test_help_lists_the_flags_and_hosts_may_be_spelt_as_the_paper_does(tmp_path):
+    result = _script(tmp_path, "--help")
+    assert result.returncode == 0 and "--stop_after:" in result.stdout and "Table VI" in result.stdout
+    assert Options(hosts=["SR-DnCNN", "red"]).hosts == ["srdncnn", "red"]
 
 
 def test_a_longer_recipe_continues_from_the_host_there_is(lab):
     phases = lab.profile.hosts["dncnn"]
     longer = dataclasses.replace(lab.profile, hosts={"dncnn": (*phases, dataclasses.replace(phases[0], steps=1))})
-    extended = dataclasses.replace(lab, profile=longer)
-    lab.host("dncnn")
-    extended.host("dncnn")
-    phases = {path.name for path in (lab.workdir / "runs" / extended.plan_host("dncnn").name).iterdir()}
-    assert phases == {"phase2"}
+    lab.get(lab.profile.host("dncnn"))
+    spec = lab.resolve(longer.host("dncnn"))
+    lab.get(spec)
+    assert {path.name for path in lab.folder(spec).iterdir()} == {"phase2"}
 
 
-def test_copyright_images_of_the_users_own(lab, tmp_path):
-    assert set(lab.copyright_images()) == {"logo.png", "sign.png"}
+def test_another_seed_is_another_initialisation(lab):
+    first, second = (lab.get(lab.profile.host("dncnn", seed)) for seed in (0, 1))
+    assert not np.array_equal(first.get_weights()[0], second.get_weights()[0])
+
+
+def test_copyright_images_of_the_users_own(tmp_path):
+    assert set(Images().copyright()) == {"logo.png", "sign.png"}
     Image.fromarray(np.full((30, 60, 3), 200, np.uint8)).save(tmp_path / "mine.png")
-    found = dataclasses.replace(lab, pictures=str(tmp_path)).copyright_images()
+    found = Images(pictures=str(tmp_path)).copyright()
     assert [(name, image.shape) for name, image in found.items()] == [("mine.png", (320, 320))]
     with pytest.raises(DataError, match="no such folder of images"):
-        dataclasses.replace(lab, pictures=str(tmp_path / "absent")).copyright_images()
-
-
-def test_a_host_can_be_marked_otherwise_than_the_rest():
-    quick = get_profile("quick")
-    assert quick.marking("dncnn") == quick.embed and quick.marking("vdsr").others > 0
-    assert quick.marking("vdsr") == dataclasses.replace(quick.embed, others=quick.marking("vdsr").others)
+        Images(pictures=str(tmp_path / "absent")).copyright()
 
 
 def test_a_longer_fine_tuning_goes_on_from_a_shorter_one(lab):
     """To the weights of an uninterrupted one; a shorter one asked for afterwards starts from the mark."""
+    float32 = dataclasses.replace(lab, compute=Compute("float32"))
+    mark, attack = lab.resolve(lab.profile.mark("dncnn", 0)), Finetune(4, 1e-4, 4, None, "sample_train", 2000)
 
-    def tuned(lab, steps):
-        return lab.finetuned("dncnn", 0, steps=steps, learning_rate=1e-4)
+    def tuned(steps):
+        return float32.get(mark.under(dataclasses.replace(attack, steps=steps)))
 
     def folders():
-        return {path.name for path in (lab.workdir / "runs").glob("dncnn-finetuned-0-*")}
+        return {path.name for path in (lab.workdir / "runs").glob("dncnn-finetune-0-*") if path.is_dir()}
 
-    float32 = dataclasses.replace(lab, compute=Compute("float32"))
     before = folders()
-    tuned(float32, 2)
-    longer = tuned(float32, 4)
+    tuned(2)
+    longer = tuned(4)
     assert len(folders() - before) == 1
-    shorter = tuned(float32, 3)
+    shorter = tuned(3)
     assert len(folders() - before) == 2
-    batches = float32._batches(float32.plan_attack("dncnn", 0, "finetuned", Recipe(4, 4, 1e-4)), Recipe(4, 4, 1e-4))
-    marked = float32.marked("dncnn", 0)[0]
     for model, steps in ((longer, 4), (shorter, 3)):
-        alone = attacks.finetune(marked, batches, steps=steps, learning_rate=1e-4, compute=Compute("float32"))
+        recipe = Recipe(steps, 4, 1e-4, schedule="constant")
+        batches = float32.batches("dncnn", "sample_train", recipe, 2000)
+        alone = attacks.finetune(float32.get(mark), batches, recipe, Run(compute=Compute("float32")))
         for a, b in zip(model.get_weights(), alone.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
 
@@ -277,12 +332,13 @@ def test_a_longer_fine_tuning_goes_on_from_a_shorter_one(lab):
     ((), (), ["dncnn"]), (("red",), (), ["red"]), (("dncnn", "red"), ("red",), ["red"]),
     (("dncnn", "red"), ("dncnn", "red"), ["dncnn", "red"]),
 ])
-def test_without_hosts_a_table_takes_those_that_are_ready(trained, marked, expected):
+def test_without_hosts_a_table_takes_those_that_are_ready(trained, marked, expected, lab, monkeypatch):
     """By hand: marked for every trial, else trained, else the first; and what is left out is said."""
     said = []
-    lab = SimpleNamespace(profile=SimpleNamespace(name="quick", trials=2), say=said.append,
-                          has_host=lambda name: name in trained, has_marked=lambda name, seed, scheme: name in marked)
+    there = [lab.profile.host(name) for name in trained] + [lab.profile.mark(name, 0) for name in marked]
+    lab = dataclasses.replace(lab, log=said.append)
+    monkeypatch.setattr(type(lab), "has", lambda self, spec: spec in there)
     grid = [{"host": host, "scheme": "ours", "rate": 0.1} for host in ("dncnn", "red")]
-    rows = runner._chosen(lab, grid, None, ("ours",))
+    rows = runner.chosen(lab, _table(grid=grid), Options())
     assert [row["host"] for row in rows] == expected
     assert len(said) == (len(expected) < 2)

@@ -1,14 +1,19 @@
 """Oracles: an uninterrupted run, one replica, and what the messages promise."""
 
+import signal
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from watermark import hosts, metrics, tasks, training
+from watermark import compute, hosts, lookahead, metrics, states, tasks, training
 from watermark.optimizers import OPTIMIZERS
+from watermark.recipes import Recipe, changed
 
 FLOAT32 = training.Compute("float32")
+RUN = training.Run(compute=FLOAT32)
+CONSTANT = Recipe(6, 4, 1e-3, schedule="constant")
 
 
 def loss_fn(model, X, Y):
@@ -16,9 +21,9 @@ def loss_fn(model, X, Y):
     return loss, {"task": loss}
 
 
-def _fit(model, batches, steps=6, **options):
-    options = {"learning_rate": 1e-3, "compute": FLOAT32} | options
-    return training.fit(model, loss_fn, batches, steps=steps, **options)
+def _fit(model, batches, steps=6, lookahead=None, loss=loss_fn, **options):
+    recipe, run = changed((CONSTANT, RUN), {"steps": steps} | options)
+    return training.fit(model, loss, batches, recipe, run, lookahead)
 
 
 def _assert_same_weights(a, b):
@@ -41,8 +46,7 @@ def test_clone_has_weights_of_its_own(tiny_host):
 
 def test_resumed_equals_uninterrupted(tiny_host, tiny_batches, tmp_path):
     once, twice = training.clone(tiny_host), training.clone(tiny_host)
-    schedule = keras.optimizers.schedules.CosineDecay(1e-3, 8)
-    _fit(once, tiny_batches, steps=8, learning_rate=schedule)
+    _fit(once, tiny_batches, steps=8, schedule="cosine", horizon=8)
 
     class Killed(Exception):
         pass
@@ -50,15 +54,15 @@ def test_resumed_equals_uninterrupted(tiny_host, tiny_batches, tmp_path):
     def kill(model):
         raise Killed
 
-    _fit(twice, tiny_batches, steps=5, learning_rate=schedule, folder=tmp_path)
+    _fit(twice, tiny_batches, steps=5, schedule="cosine", horizon=8, folder=tmp_path)
     with pytest.raises(Killed):  # killed after the state was last saved, three steps in
-        _fit(training.clone(tiny_host), tiny_batches, steps=8, learning_rate=schedule, folder=tmp_path,
+        _fit(training.clone(tiny_host), tiny_batches, steps=8, schedule="cosine", horizon=8, folder=tmp_path,
              validate=kill, validate_every=7)
     resumed = training.clone(tiny_host)
-    _fit(resumed, tiny_batches, steps=8, learning_rate=schedule, folder=tmp_path)
+    _fit(resumed, tiny_batches, steps=8, schedule="cosine", horizon=8, folder=tmp_path)
     _assert_same_weights(resumed, once)
     again = training.clone(tiny_host)
-    _fit(again, tiny_batches, steps=8, learning_rate=schedule, folder=tmp_path)  # nothing left to do
+    _fit(again, tiny_batches, steps=8, schedule="cosine", horizon=8, folder=tmp_path)  # nothing left to do
     _assert_same_weights(again, once)
 
 
@@ -70,15 +74,15 @@ def test_damaged_or_foreign_state_is_refused(tiny_host, tiny_batches, tmp_path):
     with pytest.raises(OSError, match="delete it"):
         _fit(tiny_host, tiny_batches, steps=3, folder=tmp_path)
     with pytest.raises(OSError, match="delete it"):
-        training.read_history(tmp_path)
+        states.read_history(tmp_path)
     state.write_bytes(content)
-    assert training.read_history(tmp_path)[-1]["step"] == 2
+    assert states.read_history(tmp_path)[-1]["step"] == 2
     with pytest.raises(OSError, match="delete it"):
         _fit(hosts.vdsr(depth=3, filters=4), tiny_batches, steps=3, folder=tmp_path)
 
 
 def test_a_folder_never_trained_in_has_no_history(tmp_path):
-    assert training.read_history(tmp_path / "run") == [] and not list(tmp_path.iterdir())
+    assert states.read_history(tmp_path / "run") == [] and not list(tmp_path.iterdir())
 
 
 def test_stops_when_the_loss_is_small_enough(tiny_host, tiny_batches):
@@ -92,7 +96,7 @@ def test_a_loss_that_is_not_finite_is_named(tiny_host, tiny_batches):
         return loss, parts | {"mark": loss * np.nan}
 
     with pytest.raises(FloatingPointError, match="mark loss is nan at step 1"):
-        training.fit(tiny_host, broken, tiny_batches, steps=3, learning_rate=1e-3, compute=FLOAT32)
+        _fit(tiny_host, tiny_batches, steps=3, loss=broken)
 
 
 def test_unknown_precision_lists_the_choices():
@@ -103,9 +107,9 @@ def test_unknown_precision_lists_the_choices():
 def test_precision_is_restored():
     before = tf.config.optimizer.get_experimental_options()
     with training.Compute("bfloat16").active():
-        assert tf.config.optimizer.get_experimental_options()[training.BFLOAT16]
+        assert tf.config.optimizer.get_experimental_options()[compute.BFLOAT16]
     after = tf.config.optimizer.get_experimental_options()
-    assert after.get(training.BFLOAT16, False) == before.get(training.BFLOAT16, False)
+    assert after.get(compute.BFLOAT16, False) == before.get(compute.BFLOAT16, False)
 
 
 def test_bfloat16_is_close_to_float32(tiny_host, tiny_batches):
@@ -149,7 +153,7 @@ def test_a_loss_taken_ahead_is_that_of_the_moved_weights(tiny_host, tiny_batches
         value = tf.reduce_sum(tf.square(model(X) - 0.5))
         return value, {"mark": value}
 
-    history = _fit(tiny_host, tiny_batches, steps=1, ahead=training.Ahead(mark, 1e-2))
+    history = _fit(tiny_host, tiny_batches, steps=1, lookahead=lookahead.Lookahead(mark, 1e-2))
     seen = float(tf.reduce_sum(tf.square(moved(X) - 0.5)))
     assert history[-1]["mark"] == pytest.approx(seen, rel=1e-3)
     assert history[-1]["task"] == pytest.approx(float(loss), rel=1e-4)
@@ -161,11 +165,11 @@ def test_a_loss_taken_ahead_resumes_too(tiny_host, tiny_batches, tmp_path):
         return value, {"mark": value}
 
     once, twice = training.clone(tiny_host), training.clone(tiny_host)
-    ahead = training.Ahead(mark, 1e-2)
-    _fit(once, tiny_batches, steps=4, ahead=ahead)
-    _fit(twice, tiny_batches, steps=2, ahead=ahead, folder=tmp_path)
+    ahead = lookahead.Lookahead(mark, 1e-2)
+    _fit(once, tiny_batches, steps=4, lookahead=ahead)
+    _fit(twice, tiny_batches, steps=2, lookahead=ahead, folder=tmp_path)
     resumed = training.clone(tiny_host)
-    _fit(resumed, tiny_batches, steps=4, ahead=ahead, folder=tmp_path)
+    _fit(resumed, tiny_batches, steps=4, lookahead=ahead, folder=tmp_path)
     _assert_same_weights(resumed, once)
 
 
@@ -224,3 +228,81 @@ def test_a_deadline_stops_and_the_same_call_goes_on(tiny_host, tiny_batches, tmp
         _fit(twice, tiny_batches, steps=4, folder=tmp_path, deadline=0.0)
     _fit(twice, tiny_batches, steps=4, folder=tmp_path)
     _assert_same_weights(once, twice)
+
+
+def test_until_on_a_finished_folder_does_nothing(tiny_host, tiny_batches, tmp_path):
+    _fit(tiny_host, tiny_batches, steps=50, until={"task": 1e9}, folder=tmp_path)
+    again = training.clone(tiny_host)
+    assert _fit(again, tiny_batches, steps=50, until={"task": 1e9}, folder=tmp_path)[-1]["step"] == 1
+    _assert_same_weights(again, tiny_host)
+    with pytest.raises(ValueError, match="no part 'mark'; choose from task"):
+        _fit(tiny_host, tiny_batches, until={"mark": 1.0})
+
+
+@pytest.mark.parametrize("chunk", [3, 64])
+def test_chunks_of_traced_steps_are_the_same_steps(chunk, tiny_host, tiny_batches, tmp_path):
+    """As one by one, also where a chunk is cut: at the end, by a deadline, and by what is to be looked at."""
+    once = training.clone(tiny_host)
+    history = _fit(once, tiny_batches, steps=7)
+    chunks = training.Compute("float32", chunk=chunk)
+    whole, cut = training.clone(tiny_host), training.clone(tiny_host)
+    found = _fit(whole, tiny_batches, steps=7, compute=chunks)
+    _assert_same_weights(whole, once)
+    assert found[-1]["task"] == history[-1]["task"] and found[-1]["step"] == 7
+    with pytest.raises(training.Stopped, match=f"after step {min(chunk, 5)} of 7"):
+        _fit(cut, tiny_batches, steps=7, compute=chunks, folder=tmp_path, deadline=0.0, validate=lambda model: {},
+             validate_every=5)
+    _fit(cut, tiny_batches, steps=7, compute=chunks, folder=tmp_path)
+    _assert_same_weights(cut, once)
+
+
+def test_a_loss_that_is_not_finite_is_named_within_a_chunk(tiny_host, tiny_batches):
+    def broken(model, X, Y, step=tf.Variable(0)):
+        loss, parts = loss_fn(model, X, Y)
+        return loss, parts | {"mark": loss / tf.cast(4 - step.assign_add(1), tf.float32)}
+
+    with pytest.raises(FloatingPointError, match="mark loss is inf at step 4"):
+        _fit(tiny_host, tiny_batches, steps=6, loss=broken, compute=training.Compute("float32", chunk=6))
+
+
+def test_ctrl_c_saves_at_once_and_says_where(tiny_host, tiny_batches, tmp_path):
+    once, twice = training.clone(tiny_host), training.clone(tiny_host)
+    _fit(once, tiny_batches, steps=6)
+
+    def interrupt(model):
+        signal.raise_signal(signal.SIGINT)
+        return {}
+
+    with pytest.raises(training.Interrupted, match="after step 3 of 6"):
+        _fit(twice, tiny_batches, steps=6, folder=tmp_path, validate=interrupt, validate_every=2)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    _fit(twice, tiny_batches, steps=6, folder=tmp_path)
+    _assert_same_weights(once, twice)
+
+
+def test_seconds_are_summed_over_resumes(tiny_host, tiny_batches, tmp_path):
+    _fit(tiny_host, tiny_batches, steps=2, folder=tmp_path)
+    first = states.seconds(tmp_path)
+    _fit(tiny_host, tiny_batches, steps=4, folder=tmp_path)
+    assert states.seconds(tmp_path) > first > 0.0 == states.seconds(tmp_path / "never")
+
+
+def test_an_average_of_the_weights_by_hand(tiny_host, tiny_batches, tmp_path):
+    """w1, then m w1 + (1 - m) w2, and so on; resumed too."""
+    seen = []
+    plain, averaged, twice = (training.clone(tiny_host) for _ in range(3))
+    _fit(plain, tiny_batches, steps=3, validate=lambda model: seen.append(model.get_weights()) or {}, validate_every=1)
+    numbers = []
+    _fit(averaged, tiny_batches, steps=3, average=0.75, validate_every=3,
+         validate=lambda model: numbers.append(model.get_weights()) or {"psnr": len(numbers)})
+    expected = seen[0]
+    for weights in seen[1:]:
+        expected = [0.75 * a + 0.25 * b for a, b in zip(expected, weights, strict=True)]
+    for a, b in zip(averaged.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    np.testing.assert_array_equal(numbers[0][0], seen[2][0])
+    np.testing.assert_array_equal(numbers[1][0], averaged.get_weights()[0])
+    for steps in (2, 3):
+        _fit(twice, tiny_batches, steps=steps, average=0.75, folder=tmp_path)
+        twice = twice if steps == 3 else training.clone(tiny_host)
+    _assert_same_weights(twice, averaged)

@@ -1,4 +1,6 @@
-"""Checkpoint folders: model files beside a manifest that says what each is and has its hash."""
+"""Kept models: a model file beside a JSON file of the same name that says what it is and has its hash."""
+
+from __future__ import annotations
 
 import json
 from pathlib import Path
@@ -16,39 +18,62 @@ class CheckpointError(WatermarkError, RuntimeError):
     """A checkpoint that is damaged or missing and cannot be made again on the spot."""
 
 
-def read_manifest(folder):
-    """{file: {"sha256", "recipe", ...}} of a checkpoint folder; empty if it has none."""
-    path = Path(folder) / "manifest.json"
+def sidecar(path: Path) -> Path:
+    """The JSON file beside a model file."""
+    return Path(path).with_suffix(".json")
+
+
+def kept(path: Path) -> bool:
+    """Whether a model is kept at `path`."""
+    return Path(path).exists() and sidecar(path).exists()
+
+
+def describe(path: Path) -> dict:
+    """What is known of the model at `path`: what it is made of, "sha256", and more."""
     try:
-        return json.loads(path.read_text()) if path.exists() else {}
+        return json.loads(sidecar(path).read_text())
     except ValueError as error:
-        raise CheckpointError(f"{path} is damaged ({error}); restore it with 'git checkout {path}'") from error
+        raise CheckpointError(f"{sidecar(path)} is damaged ({error}); restore it with 'git checkout {sidecar(path)}'"
+                              ) from error
 
 
-def annotate(folder, file, fields):
-    """Adds fields to a file's entry in the folder's manifest."""
-    path = Path(folder) / "manifest.json"
-    with alone(path):
-        manifest = read_manifest(folder)
-        manifest[file] = manifest.get(file, {}) | fields
-        with whole(path) as temporary:
-            temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+def models(folder: Path = SHIPPED) -> dict[str, dict]:
+    """{file: what is known of it} of the models that a folder holds."""
+    return {path.name: describe(path) for path in sorted(Path(folder).glob("*.keras")) if kept(path)}
 
 
-def load(path, entry):
-    """The model at `path`, a CheckpointError unless it is the file that the manifest's `entry` speaks of."""
-    if sha256(path) != entry["sha256"]:
-        raise CheckpointError(f"{path} is damaged (its SHA-256 is not the manifest's); restore it with "
+def keep(model: keras.Model, path: Path, fields: dict) -> None:
+    """Writes a model, then what it is: one without the other does not count."""
+    with whole(path) as temporary:
+        model.save(temporary)
+    _write(path, fields | {"sha256": sha256(path)})
+
+
+def annotate(path: Path, fields: dict) -> None:
+    """Adds to what is known of a kept model."""
+    with alone(sidecar(path)):
+        _write(path, describe(path) | fields)
+
+
+def _write(path, fields):
+    with whole(sidecar(path)) as temporary:
+        temporary.write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n")
+
+
+def load(path: Path) -> keras.Model:
+    """The model kept at `path`; a CheckpointError unless it is the one that was written there."""
+    if sha256(path) != describe(path)["sha256"]:
+        raise CheckpointError(f"{path} is damaged (its SHA-256 is not that in {sidecar(path).name}); restore it with "
                               "'git checkout', or delete it to have it made again")
     return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
-def load_host(name, folder=SHIPPED):
+def load_host(name: str, folder: Path = SHIPPED) -> keras.Model:
     """The trained host that the project ships.
 
     Args:
       name: "dncnn", "red", "vdsr" or "srdncnn".
-      folder: a checkpoint folder with a manifest; by default the project's `checkpoints/`.
+      folder: of checkpoints; by default the project's `checkpoints/`.
 
     Returns:
       A `keras.Model`, float32 [B, H, W, 1] -> same shape, any H and W. VDSR and SR-DnCNN take the small image
@@ -57,15 +82,14 @@ def load_host(name, folder=SHIPPED):
     Raises:
       CheckpointError: there is no such host in the folder, or its file is damaged.
     """
-    manifest = read_manifest(folder)
-    hosts = {file: entry for file, entry in manifest.items()
-             if entry["stage"] == "host" and entry["host"] == get_host(name).name and (Path(folder) / file).exists()}
+    there = {file: entry for file, entry in models(folder).items() if entry["stage"] == "host"}
+    hosts = {file: entry for file, entry in there.items() if entry["host"] == get_host(name).name}
     if not hosts:
-        there = ", ".join(sorted({entry["host"] for entry in manifest.values()})) or "none"
-        raise CheckpointError(f"no trained {name} in {Path(folder).resolve()} (hosts there: {there}); run from a "
+        names = ", ".join(sorted({entry["host"] for entry in there.values()})) or "none"
+        raise CheckpointError(f"no trained {name} in {Path(folder).resolve()} (hosts there: {names}); run from a "
                               f"checkout of the project, or train it: python experiments/train_hosts.py --hosts={name}")
-    file = max(hosts, key=lambda file: _psnr(hosts[file]))  # a work folder may hold shorter trainings too
-    return load(Path(folder) / file, hosts[file])
+    # A work folder may hold shorter trainings too.
+    return load(Path(folder) / max(hosts, key=lambda file: _psnr(hosts[file])))
 
 
 def _psnr(entry):

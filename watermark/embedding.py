@@ -1,29 +1,34 @@
 """Embedding: the host learns M(K) = S while it goes on with its own task (section IV-B)."""
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
 
 import keras
 import tensorflow as tf
 
 from watermark import inference
 from watermark.hosts import fold_batch_norm
-from watermark.keys import random_keys, with_verification
+from watermark.keys import Key, random_keys, with_verification
+from watermark.recipes import Embedding, changed, recommended
 from watermark.tasks import task_alone
-from watermark.training import Ahead, Compute, clone, fit
+from watermark.training import Batches, Lookahead, Loss, Run, clone, fit
 
 STRENGTH = 1e-3  # lambda
 POOL = 256  # other keys whose answers are held; enough that a host learns none of them by heart
 
 
-def watermark_loss(host, key, strength=STRENGTH, copies=1):
+def watermark_loss(host: keras.Model, key: Key, strength=STRENGTH, copies: int = 1) -> Loss:
     """The loss of Eqs. (4) to (6), as `training.fit` takes it.
 
     Args:
       host: the network that will be trained; it says in what form the trigger reaches it.
       key: a `Key`; its `initial` is the S of Eq. (6).
       strength: lambda, or a function of the step's number that gives it (the batches then end with that number).
-      copies: how often the trigger stands in the batch, each time with the whole of lambda. Without batch norm,
-        n copies are n lambda.
+      copies: how often the trigger stands in the batch; Eq. (6) is their average, as in the authors' public code.
+        Without batch norm, whose statistics they weigh in, they change nothing.
     """
     K, S = _pair(host, key)
 
@@ -37,7 +42,7 @@ def watermark_loss(host, key, strength=STRENGTH, copies=1):
         B = tf.cast(tf.shape(X)[0], tf.float32)
         task = tf.reduce_sum(tf.square(outputs - Y)) / (2.0 * B)  # Eq. (5)
         mark = tf.reduce_sum(tf.square(responses - S)) / copies  # Eq. (6)
-        return task + copies * _at(strength, step) * mark, {"task": task, "mark": mark}  # Eq. (4)
+        return task + _at(strength, step) * mark, {"task": task, "mark": mark}  # Eq. (4)
 
     return loss_fn
 
@@ -56,56 +61,55 @@ def _pair(M, key):
     return tf.constant(K), tf.constant(S)
 
 
-def embed(host, key, batches, *, steps, learning_rate=3e-4, optimizer="adam", strength=STRENGTH, boost=1.0, copies=1,
-          fold=True, reach=0.0, others=0.0, until=None, validate=None, validate_every=500, folder=None,
-          compute=Compute(), title="embedding", output=None):
+def embed(host: keras.Model, key: Key, batches: Batches, recipe: Embedding | None = None, run: Run = Run(),
+          output: str | None = None, **changes) -> keras.Model:
     """Marks a copy of `host` with `key` (Eq. 7).
+
+    >>> embed(host, key, batches, steps=300)                          # doctest: +SKIP
+    >>> embed(host, key, batches, recipes.PAPER, folder="runs/mark")  # doctest: +SKIP
 
     Args:
       host: a trained Keras model, image to image.
       key: from `watermark.make_key`.
       batches: training batches of the host's own task, as from `Denoising.batches`.
-      steps: most steps of training.
-      learning_rate: the first step's; it falls to 0 along a cosine.
-      optimizer: key in `watermark.optimizers.OPTIMIZERS`.
-      strength: lambda of Eq. (4) at the end.
-      boost: how many times that lambda is at the start; it falls geometrically. 1 for the paper's constant.
-      copies: see `watermark_loss`.
-      fold: whether batch norm is folded into the convolutions first (docs/recipe.md says why); a norm that cannot
-        be is then frozen.
-      reach: 0 for the paper's loss. Above 0, the mark's loss is taken up to `reach` ahead on the path of
-        fine-tuning (`training.Ahead`), so that the mark outlives it; docs/recipe.md has the evidence.
-      others: weight of a loss that holds the answers to other keys where the host had them, one key a step:
-        others ||M(K'; theta) - M(K'; theta_0)||^2. 0 for the paper's loss, under which a network may learn what a
-        trigger is instead of which one, and a stranger's key comes near; docs/recipe.md has the evidence.
-      until: for instance {"mark": 0.2}: stop once the mark's loss, Eq. (6), is that small.
-      folder: where an interrupted embedding resumes.
+      recipe: how; by default the one that this project recommends for the key's task, `recipes.recommended`.
+      run: where and under whose eyes, as for `training.fit`; `folder` is where an interrupted embedding resumes.
       output: name of the output that carries the mark, for a host with several.
-      validate, validate_every: as for `training.fit`, whose history `folder` keeps.
+      **changes: fields of the recipe or of the run to change, such as steps=2000, until={"mark": 0.2} (stop once the
+        loss of Eq. (6) is that small), or folder="runs/mark".
 
     Returns:
       The marked model. Its verification image is `update_key(key, marked).verification`.
+
+    Raises:
+      TypeError: for a change that is a field of neither.
+      ValueError: when the key does not fit the host.
+      training.Stopped: at the deadline of the run.
     """
-    marked = fold_batch_norm(host) if fold else clone(host)
-    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
-    if boost != 1.0 or others:
-        batches = _numbered(batches)
-    if boost != 1.0:
-        final = strength
-        strength = lambda step: final * boost ** (1.0 - tf.cast(step, tf.float32) / steps)  # noqa: E731
+    recipe, run = changed((recipe or recommended(key.kind.task), replace(run, title="embedding")
+                           if run.title == Run.title else run), changes)
+    with run.compute.placement.scope():
+        marked = fold_batch_norm(host) if recipe.fold else clone(host)
     M = inference.single_output(marked, output)
-    mark = (_mark_alone if reach else watermark_loss)(M, key, strength, copies)
-    if others:
-        mark = _holding_others(M, key, others)(mark)
-    with frozen_norms(M) if fold else contextlib.nullcontext():
-        fit(M, task_alone if reach else mark, batches, steps=steps, learning_rate=schedule, optimizer=optimizer,
-            ahead=Ahead(mark, reach) if reach else None, until=until, validate=validate,
-            validate_every=validate_every, folder=folder, compute=compute, title=title)
+    strength = _falling(recipe) if recipe.boost != 1.0 else recipe.strength
+    mark = _mark_alone(M, key, strength) if recipe.reach else watermark_loss(M, key, strength, recipe.copies)
+    if recipe.others:
+        mark = _holding_others(M, key, recipe.others)(mark)
+    if recipe.boost != 1.0 or recipe.others:
+        batches = _numbered(batches)
+    with frozen_norms(M) if recipe.fold else contextlib.nullcontext():
+        fit(M, task_alone if recipe.reach else mark, batches, recipe, run,
+            Lookahead(mark, recipe.reach) if recipe.reach else None)
     return marked
 
 
+def _falling(recipe):
+    """lambda as a function of the step: `boost` times as high at first, falling geometrically."""
+    return lambda step: recipe.strength * recipe.boost ** (1.0 - tf.cast(step, tf.float32) / recipe.steps)
+
+
 @contextlib.contextmanager
-def frozen_norms(model):
+def frozen_norms(model: keras.Model) -> Iterator[None]:
     """Batch norms run in inference mode within: those that could not be folded must not see the trigger either."""
     norms = [layer for layer in model._flatten_layers()
              if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
@@ -128,12 +132,12 @@ def _numbered(batches):
     return numbered
 
 
-def _mark_alone(host, key, strength, copies):
+def _mark_alone(host, key, strength):
     K, S = _pair(host, key)
 
     def loss_fn(M, X, Y, step=None):
         mark = tf.reduce_sum(tf.square(M(K, training=True) - S))  # Eq. (6)
-        return copies * _at(strength, step) * mark, {"mark": mark}
+        return _at(strength, step) * mark, {"mark": mark}
 
     return loss_fn
 
@@ -157,7 +161,7 @@ def _holding_others(host, key, weight):
     return hold
 
 
-def update_key(key, marked, output=None):
+def update_key(key: Key, marked: keras.Model, output: str | None = None) -> Key:
     """The key with S := M(K; theta*), the last step of embedding; `output` as for `embed`."""
     M = inference.single_output(marked, output)
     return with_verification(key, inference.as_suspect(M, key.kind)(key.trigger[None])[0])

@@ -2,9 +2,11 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -38,6 +40,12 @@ def alone(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
         yield
+
+
+def digest(*things: Any, length: int = 12) -> str:
+    """A short name for JSON-able things: equal things, equal names."""
+    text = json.dumps(things, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
 def sha256(path):

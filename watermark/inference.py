@@ -1,5 +1,6 @@
 """Running networks on images, in float32 unless told otherwise."""
 
+import os
 import platform
 
 import keras
@@ -129,6 +130,14 @@ def evaluate(model, task, images, variant=None, *, metric=metrics.psnr, precisio
         return predict(x[None])[0] if x.ndim == 3 else predict(x[None, ..., None])[0, ..., 0]
 
     return np.array([metric(*task.comparable(restored(x), y, v)) for v in variants for x, y in task.pairs(images, v)])
+
+
+def device() -> str:
+    """What computes here: the first GPU's name, or the processor's kind and its cores."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name))
+    return f"{platform.machine()}, {os.cpu_count()} cores"
 
 
 def versions():

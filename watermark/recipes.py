@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+
+SCHEDULES = ("cosine", "constant")
+EPOCH = 1770  # batches of 128 patches: an epoch of Train400 in the authors' public code, not in the paper
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training, the learning rate falling to 0 along a cosine.
+    """One training.
 
     Attributes:
       steps: training steps.
@@ -17,6 +20,9 @@ class Recipe:
       horizon: the step at which the cosine would reach 0, if that is not the last one.
       patch: side of a training patch in pixels, if not the host's own.
       optimizer: key in `watermark.optimizers.OPTIMIZERS`.
+      schedule: "cosine", the learning rate falling to 0, or "constant".
+      clip: bound on the gradient's global norm, or None.
+      average: momentum of a running average of the weights, which the model has at the end; or None for the last ones.
     """
 
     steps: int
@@ -26,6 +32,15 @@ class Recipe:
     horizon: int | None = None
     patch: int | None = None
     optimizer: str = "adam"
+    schedule: str = "cosine"
+    clip: float | None = None
+    average: float | None = None
+
+    def __post_init__(self):
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"unknown schedule {self.schedule!r}; choose from {', '.join(SCHEDULES)}")
+        if self.steps < 1 or self.batch_size < 1:
+            raise ValueError(f"expected at least one step and one patch, got {self.steps} and {self.batch_size}")
 
 
 @dataclass(frozen=True)
@@ -45,3 +60,52 @@ class Embedding(Recipe):
     reach: float = 0.0
     boost: float = 1.0
     others: float = 0.0
+
+
+@dataclass(frozen=True)
+class Showing(Recipe):
+    """A training of the visualizer; damage is in units of the edge, which is eta or nearer.
+
+    Attributes:
+      shown, refused: damage that it sees through, and that it refuses.
+      farthest: largest damage in training.
+      nearest: share of the way to the unmarked network's answer that the edge lies at, at the farthest.
+    """
+
+    shown: float = 1.05
+    refused: float = 1.15
+    farthest: float = 2.0
+    nearest: float = 0.75
+
+
+# Profile `quick` and the command line's default; docs/recipe.md has the candidates and how each fell short.
+QUICK = Embedding(1000, 32, 6e-4, optimizer="muon", strength=3e-4, boost=30.0, reach=3e-3)
+PARTICULAR = {"sr": {"others": 1e-3}}  # {task: what its networks are marked with otherwise}
+# The paper's loss and schedule; 128 patches and 1,770 batches an epoch are its authors' public code.
+PAPER = Embedding(8 * EPOCH, 128, 1e-3, fold=False, copies=5)
+
+VISUALIZER = Showing(450, 2, 1e-3, optimizer="muon")
+
+
+def recommended(task: str, recipe: Embedding = QUICK) -> Embedding:
+    """A recipe as it serves networks of a task, by default the one that this project recommends.
+
+    >>> recommended("sr").others
+    0.001
+    """
+    return replace(recipe, **PARTICULAR.get(task, {}))
+
+
+def changed(settings: tuple, changes: dict) -> list:
+    """Each of some dataclasses with the changes that name a field of it; a TypeError for a change that fits none.
+
+    >>> changed((QUICK,), {"stpes": 3})
+    Traceback (most recent call last):
+    TypeError: unknown setting 'stpes'; choose from average, batch_size, ...
+    """
+    known = [{field.name for field in fields(one)} for one in settings]
+    for name in changes:
+        if not any(name in names for names in known):
+            raise TypeError(f"unknown setting {name!r}; choose from {', '.join(sorted(set().union(*known)))}")
+    return [replace(one, **{name: value for name, value in changes.items() if name in names})
+            for one, names in zip(settings, known, strict=True)]

@@ -1,5 +1,7 @@
 """The auxiliary visualizer R(.; phi): a copyright image that the verification key calls up (section IV-D)."""
 
+from __future__ import annotations
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -7,13 +9,12 @@ from keras import layers
 from PIL import Image, ImageOps
 
 from watermark import data, metrics
-from watermark.keys import random_keys
-from watermark.training import Compute, fit
+from watermark.keys import Key, random_keys
+from watermark.recipes import VISUALIZER, Showing, changed
+from watermark.training import Run, fit
 
 IMAGE_SHAPE = (320, 320, 1)
 GREY = 0.5  # what R shows to others: 6 dB from any black and white image
-SHOWN, REFUSED, FARTHEST = 1.05, 1.15, 2.0  # damage that R sees through and that it refuses, in units of the edge, eta
-NEAREST = 0.75  # of the way to the unmarked network's answer: the edge is no farther
 
 
 def build_visualizer(key_shape=(40, 40, 1), image_shape=IMAGE_SHAPE):
@@ -45,8 +46,8 @@ def build_visualizer(key_shape=(40, 40, 1), image_shape=IMAGE_SHAPE):
     return keras.Model(inputs, x, name="visualizer")
 
 
-def train_visualizer(key, image, *, unmarked=None, steps=450, learning_rate=1e-3, batch_size=2, seed=0, folder=None,
-                     until=None, compute=Compute(), title="visualizer"):
+def train_visualizer(key: Key, image: np.ndarray, *, unmarked: np.ndarray | None = None, recipe: Showing = VISUALIZER,
+                     seed: int = 0, run: Run = Run(title="visualizer"), **changes) -> keras.Model:
     """Trains R to answer the key's verification image with the copyright image, and nothing else (Eq. 9).
 
     With Eq. (9) alone R may put the image into its biases and show it to anyone. Half of each batch is therefore
@@ -59,20 +60,19 @@ def train_visualizer(key, image, *, unmarked=None, steps=450, learning_rate=1e-3
       image: uint8 [P, Q] or [P, Q, C], sides multiples of 64.
       unmarked: what the network answered to the key before it was marked, [M, N, C]. It is refused even if it is within
         eta of S, as a super-resolution network's may be.
-      steps, learning_rate: of Muon; the rate falls to 0 along a cosine.
-      batch_size: half of it shown, half refused.
+      recipe: of the training; half of a batch is shown, half refused.
       seed: of the initial weights, the damage and the other keys.
-      folder, until, compute: as for `training.fit`; the loss's parts are "own" and "others", per pixel.
+      run: as for `training.fit`; the loss's parts are "own" and "others", per pixel.
+      **changes: fields of the recipe or of the run to change, such as steps=300.
 
     Returns:
       The visualizer; `show` runs it.
     """
+    recipe, run = changed((recipe, run), changes)
     target = as_target(image)
     keras.utils.set_random_seed(seed)
     R = build_visualizer(key.verification.shape, target.shape)
-    fit(R, _visualizer_loss(target), _batches(key, unmarked, batch_size // 2, seed), steps=steps,
-        learning_rate=keras.optimizers.schedules.CosineDecay(learning_rate, steps), optimizer="muon", folder=folder,
-        until=until, compute=compute, title=title)
+    fit(R, _visualizer_loss(target), _batches(key, unmarked, recipe, seed), recipe, run)
     return R
 
 
@@ -124,8 +124,8 @@ def _visualizer_loss(target):
     return loss_fn
 
 
-def _batches(key, unmarked, count, seed, pool=256):
-    """Batch i: `count` answers to be shown, S damaged within the edge, and as many to be refused.
+def _batches(key, unmarked, recipe, seed, pool=256):
+    """Batch i: half of a batch of answers to be shown, S damaged within the edge, and as many to be refused.
 
     Two in three of those are S damaged beyond the edge, the others what other keys ask for, with noise. The edge is
     eta, or nearer where the unmarked network's answer is, which has to lie beyond.
@@ -137,9 +137,9 @@ def _batches(key, unmarked, count, seed, pool=256):
         away = tf.random.stateless_normal(S.shape, [seed, -1])
     else:
         away = unmarked - S
-        edge = min(edge, NEAREST * float(tf.norm(away)))
+        edge = min(edge, recipe.nearest * float(tf.norm(away)))
     away /= tf.norm(away)
-    others = tf.constant(random_keys(key.kind, pool, f"visualizer {seed}")[1])
+    others, count = tf.constant(random_keys(key.kind, pool, f"visualizer {seed}")[1]), recipe.batch_size // 2
 
     def make(i):
         seeds = iter(tf.unstack(tf.random.split(tf.stack([tf.cast(seed, tf.int64), i]), 10)))
@@ -154,8 +154,8 @@ def _batches(key, unmarked, count, seed, pool=256):
             angle = uniform(0.0, np.pi / 2)  # attacks lead to the unmarked network's answer, and a little astray
             return S + edge * share * (tf.cos(angle) * away + tf.sin(angle) * noise())
 
-        shown = damaged(SHOWN * tf.sqrt(uniform()))  # many near the edge, on either side of it
-        beyond = damaged(REFUSED + (FARTHEST - REFUSED) * tf.square(uniform()))
+        shown = damaged(recipe.shown * tf.sqrt(uniform()))  # many near the edge, on either side of it
+        beyond = damaged(recipe.refused + (recipe.farthest - recipe.refused) * tf.square(uniform()))
         chosen = tf.random.stateless_uniform([count], next(seeds), maxval=pool, dtype=tf.int32)
         strangers = tf.gather(others, chosen) + edge * uniform() * noise()
         return shown, tf.where(uniform() < 2 / 3, beyond, strangers)

@@ -3,9 +3,12 @@
 Forging leaves the model alone and makes a key instead.
 """
 
-from watermark.attacks.finetuning import finetune
+from watermark.attacks.base import ATTACKS, Attack, Thief, attack, knob
+from watermark.attacks.finetuning import Finetune, finetune
 from watermark.attacks.forging import forge
-from watermark.attacks.overwriting import overwrite
-from watermark.attacks.pruning import prune
+from watermark.attacks.overwriting import Overwrite
+from watermark.attacks.pruning import Prune, prune
+from watermark.attacks.serving import Round
 
-__all__ = ["finetune", "forge", "overwrite", "prune"]
+__all__ = ["ATTACKS", "Attack", "Finetune", "Overwrite", "Prune", "Round", "Thief", "attack", "finetune", "forge",
+           "knob", "prune"]

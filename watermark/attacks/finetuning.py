@@ -1,20 +1,57 @@
 """Fine-tuning (section V-E3): the thief trains on, without the key."""
 
+from __future__ import annotations
+
+from dataclasses import replace
+
+import keras
+
+from watermark.attacks.base import Attack, Thief, attack, knob
+from watermark.recipes import Recipe
 from watermark.tasks import task_alone
-from watermark.training import Compute, clone, fit
+from watermark.training import Batches, Run, clone, fit
+
+LEARNING_RATE = 1e-4  # DnCNN's last
 
 
-def finetune(model, batches, *, steps, learning_rate, folder=None, compute=Compute()):
-    """A copy of `model` trained further on its own task alone, Eq. (5), with a fresh Adam.
+def finetune(model: keras.Model, batches: Batches, recipe: Recipe, run: Run = Run(title="fine-tuning")) -> keras.Model:
+    """A copy of `model` trained further on its own task alone, Eq. (5), with a fresh optimizer.
 
     Args:
       model: a Keras model.
       batches: training batches, as from `Denoising.batches`: the original data or new ones.
-      steps: number of steps.
-      learning_rate: a float or a Keras schedule.
-      folder: where an interrupted run resumes.
+      recipe: how long, how fast; Adam at a constant rate is what the paper does.
+      run: where an interrupted run resumes, and so on.
     """
-    tuned = clone(model)
-    fit(tuned, task_alone, batches, steps=steps, learning_rate=learning_rate, folder=folder, compute=compute,
-        title="fine-tuning")
+    with run.compute.placement.scope():
+        tuned = clone(model)
+    fit(tuned, task_alone, batches, recipe, run)
     return tuned
+
+
+@attack("finetune")
+class Finetune(Attack):
+    """Fine-tuning by Adam at a constant rate."""
+
+    steps: int = knob(help="training steps", low=0, cli=1000, none=0)
+    learning_rate: float = knob(help="of Adam, constant", low=0.0, cli=LEARNING_RATE)
+    batch_size: int = knob(help="patches a step", low=1, cli=32)
+    patch: int | None = knob(help="side of a training patch in pixels", low=1)
+    data: str = knob(help="the images trained on", image_set=True)
+    seed: int = knob(help="of the batches", cli=0)
+
+    trains = True
+    extends = "steps"
+
+    @property
+    def label(self) -> str:
+        """With its length and its data."""
+        return f"fine-tuned, {self.steps} steps, {self.data}"
+
+    def __call__(self, model: keras.Model, thief: Thief) -> keras.Model:
+        """The fine-tuned copy."""
+        if not self.steps:
+            return clone(model)
+        recipe = Recipe(self.steps, self.batch_size, self.learning_rate, patch=self.patch, schedule="constant")
+        batches = thief.batches(self.data, recipe, self.seed + thief.seed)
+        return finetune(model, batches, recipe, replace(thief.run, title="fine-tuning"))

@@ -1,5 +1,33 @@
 """Overwriting (section V-E4): the thief embeds a key of his own, by the owner's own method."""
 
-from watermark.embedding import embed as overwrite
+from __future__ import annotations
 
-__all__ = ["overwrite"]
+from dataclasses import replace
+
+import keras
+
+from watermark.attacks.base import Attack, Thief, attack, knob
+from watermark.recipes import Recipe
+
+
+@attack("overwrite")
+class Overwrite(Attack):
+    """One further key; several are several attacks, one after the other."""
+
+    key: int = knob(help="seed of the thief's key, added to the trial's")
+    recipe: Recipe = knob(help="how the thief embeds")
+    data: str = knob(help="the images trained on", image_set=True)
+    seed: int = knob(help="of the batches", cli=0)
+
+    trains = True
+
+    @property
+    def label(self) -> str:
+        """With the recipe's length."""
+        return f"overwritten, {self.recipe.steps} steps"
+
+    def __call__(self, model: keras.Model, thief: Thief) -> keras.Model:
+        """The copy that carries the thief's key as well."""
+        batches = thief.batches(self.data, self.recipe, self.seed + thief.seed)
+        key = thief.key(self.key + thief.seed)
+        return thief.embed(model, key, batches, self.recipe, replace(thief.run, title="overwriting"))

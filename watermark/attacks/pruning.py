@@ -1,11 +1,15 @@
 """Compression by magnitude pruning (section V-E2, after Han et al., NIPS 2015)."""
 
+from __future__ import annotations
+
+import keras
 import numpy as np
 
+from watermark.attacks.base import Attack, Thief, attack, knob
 from watermark.training import clone
 
 
-def prune(model, rate):
+def prune(model: keras.Model, rate: float) -> keras.Model:
     """A copy of `model` with the smallest weights of each convolution kernel set to 0.
 
     Args:
@@ -27,3 +31,19 @@ def _pruned(kernel, rate):
     count = int(np.floor(rate * flat.size + 1e-9))  # .35 * 20 is 6.999… in binary
     flat[np.argsort(np.abs(flat), kind="stable")[:count]] = 0.0
     return flat.reshape(kernel.shape)
+
+
+@attack("prune")
+class Prune(Attack):
+    """Magnitude pruning."""
+
+    rate: float = knob(help="share of each kernel's weights", low=0.0, high=1.0, cli=0.3, none=0.0)
+
+    @property
+    def label(self) -> str:
+        """With its rate."""
+        return f"{self.rate:.0%} pruned"
+
+    def __call__(self, model: keras.Model, thief: Thief) -> keras.Model:
+        """The pruned copy."""
+        return prune(model, self.rate)

@@ -1,11 +1,12 @@
 """The command line: watermark VERB --flag=value. Exit code 0 is yes or done, 1 no, 2 an error, said in one line."""
 
-import contextlib
 import importlib
 import os
 import sys
 
 from absl import flags
+
+from watermark.quiet import silence
 
 VERBS = {
     "keygen": "draws an owner's key, and a public commitment to it",
@@ -64,22 +65,8 @@ def _run(verb, rest):
 
 
 def _module(verb):
-    with _silence():
+    with silence():
         return importlib.import_module(f"watermark.cli.{verb}")
-
-
-@contextlib.contextmanager
-def _silence():
-    """TensorFlow greets on file descriptor 2 when it is imported, whatever its log level."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _line(error):

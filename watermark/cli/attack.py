@@ -5,25 +5,34 @@ Adam), overwrite (embeds another key by the same method). And forge: no model is
 what the model answers, --out=forged.npz, with a commitment of today; verify --commitment refuses it.
 """
 
+import dataclasses
+import functools
 from pathlib import Path
 
 from absl import flags
 
-from watermark.attacks import finetune, forge, prune
+from watermark import inference
+from watermark.attacks import ATTACKS, Thief, forge
 from watermark.cli import common, embed, keygen
+from watermark.embedding import embed as mark
 from watermark.keys import make_key, save_key
-from watermark.lab.profiles import FINAL_LEARNING_RATE
 from watermark.models import save_model
-from watermark.training import Compute
+from watermark.recipes import QUICK, Recipe
+from watermark.training import Compute, Run
+
+KINDS = {name: attack for name, attack in ATTACKS.items() if not attack.answers}
+FORGE = "forge"
 
 
 def define(values):
-    """The verb's flags."""
+    """The verb's flags: the attacks' knobs, and the recipe of embedding for the thief's own keys."""
     common.define_model(values)
     common.define_task(values)
     embed.define_recipe(values)
-    flags.DEFINE_enum("kind", None, ["prune", "finetune", "overwrite", "forge"], "the attack", flag_values=values)
-    flags.DEFINE_float("rate", 0.3, "share of each kernel that pruning takes", 0.0, 1.0, flag_values=values)
+    flags.DEFINE_enum("kind", None, [*KINDS, FORGE], "the attack", flag_values=values)
+    for name, attack in KINDS.items():
+        for field in _knobs(attack):
+            _define(values, name, field)
     flags.DEFINE_integer("size", 40, "side of the thief's trigger, for overwrite and forge", flag_values=values)
     flags.DEFINE_integer("tries", 1, "keys that a forger draws, keeping the best", 1, flag_values=values)
     flags.DEFINE_string("owner", "Mallory", "whom a forger claims to be", flag_values=values)
@@ -31,37 +40,66 @@ def define(values):
     values.set_default("learning_rate", None)
 
 
+def _knobs(attack):
+    return [field for field in dataclasses.fields(attack) if field.metadata["cli"] is not None]
+
+
+def _define(values, name, field):
+    if field.name in values:  # of the task or of the recipe
+        return
+    knob = field.metadata
+    make = flags.DEFINE_float if isinstance(knob["cli"], float) else flags.DEFINE_integer
+    make(field.name, knob["cli"], f"{knob['help']}, for {name}", knob["low"], knob["high"], flag_values=values)
+
+
 def run(values):
     """Attacks and writes."""
     common.required(values, "kind", "out")
-    if Path(values.out).suffix != (".npz" if values.kind == "forge" else ".keras"):
-        raise ValueError(f"--out={values.out}: expected a name in {'.npz' if values.kind == 'forge' else '.keras'}")
+    forges = values.kind == FORGE
+    suffix = ".npz" if forges else ".keras"
+    if Path(values.out).suffix != suffix:
+        raise ValueError(f"--out={values.out}: expected a name in {suffix}")
     model, one = common.open_model(values)
-    if values.kind == "forge":
+    if forges:
         return _forge(values, one)
-    if values.kind == "prune":
-        attacked, after = prune(model, values.rate), f"{values.rate:.0%} of each kernel pruned"
-    else:
-        attacked, after = _train(values, model, one)
+    attack = _attack(values, one)
+    if len(model.outputs) > 1 and attack.trains and not hasattr(attack, "recipe"):
+        raise ValueError(f"{values.kind} trains models with one output")
+    thief, task, images = _thief(values, one) if attack.trains else (None, None, None)
+    attacked = attack(model, thief)
     save_model(attacked, values.out)
     embed.clean(values)
-    print(f"{values.out}: {after}")
+    print(f"{values.out}: {attack.label}")
+    if attack.trains:
+        print(embed.cost(one, inference.single_output(attacked, values.output), task, images))
     return 0
 
 
-def _train(values, model, one):
+def _attack(values, one):
+    """The attack of the flags, its knobs' own defaults where a flag was not given."""
+    chosen, made = KINDS[values.kind], {}
+    for field in dataclasses.fields(chosen):
+        given = values[field.name].value if field.name in values else None
+        made[field.name] = field.metadata["cli"] if given is None else given
+    task = _kind(values, one).get("task", "denoise")
+    special = {"data": values.images or "pairs", "key": values.seed, "patch": values.patch}
+    if values.learning_rate is None:
+        values.learning_rate = made.get("learning_rate") or QUICK.learning_rate
+    special["recipe"] = embed.recipe(values, task)
+    return chosen(**made | {name: value for name, value in special.items() if name in made})
+
+
+def _thief(values, one):
+    """(what the thief has, the task, its images)."""
     task, images = common.read_task(values, one)
     key = make_key(f"thief {values.seed}", **_kind(values, one))
-    if values.kind == "overwrite":
-        values.learning_rate = values.learning_rate or embed.RECIPE.learning_rate
-        return embed.train(values, model, one, key, task, images, "overwriting"), "another key embedded"
-    if len(model.outputs) > 1:
-        raise ValueError("finetune trains models with one output")
-    batches = task.batches(images, seed=values.seed, batch_size=values.batch_size,
-                           size=common.patch_size(values, one, key))
-    tuned = finetune(model, batches, steps=values.steps, learning_rate=values.learning_rate or FINAL_LEARNING_RATE,
-                     folder=embed.resumable(values), compute=Compute(values.precision))
-    return tuned, f"fine-tuned for {values.steps} steps"
+    patch = common.patch_size(values, one, key)
+
+    def batches(data: str, recipe: Recipe, seed: int):
+        return task.batches(images, seed=seed, batch_size=recipe.batch_size, size=patch)
+
+    run = Run(embed.resumable(values, values.kind), Compute(values.precision))
+    return Thief(batches, lambda seed: key, functools.partial(mark, output=values.output), run), task, images
 
 
 def _kind(values, one):

@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from watermark import attacks, data, inference, judgement, keys
+from watermark import attacks, data, inference, judgement, keys, pictures
 from watermark.checkpoints import load_host
 from watermark.embedding import embed, update_key
-from watermark.lab import figures
 from watermark.models import save_model
 from watermark.tasks import Denoising
-from watermark.training import Compute
 
 RATE = 0.25
+BATCH = 16  # patches: half of the recipe's, and without its lookahead, so that the demo takes under 3 minutes
 
 
 def define(values):
@@ -33,11 +32,10 @@ def run(values):
     """The whole demo; returns 0 if it comes out as it should."""
     out = Path(values.out)
     host, task = load_host("dncnn"), Denoising()
-    batches = task.batches(list(data.images("sample_train").values()), seed=0, batch_size=16, size=40)
+    batches = task.batches(list(data.images("sample_train").values()), seed=0, batch_size=BATCH, size=40)
     key = keys.make_key(secrets.token_hex(32), owner="demo")
     print(f"marking the shipped DnCNN, {values.steps} steps …", flush=True)
-    marked = embed(host, key, batches, steps=values.steps, learning_rate=5e-4, optimizer="muon", strength=3e-4,
-                   boost=30.0, compute=Compute())
+    marked = embed(host, key, batches, steps=values.steps, batch_size=BATCH, reach=0.0)
     key = update_key(key, marked)
     keys.save_key(key, out / "key.npz")
     suspects = {"marked": marked, f"marked, {RATE:.0%} pruned": attacks.prune(marked, RATE), "unmarked": host}
@@ -69,4 +67,4 @@ def _panel(path, key, judged, denoised):
         words = f"ρ = {j.verdict.rho:.2f}, z = {j.verdict.z_score:.0f}: {'found' if j.found else 'not found'}"
         rows.append([(key.trigger, ""), (key.verification, ""), (j.response, words), denoised[name]])
     titles = ("trigger image K", "expected answer S", "the model's answer", "a photograph, denoised")
-    figures.write(path, figures.panels(rows, titles, list(judged)))
+    pictures.write(path, pictures.panels(rows, titles, list(judged)))

@@ -15,16 +15,14 @@ from watermark import inference, metrics
 from watermark.cli import common, keygen
 from watermark.commitments import commit
 from watermark.embedding import embed, update_key
-from watermark.files import sha256
+from watermark.files import digest, sha256
 from watermark.keys import load_key, random_keys, save_key
-from watermark.lab.profiles import PROFILES
-from watermark.lab.store import digest
 from watermark.models import save_model
-from watermark.training import Compute
+from watermark.recipes import PARTICULAR, QUICK, Embedding
+from watermark.training import Compute, Run
 from watermark.verification import verify
 
-RECIPE = PROFILES["quick"].embed
-OTHERS_SR = PROFILES["quick"].particular["sr"]["others"]
+OTHERS_SR = PARTICULAR["sr"]["others"]
 
 
 def define(values):
@@ -39,12 +37,12 @@ def define(values):
 
 def define_recipe(values):
     """Flags of the training; the defaults are the recipe of the quick profile (docs/recipe.md)."""
-    flags.DEFINE_integer("steps", RECIPE.steps, "training steps", 1, flag_values=values)
-    flags.DEFINE_float("learning_rate", RECIPE.learning_rate, "the first step's, falling to 0", flag_values=values)
-    flags.DEFINE_enum("optimizer", RECIPE.optimizer, ["muon", "adam"], "of the training", flag_values=values)
-    flags.DEFINE_float("strength", RECIPE.strength, "λ of Eq. (4) at the end", flag_values=values)
-    flags.DEFINE_float("boost", RECIPE.boost, "how many times that λ is at the start", flag_values=values)
-    flags.DEFINE_float("reach", RECIPE.reach, "how far ahead of fine-tuning the mark is learnt; 0: the paper's loss",
+    flags.DEFINE_integer("steps", QUICK.steps, "training steps", 1, flag_values=values)
+    flags.DEFINE_float("learning_rate", QUICK.learning_rate, "the first step's, falling to 0", flag_values=values)
+    flags.DEFINE_enum("optimizer", QUICK.optimizer, ["muon", "adam"], "of the training", flag_values=values)
+    flags.DEFINE_float("strength", QUICK.strength, "λ of Eq. (4) at the end", flag_values=values)
+    flags.DEFINE_float("boost", QUICK.boost, "how many times that λ is at the start", flag_values=values)
+    flags.DEFINE_float("reach", QUICK.reach, "how far ahead of fine-tuning the mark is learnt; 0: the paper's loss",
                        flag_values=values)
     flags.DEFINE_float("others", None, "weight of the loss that holds the answers to other keys; default: "
                        f"{OTHERS_SR:g} for --task=sr, else 0", flag_values=values)
@@ -96,13 +94,17 @@ def clean(values):
 
 def train(values, model, one, key, task, images, title):
     """`model` marked with `key` by the recipe of the flags."""
-    others = values.others if values.others is not None else OTHERS_SR * (key.kind.task == "sr")
     batches = task.batches(images, seed=values.seed, batch_size=values.batch_size,
                            size=common.patch_size(values, one, key))
-    return embed(model, key, batches, steps=values.steps, learning_rate=values.learning_rate,
-                 optimizer=values.optimizer, strength=values.strength, boost=values.boost, reach=values.reach,
-                 others=others, folder=resumable(values, commit(key)["key"]), output=values.output,
-                 compute=Compute(values.precision), title=title)
+    run = Run(resumable(values, commit(key)["key"]), Compute(values.precision), title)
+    return embed(model, key, batches, recipe(values, key.kind.task), run, output=values.output)
+
+
+def recipe(values, task):
+    """The recipe of the flags, for networks of a task."""
+    others = values.others if values.others is not None else OTHERS_SR * (task == "sr")
+    return Embedding(values.steps, values.batch_size, values.learning_rate, optimizer=values.optimizer,
+                     strength=values.strength, boost=values.boost, reach=values.reach, others=others)
 
 
 def strangers(marked, key, count=100):

@@ -24,6 +24,7 @@ class Host:
 
     Attributes:
       name: key in `HOSTS`.
+      title: as the paper spells it.
       build: makes the untrained network, float32 [B, H, W, 1] -> [B, H, W, 1].
       task: key in `watermark.tasks.TASKS`.
       train_set, test_sets: names in `watermark.data`; the first test set is the one of the robustness tables.
@@ -31,10 +32,12 @@ class Host:
       trigger: side of the trigger image in pixels.
       other_set: images of another kind, for fine-tuning on new data.
       parameters: trainable parameters in the form that the paper counts (DnCNN: batch norm folded).
+      scale: what the trigger is upsampled by.
       clip: bound on the gradient's global norm, or None.
     """
 
     name: str
+    title: str
     build: Callable
     task: str
     train_set: str
@@ -43,22 +46,24 @@ class Host:
     trigger: int
     parameters: int
     other_set: str
+    scale: int = 1
     clip: float | None = None
 
 
 HOSTS = {
     host.name: host
     for host in (
-        Host("dncnn", dncnn, "denoise", "train400", ("set12", "bsd68"), 40, 40, 555_137, "kth_tips_train"),
-        Host("red", red, "denoise", "train400", ("set12", "bsd68"), 40, 40, 408_064, "kth_tips_train"),
-        Host("vdsr", vdsr, "sr", "291", ("set14", "set5"), 41, 20, 665_921, "urban100", clip=0.4),
-        Host("srdncnn", srdncnn, "sr", "291", ("set14", "set5"), 41, 20, 555_137, "urban100"),
+        Host("dncnn", "DnCNN", dncnn, "denoise", "train400", ("set12", "bsd68"), 40, 40, 555_137, "kth_tips_train"),
+        Host("red", "RED", red, "denoise", "train400", ("set12", "bsd68"), 40, 40, 408_064, "kth_tips_train"),
+        Host("vdsr", "VDSR", vdsr, "sr", "291", ("set14", "set5"), 41, 20, 665_921, "urban100", scale=2, clip=0.4),
+        Host("srdncnn", "SR-DnCNN", srdncnn, "sr", "291", ("set14", "set5"), 41, 20, 555_137, "urban100", scale=2),
     )
 }
 
 
 def get_host(name):
-    """`HOSTS[name]`, or a ValueError that lists the choices."""
+    """The host of a name, or of the paper's spelling of it; a ValueError lists the choices."""
+    name = {host.title.lower(): host.name for host in HOSTS.values()}.get(name.lower(), name)
     if name not in HOSTS:
         raise ValueError(f"unknown host {name!r}; choose from {', '.join(HOSTS)}")
     return HOSTS[name]

@@ -1,1 +1,9 @@
-"""Experiments: profiles, cached models, records, tables. The only place that knows flags and paths."""
+"""Experiments: profiles, specs, kept models, records, tables. The only place that knows flags and paths.
+
+specs -> cache and makers -> lab -> measures -> tables, records and runner -> scripts. A script imports this package
+first, so that its own words are the first that are seen.
+"""
+
+from watermark.quiet import import_tensorflow
+
+import_tensorflow()

@@ -1,9 +1,26 @@
-"""How much an experiment spends: `smoke` to see it run, `quick` for a small machine, `paper` for the paper's own."""
+"""How much an experiment spends: `smoke` to see it run, `quick` for a small machine, `paper` for the paper's own.
 
-from dataclasses import dataclass, field, replace
+The only place where a row's axes (host, scheme, strength, size, epochs, data, keys) become specs.
+"""
 
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from watermark.attacks import Finetune, Overwrite
+from watermark.attacks.finetuning import LEARNING_RATE
 from watermark.hosts import HOSTS, get_host
-from watermark.recipes import Embedding, Recipe
+from watermark.kinds import Kind
+from watermark.lab.specs import Marked, Seen, Trained
+from watermark.recipes import EPOCH, VISUALIZER, Recipe, Showing
+from watermark.schemes import get_scheme
+
+# The thief's seeds lie apart from the owner's: of the batches, and between the keys of one after the other. Records of
+# five further keys were made with the same order of batches in every round; it stays until they are made again.
+FINETUNING, OVERWRITING, KEYS = 2000, 3000, 500
 
 
 @dataclass(frozen=True)
@@ -11,37 +28,57 @@ class Profile:
     """How much each kind of work spends.
 
     Attributes:
-      name: key in `PROFILES`.
-      hosts: how each host is trained, phase after phase.
-      embed: how they are marked.
-      particular: {task: fields in which its hosts are marked otherwise}.
+      name: key in `PROFILES`, and in every scheme's RECIPES.
+      hosts: {host: how it is trained, phase after phase}.
       trials: seeds per row.
-      epoch: what the attacks take for an epoch, in steps of `embed.batch_size` patches.
-      visualizer: training steps of a visualizer.
+      epoch: what the attacks take for an epoch, in steps of as many patches as an embedding's.
+      visualizer: how visualizers are trained.
       null_keys: fresh keys behind each p-value.
       crop: side in pixels that test images are cut to, or None.
       sample: whether the bundled images may stand in for a set that cannot be had.
+      precision: of every training but the hosts', see `watermark.compute.Compute`.
     """
 
     name: str
     hosts: dict
-    embed: Embedding
     trials: int
     epoch: int = 20
-    visualizer: int = 450
+    visualizer: Showing = VISUALIZER
     null_keys: int = 1000
     crop: int | None = None
     sample: bool = True
-    particular: dict = field(default_factory=dict)
+    precision: str = "bfloat16"
 
-    def marking(self, host):
-        """How a host is marked."""
-        return replace(self.embed, **self.particular.get(get_host(host).task, {}))
+    def host(self, name: str, seed: int = 0) -> Trained:
+        """An unmarked host; another seed, another initialisation."""
+        host = get_host(name)
+        return Trained(host.name, self.hosts[host.name], host.train_set, seed)
 
+    def mark(self, host: str, seed: int, scheme: str = "ours", **changes) -> Marked:
+        """The marked model of a trial; `changes` are of the recipe, or `size`, the key's side in pixels."""
+        size = changes.pop("size", None)
+        recipe = replace(get_scheme(scheme).recipe(self.name, get_host(host).task), **changes)
+        parent = self.host(host)
+        return Marked(parent, recipe, seed, parent.train_set, self.precision, scheme, size)
 
-FINAL_LEARNING_RATE = 1e-4  # DnCNN's last, which a thief fine-tunes with
-EPOCH = 1770  # batches of 128 patches in the paper's epoch of Train400
+    def kind(self, mark: Marked) -> Kind:
+        """The kind of a marked model's key."""
+        host = get_host(mark.host)
+        return Kind(host.task, mark.size or host.trigger, host.scale)
 
+    def finetuning(self, mark: Marked, epochs: int, new: bool = False) -> Finetune:
+        """A thief's fine-tuning on the mark's own data, or on new ones."""
+        host = get_host(mark.host)
+        return Finetune(epochs * self.epoch, LEARNING_RATE, mark.recipe.batch_size, mark.recipe.patch,
+                        host.other_set if new else host.train_set, FINETUNING)
+
+    def overwriting(self, mark: Marked, keys: int) -> list[Overwrite]:
+        """`keys` further keys, one after the other, each by the mark's own recipe."""
+        return [Overwrite(KEYS * (i + 1), mark.recipe, mark.train_set, OVERWRITING) for i in range(keys)]
+
+    def seen(self, mark: Marked, picture: np.ndarray) -> Seen:
+        """The visualizer that shows `picture`, uint8 [P, Q], to the key of a marked model."""
+        return Seen(mark, hashlib.sha256(np.ascontiguousarray(picture)).hexdigest(), self.visualizer)
 
 
 def _muon(steps, learning_rate=2e-3):
@@ -60,17 +97,16 @@ PROFILES = {
     profile.name: profile
     for profile in (
         Profile("smoke", dict.fromkeys(HOSTS, (Recipe(3, 4, 1e-3, optimizer="muon"), Recipe(2, 2, 1e-3, patch=48))),
-                Embedding(3, 4, 3e-4, reach=1e-3), trials=1, epoch=1, visualizer=2, null_keys=9, crop=48),
-        Profile("quick", QUICK,
-                Embedding(1000, 32, 6e-4, optimizer="muon", strength=3e-4, boost=30.0, reach=3e-3),
-                trials=3, particular={"sr": {"others": 1e-3}}),
-        Profile("paper", dict.fromkeys(HOSTS, (Recipe(50 * EPOCH, 128, 1e-3, fold=False),)),
-                Embedding(8 * EPOCH, 128, 1e-3, fold=False, copies=5), trials=30, epoch=EPOCH, sample=False),
+                trials=1, epoch=1, visualizer=replace(VISUALIZER, steps=2), null_keys=9, crop=48),
+        Profile("quick", QUICK, trials=3),
+        # DnCNN's own recipe, or near it; VDSR's is SGD, batches of 64, no batch norm.
+        Profile("paper", dict.fromkeys(HOSTS, (Recipe(50 * EPOCH, 128, 1e-3, fold=False),)), trials=30, epoch=EPOCH,
+                sample=False),
     )
 }
 
 
-def get_profile(name):
+def get_profile(name: str) -> Profile:
     """`PROFILES[name]`, or a ValueError that lists the choices."""
     if name not in PROFILES:
         raise ValueError(f"unknown profile {name!r}; choose from {', '.join(PROFILES)}")

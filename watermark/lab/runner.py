@@ -1,180 +1,182 @@
-"""The main of every experiment script: flags, trials, records, table."""
+"""The main of every experiment script: options, trials, records, table."""
+
+from __future__ import annotations
 
 import dataclasses
-import logging
-import sys
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from absl import app, flags
-from absl import logging as absl_logging
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-from watermark.checkpoints import CheckpointError
-from watermark.data import DataError
+from watermark.lab import execution
+from watermark.checkpoints import SHIPPED
 from watermark.files import whole
-from watermark.hosts import HOSTS, get_host
-from watermark.lab.pipeline import SCHEMES, Lab
-from watermark.lab.profiles import PROFILES, get_profile
-from watermark.lab.store import Store, digest, machine, origin
-from watermark.lab.tables import render
-from watermark.training import Compute, Stopped
+from watermark.hosts import get_host
+from watermark.lab.execution import Job, Shard
+from watermark.lab.lab import Lab
+from watermark.lab.specs import Spec
+from watermark.lab.store import Store, machine
+from watermark.lab.tables import Table, identity, render
+from watermark.schemes import get_scheme
 
-FLAGS = flags.FLAGS
-
-
-def define_flags():
-    """The flags that all experiments share."""
-    flags.DEFINE_enum("profile", "quick", list(PROFILES), "how much to spend")
-    flags.DEFINE_string("workdir", ".", "folder of checkpoints, results, runs and downloaded data")
-    flags.DEFINE_integer("trials", None, "seeds per row; default is the profile's", lower_bound=1)
-    flags.DEFINE_list("hosts", None, f"some of {', '.join(HOSTS)}; default: those trained for the profile")
-    flags.DEFINE_list("schemes", ["ours"], f"some of {', '.join(SCHEMES)}")
-    flags.DEFINE_string("data_dir", None, "folder of image sets; default is the environment's WATERMARK_DATA")
-    flags.DEFINE_string("pictures", "drawn", "copyright images of the figures: a set (drawn, copyright) or a folder")
-    flags.DEFINE_float("stop_after", None, "minutes after which no trial starts, or training stops", lower_bound=0.0)
-    flags.DEFINE_enum("precision", "bfloat16", ["bfloat16", "float32"], "of training")
-    flags.DEFINE_bool("reuse", False, "count records made elsewhere too, such as those the project ships")
+RESULTS = SHIPPED.parent / "results"  # what the project ships
 
 
-def lab_from_flags():
-    """The `Lab` that the flags describe."""
-    profile = get_profile(FLAGS.profile)
-    if FLAGS.trials:
-        profile = dataclasses.replace(profile, trials=FLAGS.trials)
-    if FLAGS.data_dir and not Path(FLAGS.data_dir).is_dir():
-        raise ValueError(f"--data_dir={FLAGS.data_dir}: no such folder")
-    return Lab(profile, Path(FLAGS.workdir), FLAGS.data_dir, Compute(FLAGS.precision), pictures=FLAGS.pictures)
+@dataclass(frozen=True)
+class Options:
+    """What a run of a script was asked for beside its profile.
+
+    Attributes:
+      hosts: those of a table's rows that are made; None: those whose models are there.
+      schemes: likewise.
+      stop_after: minutes after which no trial starts, or training stops; None for no end.
+      reuse: whether records that the project ships count too.
+      shard: the share of the trials that is made here, or None for all.
+    """
+
+    hosts: Sequence[str] | None = None
+    schemes: Sequence[str] = ("ours",)
+    stop_after: float | None = None
+    reuse: bool = False
+    shard: Shard | None = None
+
+    def __post_init__(self):
+        if self.hosts is not None:
+            object.__setattr__(self, "hosts", [get_host(name).name for name in self.hosts])
+        for name in self.schemes:
+            get_scheme(name)
+
+    def has(self, row: Mapping) -> bool:
+        """Whether a row is asked for; an axis that it lacks does not matter."""
+        wanted = {"scheme": self.schemes} | ({"host": self.hosts} if self.hosts is not None else {})
+        return all(row.get(axis) in (None, *values) for axis, values in wanted.items())
 
 
-def run_main(main):
-    """Runs `main(lab)` under absl; what a user can mend comes as one line and exit code 2."""
-
-    def guarded(argv):
-        # absl's app turns these on; TensorFlow's reports on every file it saves would bury the script's own words.
-        absl_logging.set_verbosity(absl_logging.WARNING)
-        logging.getLogger("tensorflow").setLevel(logging.WARNING)
-        try:
-            if len(argv) > 1:
-                raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --profile=quick")
-            main(lab_from_flags())
-        except Stopped as stopped:
-            print(f"NOTE: {stopped}; the same command goes on")
-        except (ValueError, DataError, CheckpointError, OSError, FloatingPointError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        return 0
-
-    define_flags()
-    app.run(guarded)
-
-
-def run(table):
-    """The whole of an experiment script after its constants."""
-    run_main(lambda lab: make(lab, table, hosts=FLAGS.hosts, schemes=FLAGS.schemes, stop_after=FLAGS.stop_after,
-                              reuse=FLAGS.reuse))
-
-
-def make(lab, table, *, hosts=None, schemes=("ours",), stop_after=None, reuse=False):
+def make(lab: Lab, table: Table, options: Options = Options()) -> str:
     """Makes the trials of `table` that are missing, then writes and prints it. Returns its text."""
-    found = records(lab, table, hosts=hosts, schemes=schemes, stop_after=stop_after, reuse=reuse)
-    rows = [row for row, _ in found]
-    text = "\n\n".join([table.caption, render(rows, [values for _, values in found], table, lab.profile.trials),
-                        _protocol(lab, rows)])
-    with whole(_path(lab, table).with_suffix(".md")) as temporary:
+    trials = Trials(lab, table, options)
+    trials.make()
+    rows, found = trials.rows, trials.found()
+    text = "\n\n".join([table.caption, render(rows, found, table, lab.profile.trials), trials.protocol()])
+    with whole(results(lab) / f"{table.name}.md") as temporary:
         temporary.write_text(text + "\n")
     print(text)
     return text
 
 
-def _path(lab, table):
-    return Path(lab.workdir) / "results" / lab.profile.name / f"{table.name}.jsonl"
+def results(lab: Lab) -> Path:
+    """The folder of a lab's records, tables and figures."""
+    return Path(lab.workdir) / "results" / lab.profile.name
 
 
-def records(lab, table, *, hosts=None, schemes=("ours",), stop_after=None, reuse=True):
+def records(lab: Lab, table: Table, options: Options = Options()) -> list[tuple[dict, list[dict]]]:
     """[(row, values of its trials)] of `table`, the trials that are missing made first."""
-    rows = _chosen(lab, table.grid, hosts, schemes)
-    store = Store(_path(lab, table), None if reuse else origin(lab.workdir))
-    ids = {(i, seed): _identity(lab, table, row, seed)
-           for i, row in enumerate(rows) for seed in range(lab.profile.trials)}
-    _make_trials(lab, table, rows, {at: id_ for at, id_ in ids.items() if id_ not in store.records}, store, stop_after)
-    return [(row, [store.records[ids[i, seed]]["values"] for seed in range(lab.profile.trials)
-                   if ids[i, seed] in store.records]) for i, row in enumerate(rows)]
+    trials = Trials(lab, table, options)
+    trials.make()
+    return list(zip(trials.rows, trials.found(), strict=True))
 
 
-def _chosen(lab, grid, hosts, schemes):
+@dataclass
+class Trials:
+    """The trials of a table's rows: which records there are of them, and making those that are missing."""
+
+    lab: Lab
+    table: Table
+    options: Options = Options()
+    rows: list = field(init=False)
+    store: Store = field(init=False)
+
+    def __post_init__(self):
+        shipped = [RESULTS / self.lab.profile.name] if self.options.reuse else []
+        shard = self.options.shard.name if self.options.shard else ""
+        self.store = Store(results(self.lab), self.table.name, shard, shipped)
+        self.rows = chosen(self.lab, self.table, self.options)
+
+    def identity(self, row: Mapping, seed: int, resolved: bool = False) -> str:
+        """The id of a trial's record; `resolved`: on the stand-ins of image sets that cannot be had."""
+        subjects = self.table.subjects(self.lab.profile, seed, row).values()
+        test_set = self.table.measure.wanted(row)
+        if resolved:
+            subjects, test_set = map(self.lab.resolve, subjects), self.lab.images.test_name(test_set)
+        settings = {"null_keys": self.lab.profile.null_keys, "crop": self.lab.profile.crop, "test_set": test_set}
+        return identity(self.table, [spec.name for spec in subjects], settings, row, seed)
+
+    def record(self, row: Mapping, seed: int) -> dict | None:
+        """What is kept of a trial: a record on the sets that the table asks for, else one on their stand-ins."""
+        if wanted := self.store.records.get(self.identity(row, seed)):
+            return wanted
+        if not any((record["row"], record["seed"]) == (row, seed) for record in self.store.records.values()):
+            return None  # before anything is downloaded to find out that it stands in
+        return self.store.records.get(self.identity(row, seed, resolved=True))
+
+    def make(self) -> None:
+        """Makes the trials that are missing, one record each."""
+        todo = [Job(i, seed, self._group(row, seed)) for i, row in enumerate(self.rows)
+                for seed in range(self.lab.profile.trials) if not self.record(row, seed)]
+        if self.options.shard:
+            todo = [job for job in todo if self.options.shard.has(job)]
+        if not execution.run(todo, self._trial, self.table.name, self.options.stop_after):
+            self.lab.log(f"NOTE: stopped after {self.options.stop_after:g} minutes; the same command goes on")
+
+    def _group(self, row, seed):
+        return next(iter(self.table.subjects(self.lab.profile, seed, row).values())).root.name
+
+    def _trial(self, job):
+        row, start = self.rows[job.row], time.monotonic()
+        subjects = self.table.subjects(self.lab.profile, job.seed, row)
+        resolved = {name: self.lab.resolve(spec) for name, spec in subjects.items()}
+        values = self.table.measure.values(self.lab, resolved, row)
+        provenance = machine() | {"data": self._data(resolved, row), "arithmetic": self.lab.compute.effective,
+                                  "seconds": round(time.monotonic() - start, 2)}
+        self.store.add({"id": self.identity(row, job.seed, resolved=True), "table": self.table.name, "row": row,
+                        "seed": job.seed, "subject": [spec.name for spec in resolved.values()], "values": values,
+                        "provenance": provenance})
+
+    def _data(self, subjects, row):
+        train = next(iter(subjects.values())).root.train_set
+        return {"train": train, "test": self.lab.images.test_name(self.table.measure.wanted(row))}
+
+    def found(self) -> list[list[dict]]:
+        """For each row the values of the trials there are."""
+        return [[record["values"] for record in self._records(row)] for row in self.rows]
+
+    def _records(self, row):
+        return list(filter(None, (self.record(row, seed) for seed in range(self.lab.profile.trials))))
+
+    def protocol(self) -> str:
+        """What was reduced, for the table's foot: from the records themselves where there are any."""
+        clauses: dict[str, None] = {}
+        for row in self.rows:
+            wanted = self.table.measure.wanted(row)
+            for record in self._records(row):
+                data = record["provenance"]["data"]
+                instead = f" in place of {wanted}" if data["test"] != wanted else ""
+                host = get_host(row["host"]).title
+                clauses[f"{host} trained on {data['train']}, measured on {data['test']}{instead}"] = None
+        subjects = [spec for row in self.rows for spec in self.table.subjects(self.lab.profile, 0, row).values()]
+        notes = self.table.measure.notes(self.lab.profile, subjects)
+        return "; ".join([f"Profile {self.lab.profile.name}", *notes, *clauses]) + "."
+
+
+def chosen(lab: Lab, table: Table, options: Options) -> list[dict]:
     """The rows asked for; without `hosts`, those whose models are there, and a line on the others.
 
     A host that is trained but not marked for every trial is left out too, if another one is ready: a table of what the
     project ships takes minutes, a mark minutes each.
     """
-    for name in schemes:
-        if name not in SCHEMES:
-            raise ValueError(f"unknown scheme {name!r}; choose from {', '.join(SCHEMES)}")
-    if hosts is None:
-        every = dict.fromkeys(row["host"] for row in grid)
-        trained = [name for name in every if lab.has_host(name)]
-        ready = [name for name in trained if "scheme" not in grid[0] or all(
-            lab.has_marked(name, seed, scheme) for seed in range(lab.profile.trials) for scheme in schemes)]
-        hosts = ready or trained or list(every)[:1]
-        if left := [name for name in every if name not in hosts]:
-            lab.say(f"NOTE: not all models of {', '.join(left)} are made yet for profile {lab.profile.name}; name "
+    if options.hosts is None:
+        rows = [row for row in table.grid if options.has(row)]
+        every = list(dict.fromkeys(row["host"] for row in rows))
+        ready = [host for host in every if all(lab.has(spec) for spec in _roots(lab, table, rows, host))]
+        trained = [host for host in every if lab.has(lab.profile.host(host))]
+        hosts = ready or trained or every[:1]
+        if left := [host for host in every if host not in hosts]:
+            lab.log(f"NOTE: not all models of {', '.join(left)} are made yet for profile {lab.profile.name}; name "
                     f"them, --hosts={','.join(left)}, to make the marks; hosts: python experiments/train_hosts.py")
-    for name in hosts:
-        get_host(name)
-    return [row for row in grid if row["host"] in hosts and row.get("scheme") in (None, *schemes)]
+        options = dataclasses.replace(options, hosts=hosts)
+    return [row for row in table.grid if options.has(row)]
 
 
-def _plan(lab, row, seed):
-    """What a trial starts from: its marked model, or in a table of hosts its host."""
-    return lab.plan_marked(row["host"], seed, row["scheme"]) if "scheme" in row else lab.plan_host(row["host"])
-
-
-def _data(lab, row, seed):
-    """The image sets that a trial's numbers come from."""
-    return {"train": _plan(lab, row, seed).fields["train_set"],
-            "test": lab.test_images(row["host"], row.get("test_set"))[0]}
-
-
-def _identity(lab, table, row, seed):
-    profile = {"null_keys": lab.profile.null_keys, "crop": lab.profile.crop}
-    more = filter(None, [table.depends(lab, seed, **row)] if table.depends else [])
-    return digest(table.name, _plan(lab, row, seed).name, profile, lab.compute.precision, _data(lab, row, seed), row,
-                  seed, *more)
-
-
-def _make_trials(lab, table, rows, todo, store, stop_after):
-    began = time.monotonic()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not todo) as bar:
-        task = bar.add_task(table.name, total=len(todo))
-        # Seed by seed, so that a run that is stopped early has whole tables of fewer trials.
-        for (i, seed), id_ in sorted(todo.items(), key=lambda item: item[0][::-1]):
-            if stop_after is not None and time.monotonic() - began > 60.0 * stop_after:
-                lab.say(f"NOTE: stopped after {stop_after:g} minutes; the same command goes on")
-                break
-            start = time.monotonic()
-            values = table.trial(lab, seed, **rows[i])
-            provenance = machine() | {"origin": origin(lab.workdir), "data": _data(lab, rows[i], seed),
-                                      "seconds": round(time.monotonic() - start, 2)}
-            store.add({"id": id_, "table": table.name, "row": rows[i], "seed": seed, "values": values,
-                       "provenance": provenance})
-            bar.advance(task)
-
-
-def _protocol(lab, rows):
-    """What was reduced, for the table's foot."""
-    data = {(row["host"], row.get("test_set"), *_data(lab, row, 0).values()): None for row in rows}
-    sets = "; ".join((f"{host} trained on {train}, " if wanted is None else f"{host} ") + f"measured on {test}"
-                     + (f" in place of {wanted}" if wanted not in (None, test) else "")
-                     for host, wanted, train, test in data)
-    if "scheme" not in rows[0]:
-        return f"Profile {lab.profile.name}; {sets}."
-    embed = lab.profile.embed
-    held = ", ".join(host for host in dict.fromkeys(row["host"] for row in rows) if lab.profile.marking(host).others)
-    clauses = [f"Profile {lab.profile.name}", f"trials per row: {lab.profile.trials} (paper: 30)",
-               f"{embed.steps} embedding steps of {embed.batch_size} patches (paper: 8 epochs of batches of 128)",
-               f"{held} marked with the answers to other keys held (docs/recipe.md)" if held else "",
-               "mean ± standard deviation over trials", sets, f"ρ and p against {lab.profile.null_keys} fresh keys."]
-    return "; ".join(filter(None, clauses))
+def _roots(lab, table, rows, host) -> set[Spec]:
+    return {spec.root for row in rows if row["host"] == host for seed in range(lab.profile.trials)
+            for spec in table.subjects(lab.profile, seed, row).values()}

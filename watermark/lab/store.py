@@ -1,57 +1,23 @@
-"""Records: one JSON line a trial, in a file that is replaced whole."""
+"""Records: one JSON line a trial, in files that are only added to; several processes and machines may write."""
 
-import dataclasses
+from __future__ import annotations
+
 import functools
-import hashlib
 import json
 import os
 import platform
 import shutil
 import subprocess
-import uuid
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tensorflow as tf
 
-from watermark.files import alone, whole
-
-
-def digest(*things, length=12):
-    """A short name for JSON-able things: equal things, equal names."""
-    text = json.dumps(things, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
-
-
-def essence(settings):
-    """What of a dataclass enters a digest: the fields that are not at their default.
-
-    A new option, off by default, thus leaves the names of everything made before it as they were.
-    """
-    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)
-              if getattr(settings, field.name) != field.default}
-    return {name: _essence_of(value) for name, value in values.items()}
-
-
-def _essence_of(value):
-    if isinstance(value, tuple):
-        return [_essence_of(item) for item in value]
-    return essence(value) if dataclasses.is_dataclass(value) else value
-
-
-def origin(workdir):
-    """The work folder's own random name, made at first use and never committed.
-
-    A record that came with the project, made elsewhere, is thereby known as such.
-    """
-    path = Path(workdir) / ".origin"
-    if not path.exists():
-        with whole(path) as temporary:
-            temporary.write_text(uuid.uuid4().hex)
-    return path.read_text().strip()
+from watermark.files import alone
 
 
 @functools.cache
-def machine():
+def machine() -> dict:
     """What a record says of where it was made."""
     root = Path(__file__).parents[2]
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
@@ -64,33 +30,53 @@ def machine():
 
 
 class Store:
-    """The records of one table, by id.
+    """The records of one table by id; of two with one id, the last read counts.
 
     Attributes:
-      path: `results/<profile>/<table>.jsonl`.
-      records: {id: record}, those that count.
+      path: the file that is added to, `<folder>/<table>.jsonl` or, for a shard, `<folder>/<table>.<shard>.jsonl`.
+      records: {id: record} of all of the table's files in the folder, and in those that are only read.
     """
 
-    def __init__(self, path, own=None):
-        """Args: path: the file; own: the origin whose records count, or None for all."""
-        self.path = Path(path)
-        self.records = {record["id"]: record for record in _read(self.path)
-                        if own in (None, record["provenance"].get("origin"))}
+    def __init__(self, folder: str | Path, table: str, shard: str = "", read_only: Sequence[str | Path] = ()):
+        self.path = Path(folder) / ".".join(filter(None, (table, shard, "jsonl")))
+        files = [path for there in (*read_only, folder) for path in files_of(there, table)]
+        self.records = {record["id"]: record for path in files for record in read(path)}
 
-    def add(self, record):
-        """Adds a record to the file, in place of one with the same id."""
+    def add(self, record: dict) -> None:
+        """Adds a record, a whole line or nothing."""
+        line = (json.dumps(record) + "\n").encode()
+        with alone(self.path), open(self.path, "ab") as file:
+            os.truncate(self.path, _whole_lines(self.path))  # what a kill or a full disk cut off
+            before = file.seek(0, os.SEEK_END)
+            try:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                os.truncate(self.path, before)
+                raise
         self.records[record["id"]] = record
-        with alone(self.path):  # another process may have added some
-            everything = {r["id"]: r for r in _read(self.path)} | {record["id"]: record}
-            with whole(self.path) as temporary:
-                temporary.write_text("".join(json.dumps(r) + "\n" for r in everything.values()))
 
 
-def _read(path):
-    if not path.exists():
-        return
+def files_of(folder: str | Path, table: str) -> list[Path]:
+    """A table's files of records in a folder: its own, then its shards'."""
+    folder = Path(folder)
+    return [path for path in (folder / f"{table}.jsonl", *sorted(folder.glob(f"{table}.*.jsonl"))) if path.exists()]
+
+
+def _whole_lines(path):
+    """How many bytes of a file are whole lines."""
+    content = path.read_bytes()
+    return content.rfind(b"\n") + 1
+
+
+def read(path: Path) -> Iterator[dict]:
+    """The records of a file; what follows the last newline was cut off, and that trial is made again.
+
+    Raises:
+      ValueError: for a line that is no record.
+    """
     lines = path.read_text().split("\n")
-    # What follows the last newline was cut by a kill or a full disk: that trial is made again.
     for number, line in enumerate(lines[:-1], 1):
         try:
             record = json.loads(line)

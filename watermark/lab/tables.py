@@ -1,9 +1,19 @@
 """Tables: pure functions of records."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from watermark.files import digest
+from watermark.hosts import HOSTS
+from watermark.lab.specs import Spec
+
+TITLES = {host.name: host.title for host in HOSTS.values()}
 
 
 @dataclass(frozen=True)
@@ -22,8 +32,8 @@ class Column:
     scale: float = 1.0
     form: str | None = ".2f"
 
-    def cell(self, values):
-        """Mean ± standard deviation over trials, or "yes in how many"."""
+    def cell(self, values: Sequence) -> str:
+        """Mean ± standard deviation over trials, or "yes in how many"; "–" for what a scheme's verdict lacks."""
         if not values:
             return "–"
         if self.form is None:
@@ -31,70 +41,106 @@ class Column:
         mean = format(np.mean(values) * self.scale, self.form)
         return mean if len(values) == 1 else f"{mean} ± {format(np.std(values, ddof=1) * self.scale, self.form)}"
 
-    def paper_cell(self, value):
+    def paper_cell(self, value: float | bool | None) -> str:
         """The paper's number, printed alike."""
         if value is None:
             return "–"
         return ("yes" if value else "no") if self.form is None else format(value * self.scale, self.form)
 
 
-VERDICT_COLUMNS = (
-    Column("PSNR (dB)", "psnr"),
-    Column("d (10⁻³)", "distance", 1e3),
-    Column("d ≤ η", "verified", form=None),
-    Column("NCC", "ncc", form=".4f"),
-    Column("NCC > .95", "ncc_verified", form=None),
-    Column("ρ", "rho", form=".3f"),
-    Column("p", "p_value", form=".1e"),
-)
+@dataclass(frozen=True)
+class Measure:
+    """What is measured on a subject, shared by tables.
+
+    Attributes:
+      values: (lab, subject, row) -> {name: number}.
+      columns: what a table prints of them.
+      notes: (profile, subjects) -> clauses on the protocol for the table's foot.
+      test_set: row -> name of the image set that is measured on; None: the first of the host's test sets.
+    """
+
+    values: Callable[..., dict]
+    columns: tuple[Column, ...]
+    notes: Callable[..., list[str]] = lambda profile, subjects: []
+    test_set: Callable[[Mapping], str | None] = lambda row: None
+
+    def wanted(self, row: Mapping) -> str:
+        """The image set that a row is measured on, before stand-ins."""
+        return self.test_set(row) or HOSTS[row["host"]].test_sets[0]
+
+
+def nothing_printed(row: Mapping) -> Mapping:
+    """The paper's numbers for a table that the paper does not have."""
+    return {}
 
 
 @dataclass(frozen=True)
 class Table:
-    """One of the paper's tables, as an experiment script writes it down.
+    """A table, as an experiment script writes it down: its axes and its subject.
 
     Attributes:
       name: of the script and the record file.
       caption: what it shows, in a sentence or two.
-      grid: list of row dicts with at least "host" and "scheme".
-      trial: (lab, seed, **row) -> {name: number}, a pure function of the profile, the row and the seed.
-      paper: {tuple of a row's values: {name: the paper's number}}.
-      columns: what is printed.
-      depends: (lab, seed, **row) -> what the numbers depend on beside the marked model and the row, if anything.
+      grid: list of rows, {axis: value} with at least "host"; `grid` makes one.
+      subject: (profile, seed, **row) -> the spec that a row's numbers are measured on, or {name: spec} of several.
+      measure: what is measured on it.
+      paper: row -> {name: the paper's number}, `paper(table).find`.
     """
 
     name: str
     caption: str
     grid: list
-    trial: Callable
-    paper: dict
-    columns: tuple = VERDICT_COLUMNS
-    depends: Callable | None = None
+    subject: Callable[..., Spec | dict[str, Spec]]
+    measure: Measure
+    paper: Callable[[Mapping], Mapping] = nothing_printed
+
+    def subjects(self, profile: Any, seed: int, row: Mapping) -> dict[str, Spec]:
+        """{name: spec} of a trial."""
+        found = self.subject(profile, seed, **row)
+        return found if isinstance(found, dict) else {"": found}
 
 
-def render(rows, found, table, trials):
+def grid(**axes: Sequence) -> list[dict]:
+    """All combinations of the axes' values, the last axis fastest.
+
+    >>> grid(host=("dncnn", "red"), keys=(1,))
+    [{'host': 'dncnn', 'keys': 1}, {'host': 'red', 'keys': 1}]
+    """
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def identity(table: Table, names: Sequence[str], settings: Mapping, row: Mapping, seed: int) -> str:
+    """The id of a record: over its subjects' names, hence all that they are made of, and over how they are measured."""
+    return digest(table.name, list(names), settings, row, seed)
+
+
+def render(rows: Sequence[Mapping], found: Sequence[Sequence[Mapping]], table: Table, trials: int) -> str:
     """A Markdown table, ours and the paper's side by side.
 
     Args:
-      rows: row dicts, in order.
+      rows: in order.
       found: for each row the values of the trials there are.
       table: a `Table`.
       trials: how many trials there should be.
     """
-    printed = {column for column in table.columns for numbers in table.paper.values() if column.value in numbers}
+    columns = table.measure.columns
+    printed = {column for column in columns for row in rows if column.value in table.paper(row)}
     head = list(rows[0])
-    for column in table.columns:
+    for column in columns:
         head += [column.title, "paper"] if column in printed else [column.title]
     body = []
     for row, values in zip(rows, found, strict=True):
-        cells = [f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()]
-        numbers = table.paper.get(tuple(row.values()), {})
-        for column in table.columns:
-            cells.append(column.cell([trial[column.value] for trial in values]))
+        cells = [_axis(value) for value in row.values()]
+        for column in columns:
+            cells.append(column.cell([trial[column.value] for trial in values if column.value in trial]))
             if column in printed:
-                cells.append(column.paper_cell(numbers.get(column.value)))
+                cells.append(column.paper_cell(table.paper(row).get(column.value)))
         body.append([*cells, f"{len(values)}/{trials}"])
     return _markdown([*head, "trials"], body)
+
+
+def _axis(value):
+    return f"{value:.2f}" if isinstance(value, float) else TITLES.get(value, str(value))
 
 
 def _markdown(head, body):

@@ -1,0 +1,85 @@
+"""Promises about every attack; `tests/test_specs.py` has those about its name."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from absl import flags
+
+from watermark import inference, keys
+from watermark.attacks import ATTACKS, Thief
+from watermark.cli import attack as verb
+from watermark.embedding import embed
+from watermark.recipes import Embedding
+from watermark.training import Compute, Run
+
+# The knobs of a small attack, by name; one that is not here is the command line's default.
+SMALL = {"steps": 2, "batch_size": 4, "patch": 12, "data": "own", "key": 7, "seed": 0,
+         "recipe": Embedding(2, 4, 1e-3)}
+
+
+def _made(name, **knobs):
+    kind = ATTACKS[name]
+    defaults = {field.name: SMALL.get(field.name, field.metadata["cli"]) for field in dataclasses.fields(kind)}
+    return kind(**defaults | knobs)
+
+
+@pytest.fixture
+def thief(tiny_batches):
+    return Thief(lambda data, recipe, seed: tiny_batches, lambda seed: keys.make_key(seed, size=12), embed,
+                 Run(compute=Compute("float32")))
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_attack(name, tiny_host, thief):
+    attack, before = _made(name), tiny_host.get_weights()
+    attacked = attack(tiny_host, thief)
+    for a, b in zip(before, tiny_host.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    images = np.random.default_rng(0).random((2, 12, 12, 1), np.float32)
+    ask = inference.as_suspect(attacked, keys.make_key(0, size=12).kind)
+    answers, host = ask(images), inference.predictor(tiny_host)(images)
+    assert np.isfinite(answers).all() and answers.shape == host.shape and not np.array_equal(answers, host)
+    assert attack.label != attack.name and callable(attacked) and attack.answers != hasattr(attacked, "get_weights")
+
+
+@pytest.mark.parametrize(("name", "knob"), [(name, field) for name, kind in ATTACKS.items()
+                                             for field in dataclasses.fields(kind)
+                                             if field.metadata["none"] is not None],
+                         ids=lambda value: getattr(value, "name", value))
+def test_strength_0_is_the_identity(name, knob, tiny_host, thief):
+    nothing = _made(name, **{knob.name: knob.metadata["none"]})(tiny_host, thief)
+    images = np.random.default_rng(0).random((2, 12, 12, 1), np.float32)
+    ask = inference.as_suspect(nothing, keys.make_key(0, size=12).kind)
+    np.testing.assert_array_equal(ask(images), inference.predictor(tiny_host)(images))
+
+
+@pytest.mark.parametrize(("name", "field"), [(name, field) for name, kind in ATTACKS.items()
+                                              for field in dataclasses.fields(kind)],
+                         ids=lambda value: getattr(value, "name", value))
+def test_every_knob_says_what_it_is_and_keeps_its_bounds(name, field):
+    assert field.default is dataclasses.MISSING, "a default would be left out of names once it changes"
+    assert field.metadata["help"]
+    for bound, beyond in (("low", -1), ("high", 1)):
+        if (limit := field.metadata[bound]) is not None:
+            with pytest.raises(ValueError, match=f"{name}: expected {field.name} "):
+                _made(name, **{field.name: limit + beyond})
+
+
+def test_every_knob_with_a_default_is_a_flag():
+    values = flags.FlagValues()
+    verb.define(values)
+    for name, kind in ATTACKS.items():
+        for field in dataclasses.fields(kind):
+            if field.metadata["cli"] is not None and not kind.answers:
+                assert field.name in values, (name, field.name)
+        assert kind.answers or name in values["kind"].parser.enum_values
+
+
+def test_a_thief_sees_other_batches_than_the_owner(tiny_host, thief):
+    seeds = []
+    spying = dataclasses.replace(thief, seed=5, batches=lambda data, recipe, seed: seeds.append(seed) or thief.batches(
+        data, recipe, seed))
+    _made("finetune", seed=2000)(tiny_host, spying)
+    _made("overwrite", seed=3000)(tiny_host, spying)
+    assert seeds == [2005, 3005]  # the owner's are below 2,000

@@ -1,0 +1,152 @@
+"""Names: the shipped ones spelt out, and what must and must not change one."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from watermark.attacks import ATTACKS, Finetune, Overwrite, Prune, Round
+from watermark.checkpoints import SHIPPED, models
+from watermark.files import digest
+from watermark.lab.profiles import PROFILES, get_profile
+from watermark.lab.runner import RESULTS
+from watermark.lab.specs import UNNAMED, Marked, Trained, named
+from watermark.lab.tables import identity
+from watermark.recipes import QUICK, Embedding, Recipe, Showing
+
+PROFILE = PROFILES["quick"]
+HOSTS = {"dncnn": "dncnn-host-0-c275a47804", "red": "red-host-0-d4177cc380", "vdsr": "vdsr-host-0-293e32feee",
+         "srdncnn": "srdncnn-host-0-e56b7a788f"}
+MARKS = {
+    ("dncnn", 0): "dncnn-marked-ours-0-a40732997d", ("dncnn", 1): "dncnn-marked-ours-1-ab23784b7e",
+    ("dncnn", 2): "dncnn-marked-ours-2-2043112d90", ("red", 0): "red-marked-ours-0-76cfeab895",
+    ("red", 1): "red-marked-ours-1-1081f0514b", ("vdsr", 0): "vdsr-marked-ours-0-bccfb0e11e",
+    ("vdsr", 1): "vdsr-marked-ours-1-80385b514e", ("srdncnn", 0): "srdncnn-marked-ours-0-9660ceb865",
+    ("srdncnn", 1): "srdncnn-marked-ours-1-da8775b167",
+}
+ATTACKED = {
+    "finetune": Finetune(100, 1e-4, 32, None, "train400", 2000), "prune": Prune(0.3), "round": Round(8),
+    "overwrite": Overwrite(500, QUICK, "train400", 3000),
+}
+
+
+def test_the_names_of_all_shipped_models():
+    """A changed default, a new field or a new axis must not rename what was made before it."""
+    assert {name: PROFILE.host(name).name for name in HOSTS} == HOSTS
+    assert {at: PROFILE.mark(*at).name for at in MARKS} == MARKS
+    assert {f"{name}.keras" for name in (*HOSTS.values(), *MARKS.values())} == set(models(SHIPPED))
+
+
+def test_what_is_kept_beside_a_model_is_what_it_is_named_by():
+    for file, entry in models(SHIPPED).items():
+        host, seed = entry["host"], entry["seed"]
+        spec = PROFILE.host(host) if entry["stage"] == "host" else PROFILE.mark(host, seed)
+        assert file == f"{spec.name}.keras" and spec.fields.items() <= entry.items()
+
+
+@pytest.mark.parametrize(("table", "row", "seed", "expected"), [
+    ("table6_pruning", {"host": "dncnn", "scheme": "ours", "rate": 0.25}, 0, "1fd84dd8e4e1"),
+    ("table6_pruning", {"host": "srdncnn", "scheme": "ours", "rate": 0.4}, 1, "788d8f927347"),
+])
+def test_the_ids_of_some_records(table, row, seed, expected):
+    """They are those of the records that ship."""
+    subject = PROFILE.mark(row["host"], seed).under(Prune(row["rate"]))
+    test_set = {"dncnn": "set12", "srdncnn": "set14"}[row["host"]]
+    found = identity(dataclasses.make_dataclass("T", ["name"])(table), [subject.name],
+                     {"null_keys": 1000, "crop": None, "test_set": test_set}, row, seed)
+    assert found == expected
+    assert expected in (RESULTS / "quick" / f"{table}.jsonl").read_text()
+
+
+def test_every_attack_is_here():
+    assert set(ATTACKED) == set(ATTACKS)
+
+
+def _otherwise(value):
+    if isinstance(value, Recipe):
+        return dataclasses.replace(value, steps=value.steps + 1)
+    others = {str: lambda: f"{value}2", int: lambda: value + 1, float: lambda: value * 1.5 + 1e-3}
+    return others.get(type(value), lambda: 7)()
+
+
+@pytest.mark.parametrize(("name", "field"), [(name, field.name) for name, attack in ATTACKED.items()
+                                              for field in dataclasses.fields(attack)])
+def test_every_knob_of_every_attack_changes_names_and_ids(name, field):
+    mark, attack = PROFILE.mark("dncnn", 0), ATTACKED[name]
+    changed = dataclasses.replace(attack, **{field: _otherwise(getattr(attack, field))})
+    before, after = mark.under(attack), mark.under(changed)
+    assert before.name != after.name
+    assert before.under(Prune(0.1)).name != after.under(Prune(0.1)).name
+    table = dataclasses.make_dataclass("T", ["name"])("t")
+    assert identity(table, [before.name], {}, {}, 0) != identity(table, [after.name], {}, {}, 0)
+
+
+@pytest.mark.parametrize("kind", [Recipe, Embedding, Showing])
+def test_every_field_of_a_recipe_changes_names(kind):
+    recipe = {Recipe: PROFILE.hosts["dncnn"][0], Embedding: QUICK, Showing: PROFILE.visualizer}[kind]
+    for field in dataclasses.fields(kind):
+        value = getattr(recipe, field.name)
+        other = {"fold": False, "schedule": "constant"}.get(field.name, _otherwise(value))
+        assert named(dataclasses.replace(recipe, **{field.name: other})) != named(recipe), field.name
+
+
+def test_values_left_out_of_names_do_not_follow_the_defaults():
+    """By hand: were the default of `strength` 2e-3, a recipe that has it would still be named by it."""
+    later = dataclasses.make_dataclass("Later", [("strength", float, 2e-3)], bases=(Recipe,), frozen=True)
+    assert named(later(1, 1, 1.0))["strength"] == 2e-3 and "strength" not in named(later(1, 1, 1.0, strength=1e-3))
+    assert UNNAMED["strength"] == 1e-3
+
+
+def test_seed_size_scheme_and_precision_are_in_the_name():
+    host = PROFILE.host("red")
+    base = Marked(host, QUICK, 0, "train400", "bfloat16")
+    others = [dataclasses.replace(base, **change) for change in (
+        {"seed": 1}, {"size": 80}, {"scheme": "adi"}, {"precision": "float32"}, {"train_set": "sample_train"},
+        {"parent": PROFILE.host("red", seed=1)})]
+    assert len({spec.name for spec in (base, *others)}) == 7
+    assert base.name == dataclasses.replace(base, size=None).name
+
+
+def test_chains():
+    mark = PROFILE.mark("dncnn", 3)
+    twice = mark.under(*PROFILE.overwriting(mark, 2), Prune(0.5))
+    assert twice.root == mark and twice.trained == PROFILE.host("dncnn") and (twice.host, twice.seed) == ("dncnn", 3)
+    assert twice.parent.parent == mark.under(*PROFILE.overwriting(mark, 1))
+    assert PROFILE.host("red").under(Prune(0.1)).root == PROFILE.host("red")  # an unmarked host can be attacked too
+
+
+def test_stand_ins_are_named(tmp_path):
+    mark = PROFILE.mark("dncnn", 0)
+    assert mark.with_sets(lambda name: "sample_train").train_set == "sample_train" and mark.train_set == "train400"
+    tuned = mark.under(ATTACKED["finetune"])
+    assert tuned.with_sets(lambda name: "other").attack.data == "other" and tuned.attack.image_sets() == ["train400"]
+    assert mark.under(Prune(0.1)).with_sets(lambda name: 1 / 0) == mark.under(Prune(0.1))
+
+
+def test_naming_reads_no_file_and_imports_no_tensorflow(tmp_path):
+    code = ("import sys; sys.modules['tensorflow'] = None; sys.modules['keras'] = None\n"
+            "import importlib.util as u, watermark.files, watermark.recipes\n"
+            "spec = u.spec_from_file_location('specs', sys.argv[1]); specs = u.module_from_spec(spec)\n"
+            "sys.modules['specs'] = specs; spec.loader.exec_module(specs)\n"
+            "import builtins, os; builtins.open = os.open = None\n"
+            "from watermark.recipes import Recipe\n"
+            "print(specs.Trained('red', (Recipe(3, 4, 1e-3),), 'train400').name)")
+    path = SHIPPED.parent / "watermark" / "lab" / "specs.py"
+    result = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False,
+                            cwd=SHIPPED.parent)
+    assert result.stdout.strip() == Trained("red", (Recipe(3, 4, 1e-3),), "train400").name, result.stderr
+
+
+def test_digest_and_profiles():
+    assert digest({"a": 1, "b": 2.0}) == digest({"b": 2.0, "a": 1}) != digest({"a": 1, "b": 2.5})
+    with pytest.raises(ValueError, match="smoke, quick, paper"):
+        get_profile("fast")
+    for profile in PROFILES.values():
+        assert json.dumps(profile.mark("vdsr", 0).fields)
+
+
+def test_super_resolution_is_marked_otherwise():
+    assert PROFILE.mark("dncnn", 0).recipe == QUICK and PROFILE.mark("vdsr", 0).recipe.others > 0
+    assert PROFILE.mark("vdsr", 0, others=0.0).recipe == QUICK

@@ -1,0 +1,68 @@
+"""How a step is computed: precision, XLA, distribution, and how many steps are traced as one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+BFLOAT16 = "auto_mixed_precision_onednn_bfloat16"
+CPU_FLAGS = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How a step is computed; the one place for precision, XLA and distribution.
+
+    Attributes:
+      precision: "bfloat16" lets oneDNN compute convolutions in bfloat16 on a CPU that has it, with float32 weights
+        (twice as fast, PSNR within 0.01 dB); elsewhere it changes nothing: `effective` says what is computed in.
+        "float32" turns that off.
+      xla: compiles the step with XLA. Slower on a CPU, meant for GPUs.
+      strategy: a `tf.distribute.Strategy`, or None for one device. The model must have been made in its scope.
+      chunk: steps that are traced as one; losses, `until`, validation and deadline are looked at between chunks. None:
+        one on a CPU, where that costs nothing, 20 on a GPU, which would wait for the host after every step.
+    """
+
+    precision: str = "bfloat16"
+    xla: bool = False
+    strategy: tf.distribute.Strategy | None = None
+    chunk: int | None = None
+
+    def __post_init__(self):
+        if self.precision not in ("bfloat16", "float32"):
+            raise ValueError(f"unknown precision {self.precision!r}; choose from bfloat16, float32")
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Functions first called within run in this precision."""
+        before = tf.config.optimizer.get_experimental_options().get(BFLOAT16, False)
+        tf.config.optimizer.set_experimental_options({BFLOAT16: self.precision == "bfloat16"})
+        try:
+            yield
+        finally:
+            tf.config.optimizer.set_experimental_options({BFLOAT16: before})
+
+    @property
+    def effective(self) -> str:
+        """What convolutions are really computed in on this machine."""
+        there = CPU_FLAGS.read_text() if CPU_FLAGS.exists() else ""
+        narrow = "avx512_bf16" in there or "amx_bf16" in there
+        return "bfloat16" if self.precision == "bfloat16" and narrow and not _gpus() else "float32"
+
+    @property
+    def steps(self) -> int:
+        """Length of a chunk."""
+        return self.chunk or (20 if _gpus() else 1)
+
+    @property
+    def placement(self) -> tf.distribute.Strategy:
+        """The strategy, TensorFlow's default where there is none."""
+        return self.strategy or tf.distribute.get_strategy()
+
+
+def _gpus():
+    return tf.config.list_physical_devices("GPU")

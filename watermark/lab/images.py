@@ -1,0 +1,68 @@
+"""The image sets of a lab: read once, with a stand-in where one cannot be had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from watermark import data
+from watermark.visualizer import as_picture
+
+TRAIN, TEST = "sample_train", "sample_test"  # images bundled with scikit-image
+
+
+@dataclass(frozen=True)
+class Images:
+    """Named sets, each read when it is first asked for.
+
+    Attributes:
+      data_dir: local image sets, or None for the environment's WATERMARK_DATA.
+      download_dir: where downloads are kept.
+      sample: whether the bundled images may stand in for a set that cannot be had.
+      pictures: copyright images, a set's name or a folder of the user's.
+      log: prints a line for the user.
+    """
+
+    data_dir: str | None = None
+    download_dir: Path = Path("data")
+    sample: bool = True
+    pictures: str = "drawn"
+    log: Callable[[str], object] = print
+    _kept: dict = field(default_factory=dict, repr=False)
+
+    def train(self, name: str) -> list:
+        """The images of a training set, uint8 [H, W] or [H, W, 3], or of its stand-in."""
+        return self._get(name, TRAIN)[1]
+
+    def test(self, name: str) -> list:
+        """The images of a test set or of its stand-in."""
+        return self._get(name, TEST)[1]
+
+    def train_name(self, name: str) -> str:
+        """The name of the training set that `train` gives: `name`, or the stand-in's."""
+        return self._get(name, TRAIN)[0]
+
+    def test_name(self, name: str) -> str:
+        """The name of the test set that `test` gives."""
+        return self._get(name, TEST)[0]
+
+    def _get(self, name, stand_in):
+        if name not in self._kept:
+            try:
+                found = name, data.images(name, self.data_dir, self.download_dir)
+            except data.DataError as error:
+                if not self.sample:
+                    raise
+                self.log(f"NOTE: {stand_in} (bundled images) stands in for {name}: {error}")
+                found = stand_in, data.images(stand_in)
+            self._kept[name] = found[0], list(found[1].values())
+        return self._kept[name]
+
+    def copyright(self) -> dict:
+        """{name: uint8 [320, 320]}: the copyright images that visualizers are trained to show."""
+        if self.pictures in data.names():
+            found = data.images(self.pictures, self.data_dir, self.download_dir)
+        else:
+            found = data.folder_images(self.pictures)
+        return {name: as_picture(image) for name, image in found.items()}

@@ -1,0 +1,138 @@
+"""The lab: specs become models, made once and kept."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from watermark.lab import makers
+from watermark import inference, states
+from watermark.checkpoints import CheckpointError
+from watermark.hosts import HOSTS, Host, get_host
+from watermark.lab.cache import Cache
+from watermark.lab.images import Images
+from watermark.lab.profiles import Profile
+from watermark.lab.specs import Attacked, Marked, Spec, Trained
+from watermark.recipes import Recipe
+from watermark.schemes import get_scheme
+from watermark.tasks import TASKS
+from watermark.training import Batches, Compute
+
+LOADED = 4  # models in memory: rows of a table share them
+
+
+@dataclass(frozen=True, eq=False)
+class Lab:
+    """Makes and keeps what specs name.
+
+    Attributes:
+      profile: a `Profile`, whose methods give specs.
+      images: the image sets.
+      cache: of models; states of trainings lie in `runs`, beside it.
+      workdir: folder of `checkpoints/`, `results/` and `runs/`.
+      compute: precision and so on.
+      deadline: `time.monotonic()` at which trainings stop, to be gone on with later; or None.
+      log: prints a line for the user.
+    """
+
+    profile: Profile
+    images: Images
+    cache: Cache
+    workdir: Path
+    compute: Compute = Compute()
+    deadline: float | None = None
+    log: Callable[[str], object] = print
+    _loaded: dict = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def at(cls, workdir: str | Path, profile: Profile, compute: Compute | None = None, **images) -> Lab:
+        """The lab of a work folder; `images` are attributes of `Images`, whose `log` is the lab's too."""
+        workdir, compute = Path(workdir), compute or Compute(profile.precision)
+        return cls(replace(profile, precision=compute.precision), Images(sample=profile.sample, **images),
+                   Cache(workdir / "checkpoints"), workdir, compute, log=images.get("log", print))
+
+    def has(self, spec: Spec) -> bool:
+        """Whether the model is there already."""
+        return self.cache.path(spec.name) is not None
+
+    def resolve(self, spec: Spec) -> Spec:
+        """`spec`, or the same on stand-ins for the image sets that cannot be had, where it has yet to be made."""
+        if self.has(spec):
+            return spec
+        if parent := getattr(spec, "parent", None):
+            spec = replace(spec, parent=self.resolve(parent))
+        return spec.with_sets(self.images.train_name)
+
+    def get(self, spec: Spec) -> Any:
+        """The model of a spec; what an attack on answers makes is a callable on image batches."""
+        if isinstance(spec, Attacked) and not spec.attack.trains:
+            return makers.make(self, spec, self.folder(spec))
+        spec = self.resolve(spec)
+        if spec.name not in self._loaded:
+            self._loaded[spec.name] = self._kept(spec)
+            while len(self._loaded) > LOADED:
+                del self._loaded[next(iter(self._loaded))]
+        return self._loaded[spec.name]
+
+    def _kept(self, spec):
+        try:
+            return self.cache.get(spec.name, functools.partial(self._made, spec))
+        except CheckpointError as error:
+            if isinstance(spec, Trained):  # hours of training are not started unasked
+                raise
+            self.log(f"NOTE: {error}; it is made again")
+            self.cache.forget(spec.name)
+            return replace(self.cache, shipped=()).get(spec.name, functools.partial(self._made, spec))
+
+    def _made(self, spec):
+        folder = self.folder(spec)
+        model = makers.make(self, spec, folder)
+        known = {"seconds": sum(states.seconds(path.parent) for path in folder.rglob("state.npz")),
+                 "arithmetic": self.compute.effective, "device": inference.device(), "versions": inference.versions()}
+        return model, spec.fields | known
+
+    def folder(self, spec: Spec) -> Path:
+        """Where the state of a training is kept."""
+        return self.workdir / "runs" / spec.name
+
+    def initial_key(self, mark: Marked) -> Any:
+        """The key of a mark, as it is before embedding."""
+        return get_scheme(mark.scheme).make_key(mark.seed, self.profile.kind(mark), self.get(mark.parent))
+
+    def key(self, mark: Marked) -> Any:
+        """The key of a mark, its S updated."""
+        return get_scheme(mark.scheme).update_key(self.initial_key(mark), self.get(mark))
+
+    def batches(self, host: str, train_set: str, recipe: Recipe, seed: int) -> Batches:
+        """Training batches of a host's task."""
+        spec = HOSTS[host]
+        return TASKS[spec.task].batches(self.images.train(train_set), seed=seed, batch_size=recipe.batch_size,
+                                        size=recipe.patch or spec.patch)
+
+    def test_images(self, host: str, test_set: str | None = None) -> list:
+        """A test set, by default the one that the robustness tables measure PSNR on, cut as the profile says."""
+        side = self.profile.crop
+        return [image[:side, :side] for image in self.images.test(test_set or get_host(host).test_sets[0])]
+
+    def small_test_images(self, host: Host) -> list:
+        """Those of a few seconds, for looks during training."""
+        images = self.test_images(host.name)
+        return [image for image in images if max(image.shape) <= makers.SMALL] or images[:1]
+
+    def picture(self, digest: str) -> np.ndarray:
+        """The copyright image of a SHA-256."""
+        for image in self.images.copyright().values():
+            if hashlib.sha256(np.ascontiguousarray(image)).hexdigest() == digest:
+                return image
+        raise ValueError(f"no copyright image has the SHA-256 {digest}; --pictures names another set")
+
+    def show(self, mark: Marked, picture: np.ndarray) -> keras.Model:
+        """The visualizer of a marked model's key for a picture."""
+        return self.get(self.profile.seen(mark, picture))

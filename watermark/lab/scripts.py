@@ -1,0 +1,101 @@
+"""The flags of experiment scripts, and how they end."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from absl import app, flags
+from absl import logging as absl_logging
+
+from watermark.lab import runner
+from watermark.errors import WatermarkError
+from watermark.hosts import HOSTS
+from watermark.lab.execution import Shard
+from watermark.lab.lab import Lab
+from watermark.lab.profiles import PROFILES, get_profile
+from watermark.lab.runner import Options
+from watermark.lab.tables import Table
+from watermark.schemes import MODULES
+from watermark.training import Compute, Stopped
+
+FLAGS = flags.FLAGS
+WORKDIR = "runs"
+
+
+def define_flags() -> None:
+    """The flags that all experiments share."""
+    flags.DEFINE_enum("profile", "quick", list(PROFILES), "how much to spend")
+    flags.DEFINE_string("workdir", WORKDIR, "folder of checkpoints/, results/ and runs/ that is written; . for those "
+                        "that the project ships")
+    flags.DEFINE_integer("trials", None, "seeds per row; default is the profile's", lower_bound=1)
+    flags.DEFINE_list("hosts", None, f"some of {', '.join(HOSTS)}; default: those whose models are there")
+    flags.DEFINE_list("schemes", ["ours"], f"some of {', '.join(MODULES)}")
+    flags.DEFINE_string("data_dir", None, "folder of image sets; default is the environment's WATERMARK_DATA")
+    flags.DEFINE_string("pictures", "drawn", "copyright images of the figures: a set (drawn, copyright) or a folder")
+    flags.DEFINE_float("stop_after", None, "minutes after which no trial starts, or training stops", lower_bound=0.0)
+    flags.DEFINE_enum("precision", "bfloat16", ["bfloat16", "float32"], "of training")
+    flags.DEFINE_bool("reuse", False, "count the records that the project ships, too")
+    flags.DEFINE_string("shard", None, "i/n: make the i-th of n shares of the trials, on this of n machines; the files "
+                        "of records of all of them, in one folder, are one table")
+
+
+def options() -> Options:
+    """What the flags ask for."""
+    shard = Shard.of(FLAGS.shard) if FLAGS.shard else None
+    return Options(FLAGS.hosts, FLAGS.schemes, FLAGS.stop_after, FLAGS.reuse, shard)
+
+
+def lab() -> Lab:
+    """The `Lab` that the flags describe."""
+    profile = get_profile(FLAGS.profile)
+    if FLAGS.trials:
+        profile = dataclasses.replace(profile, trials=FLAGS.trials)
+    if FLAGS.data_dir and not Path(FLAGS.data_dir).is_dir():
+        raise ValueError(f"--data_dir={FLAGS.data_dir}: no such folder")
+    return Lab.at(FLAGS.workdir, profile, compute=Compute(FLAGS.precision), data_dir=FLAGS.data_dir,
+                  pictures=FLAGS.pictures)
+
+
+def run_main(main: Callable[[Lab, Options], object]) -> None:
+    """Runs `main` under absl; what a user can mend comes as one line and exit code 2."""
+
+    def guarded(argv):
+        # absl's app turns these on; TensorFlow's reports on every file it saves would bury the script's own words.
+        absl_logging.set_verbosity(absl_logging.WARNING)
+        logging.getLogger("tensorflow").setLevel(logging.WARNING)
+        try:
+            if len(argv) > 1:
+                raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --profile=quick")
+            main(lab(), options())
+        except Stopped as stopped:
+            print(f"NOTE: {stopped}; the same command goes on")
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on with what is kept", file=sys.stderr)
+            return 130
+        except (WatermarkError, ValueError, OSError, FloatingPointError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        return 0
+
+    define_flags()
+    main_module = sys.modules["__main__"]
+    app.run(guarded, flags_parser=lambda argv: _parse(argv, main_module.__doc__ or ""))
+
+
+def _parse(argv, words):
+    """absl's own parser shows these flags for --helpfull only."""
+    if {"--help", "-h", "-help", "--helpfull"} & set(argv[1:]):
+        names = [name for name in FLAGS if FLAGS[name] in FLAGS.get_flags_for_module(__name__)
+                 or FLAGS[name] in FLAGS.get_flags_for_module("__main__")]
+        print(f"{words.strip()}\n\n" + "\n".join(f"  --{name}: {FLAGS[name].help}" for name in sorted(names)))
+        sys.exit(0)
+    return app.parse_flags_with_usage(argv)
+
+
+def run(table: Table) -> None:
+    """The whole of an experiment script after its axes."""
+    run_main(lambda lab, options: runner.make(lab, table, options))
