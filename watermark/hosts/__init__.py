@@ -31,7 +31,7 @@ class Host:
       patch: side of a training patch in pixels.
       trigger: side of the trigger image in pixels.
       other_set: images of another kind, for fine-tuning on new data.
-      parameters: trainable parameters in the form that the paper counts (DnCNN: batch norm folded).
+      parameters: trainable parameters in the form that the paper counts (with batch norm).
       scale: what the trigger is upsampled by.
       clip: bound on the gradient's global norm, or None.
     """
@@ -53,10 +53,10 @@ class Host:
 HOSTS = {
     host.name: host
     for host in (
-        Host("dncnn", "DnCNN", dncnn, "denoise", "train400", ("set12", "bsd68"), 40, 40, 555_137, "kth_tips_train"),
+        Host("dncnn", "DnCNN", dncnn, "denoise", "train400", ("set12", "bsd68"), 40, 40, 556_097, "kth_tips_train"),
         Host("red", "RED", red, "denoise", "train400", ("set12", "bsd68"), 40, 40, 408_064, "kth_tips_train"),
         Host("vdsr", "VDSR", vdsr, "sr", "291", ("set14", "set5"), 41, 20, 665_921, "urban100", scale=2, clip=0.4),
-        Host("srdncnn", "SR-DnCNN", srdncnn, "sr", "291", ("set14", "set5"), 41, 20, 555_137, "urban100", scale=2),
+        Host("srdncnn", "SR-DnCNN", srdncnn, "sr", "291", ("set14", "set5"), 41, 20, 556_097, "urban100", scale=2),
     )
 }
 
