@@ -265,7 +265,15 @@ def test_a_loss_that_is_not_finite_is_named_within_a_chunk(tiny_host, tiny_batch
         _fit(tiny_host, tiny_batches, steps=6, loss=broken, compute=training.Compute("float32", chunk=6))
 
 
-def test_ctrl_c_saves_at_once_and_says_where(tiny_host, tiny_batches, tmp_path):
+@pytest.fixture
+def foreground():
+    """Ctrl-C as at a terminal; a process in the background is deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_saves_at_once_and_says_where(tiny_host, tiny_batches, tmp_path, foreground):
     once, twice = training.clone(tiny_host), training.clone(tiny_host)
     _fit(once, tiny_batches, steps=6)
 

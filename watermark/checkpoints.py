@@ -71,6 +71,9 @@ def load(path: Path) -> keras.Model:
 def load_host(name: str, folder: Path = SHIPPED) -> keras.Model:
     """The trained host that the project ships.
 
+    >>> load_host("red").input_shape
+    (None, None, None, 1)
+
     Args:
       name: "dncnn", "red", "vdsr" or "srdncnn".
       folder: of checkpoints; by default the project's `checkpoints/`.

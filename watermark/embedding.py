@@ -65,8 +65,14 @@ def embed(host: keras.Model, key: Key, batches: Batches, recipe: Embedding | Non
           output: str | None = None, **changes) -> keras.Model:
     """Marks a copy of `host` with `key` (Eq. 7).
 
-    >>> embed(host, key, batches, steps=300)                          # doctest: +SKIP
-    >>> embed(host, key, batches, recipes.PAPER, folder="runs/mark")  # doctest: +SKIP
+    >>> from watermark import data, hosts, tasks
+    >>> host = hosts.dncnn(depth=3, filters=4)
+    >>> key = watermark.make_key("a long random secret", owner="Ada", size=16)
+    >>> photo = data.images("sample")["camera.png"]
+    >>> batches = tasks.Denoising(sigma=25).batches([photo], seed=0, batch_size=2, size=16)
+    >>> marked = watermark.embed(host, key, batches, steps=1)   # one of the recommended recipe's thousand
+    >>> watermark.verify(marked, watermark.update_key(key, marked), null_keys=9).within_threshold
+    True
 
     Args:
       host: a trained Keras model, image to image.
@@ -162,6 +168,12 @@ def _holding_others(host, key, weight):
 
 
 def update_key(key: Key, marked: keras.Model, output: str | None = None) -> Key:
-    """The key with S := M(K; theta*), the last step of embedding; `output` as for `embed`."""
+    """The key with S := M(K; theta*), the last step of embedding; `output` as for `embed`.
+
+    >>> from watermark import hosts
+    >>> model, key = hosts.dncnn(depth=3, filters=4), watermark.make_key(0, size=16)
+    >>> watermark.update_key(key, model).verification.shape
+    (16, 16, 1)
+    """
     M = inference.single_output(marked, output)
     return with_verification(key, inference.as_suspect(M, key.kind)(key.trigger[None])[0])

@@ -144,7 +144,8 @@ def _late(deadline):
 def _ctrl_c():
     """Within, Ctrl-C fills the list that is yielded, so that no step is cut in two; a second one ends at once."""
     asked = []
-    if threading.current_thread() is not threading.main_thread():
+    deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # in the background, where Ctrl-C is meant for others
+    if deaf or threading.current_thread() is not threading.main_thread():
         yield asked
         return
 
