@@ -39,7 +39,7 @@ def folder_pairs(inputs, targets, *, scale=1, strict=False) -> dict:
       DataError: no file has a partner, some have several, sizes do not fit, or no image is left.
     """
     if Path(inputs).resolve() == Path(targets).resolve():
-        raise DataError(f"{inputs} is given twice; put inputs and targets into a folder each")
+        log.warning("%s is given twice: every image is its own target", inputs)
     matched, *left = match(*([*_files(folder)] for folder in (inputs, targets)), (inputs, targets))
     alone = [f"{Path(folder) / name}" for folder, names in zip((inputs, targets), left, strict=True) for name in names]
     if alone and strict:
@@ -81,7 +81,8 @@ def _read(groups, folders, strict):
         others = f"; nor can the {len(bad) - 1} others" if len(bad) > 1 else ""
         raise DataError(f"{bad[0]}{others}")
     if bad:
-        log.warning("%d of %d files skipped, the first: %s", len(bad), len(groups), bad[0])
+        log.warning("%d of %d %s skipped, the first: %s", len(bad), len(groups),
+                    "pairs" if len(folders) > 1 else "files", bad[0])
     if transparent:
         log.warning("%d images have transparent pixels: their colours are taken, transparency is left out", transparent)
     return found

@@ -18,6 +18,7 @@ from PIL import Image
 from watermark.data.pictures import unit
 
 SCALES = (1.0, 0.9, 0.8, 0.7)  # DnCNN's augmentation by size
+LEAST = 8  # side of a patch, as the command line takes it
 KEPT = 2 << 30  # bytes of patches that are kept for the next training on the same images
 log = logging.getLogger(__name__)
 
@@ -159,7 +160,7 @@ def denoising_batches(images, *, seed, batch_size, size, sigma):
       A function of the first step's number that gives an endless `tf.data.Dataset` of
       (inputs, targets), float32 [batch_size, size, size, C], targets on [0, 1].
     """
-    patches = _patches(_at_scales, images, size)
+    patches = _patches(_at_scales, _fitting(images, size), size)
     white = float(patches.planes[0].dtype.max)
 
     def make(i):
@@ -172,7 +173,7 @@ def denoising_batches(images, *, seed, batch_size, size, sigma):
 
 def _at_scales(images, size):
     """Patches of the images at the `SCALES`: uint8, or uint16 where an image is deeper."""
-    resized = [_resized(image, scale) for image in _fitting(images, size) for scale in SCALES]
+    resized = [_resized(image, scale) for image in images for scale in SCALES]
     if any(image.dtype != np.uint8 for image in resized):
         resized = [np.uint16(np.round(unit(image) * np.float32(65535))) for image in resized]
     return Patches.of([_planes(image) for image in resized if _side(image) >= size], size)
@@ -193,17 +194,17 @@ def sr_batches(images, *, seed, batch_size, size, scales, channels=1, small=Fals
     Inputs are the low-resolution images brought back to size, which is what VDSR takes, or with `small` left small;
     of 1 channel, luminance, or of as many as the images have.
     """
-    patches = _patches(_low_and_high_patches, images, size, tuple(scales), channels, small)
+    def side(image):
+        return max((_side(image) - _side(image) % scale) // (scale if small else 1) for scale in scales)
+
+    patches = _patches(_low_and_high_patches, _fitting(images, size, side), size, tuple(scales), channels, small)
     return _pair_batches(patches, seed, batch_size, channels, scales[0] if small else 1)
 
 
 def _low_and_high_patches(images, size, scales, channels, small):
-    def side(image):
-        return max((_side(image) - _side(image) % scale) // (scale if small else 1) for scale in scales)
-
     make = small_and_high if small else low_and_high
     prepare = luminance if channels == 1 else unit
-    pairs = [make(prepare(image), scale) for image in _fitting(images, size, side) for scale in scales]
+    pairs = [make(prepare(image), scale) for image in images for scale in scales]
     return _of_pairs([pair for pair in pairs if _side(pair[0]) >= size], size, scales[0] if small else 1, np.float16)
 
 
@@ -220,12 +221,9 @@ def pair_batches(pairs, *, seed, batch_size, size, scale=1, exact=False):
     Returns:
       As `denoising_batches`: (inputs [batch_size, size, size, C], targets).
     """
-    patches = _patches(_fitting_pairs, pairs, size, scale, np.float32 if exact else np.float16)
+    pairs = _fitting(pairs, size, lambda pair: _side(pair[0]))
+    patches = _patches(_of_pairs, pairs, size, scale, np.float32 if exact else np.float16)
     return _pair_batches(patches, seed, batch_size, len(_planes(pairs[0][0])), scale)
-
-
-def _fitting_pairs(pairs, size, scale, dtype):
-    return _of_pairs(_fitting(pairs, size, lambda pair: _side(pair[0])), size, scale, dtype)
 
 
 def _of_pairs(pairs, size, scale, dtype):
@@ -265,8 +263,9 @@ def _too_small(images, size, side):
         return ValueError(f"{expected}, got none at all")
     largest = max(images, key=side)
     height, width = (largest[0] if isinstance(largest, tuple) else largest).shape[:2]
+    fits = f"--patch={side(largest)} fits it" if side(largest) >= LEAST else f"no patch of {LEAST} or more fits it"
     return ValueError(f"{expected} for a patch of that size, got {len(images)} of which the largest has "
-                      f"{height}x{width}; --patch={side(largest)} fits it")
+                      f"{height}x{width}; {fits}")
 
 
 def _planes(image):
