@@ -3,11 +3,13 @@
 import logging
 import os
 
+import imagecodecs
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from watermark import data, tasks
+from watermark import cli, data, models, tasks
 from watermark.data import pairs
 from watermark.errors import WatermarkError
 
@@ -163,3 +165,49 @@ def test_photos_smaller_than_any_patch():
 
 def test_errors_are_the_projects():
     assert issubclass(data.DataError, WatermarkError) and issubclass(data.DataError, RuntimeError)
+
+
+@pytest.fixture(scope="module")
+def brought(tmp_path_factory):
+    """What an owner brings: a network, and 16-bit photos of different sizes with a damaged one among them."""
+    folder = tmp_path_factory.mktemp("brought")
+    inputs = keras.Input((None, None, 1))
+    models.save_model(keras.Model(inputs, keras.layers.Conv2D(1, 3, padding="same")(inputs)), folder / "m.keras")
+    for name, side in (("a", 50), ("b", 40), ("c", 30)):
+        for kind in ("photos", "targets"):
+            (folder / kind).mkdir(exist_ok=True)
+            deep = RNG.integers(0, 65536, (side, side, 3), np.uint16)
+            (folder / kind / f"{name}{'_LR' if kind == 'photos' else ''}.png").write_bytes(imagecodecs.png_encode(deep))
+    (folder / "photos" / "d.png").write_bytes(b"")
+    return folder
+
+
+def _attack(brought, capsys, *more):
+    code = cli.main(["attack", "--kind=finetune", f"--model={brought}/m.keras", f"--out={brought}/o.keras", "--steps=1",
+                     "--batch_size=2", *more])
+    return code, capsys.readouterr().err.replace(str(brought), "").splitlines()
+
+
+def test_the_command_line_tells_in_one_line_each(brought, capsys):
+    code, lines = _attack(brought, capsys, f"--images={brought}/photos")
+    assert code == 0
+    assert lines == [
+        "note: 1 of 4 files skipped, the first: /photos/d.png cannot be read as an image: it is empty",
+        "note: 3 images are few to train on; with 20 or more, a network keeps its quality better",
+        "note: 1 of 3 images are smaller than a patch of 40x40 pixels and left out"]
+    code, lines = _attack(brought, capsys, "--task=pairs", f"--pairs={brought}/photos,{brought}/targets")
+    assert code == 0
+    assert lines[0] == ("note: 3 pairs, such as a_LR.png with a.png; 1 files without a partner left out, the first "
+                        "/photos/d.png")
+
+
+@pytest.mark.parametrize("flags, error", [
+    (["--images={}/photos", "--strict"], "error: /photos/d.png cannot be read as an image: it is empty"),
+    (["--task=pairs", "--pairs={}/photos,{}/targets", "--strict"], "error: /photos/d.png has no partner"),
+    (["--images={}/photos", "--patch=64"], "error: expected images of at least 64x64 pixels for a patch of that size, "
+     "got 3 of which the largest has 50x50; --patch=50 fits it"),
+])
+def test_the_command_line_refuses(brought, capsys, flags, error):
+    code, lines = _attack(brought, capsys, *(flag.replace("{}", str(brought)) for flag in flags))
+    assert code == 2 and lines[-1] == error
+    assert all(line.startswith("note: ") for line in lines[:-1])

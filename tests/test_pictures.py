@@ -146,6 +146,8 @@ REFUSED = {
                                      planarconfig="contig", extrasamples=(0, 0)),
     "AVIF of 10 bits": lambda p: _file(p / "a.avif", DEEP[..., :3] >> 6, bitspersample=10),
     "PNM as text": lambda p: (p / "a.ppm").write_text("P2 2 2 65535\n1 2 3 4\n"),
+    "a raw file": lambda p: _file(p / "a.dng", DEEP[..., :3], extratags=[(50706, 1, 4, (1, 4, 0, 0), True)]),
+    "a preview": lambda p: _file(p / "a.nef", np.uint8(DEEP[..., :3] >> 8), subfiletype=1),
     "colours of Lab": lambda p: Image.new("LAB", (4, 4)).save(p / "a.tif"),
     "nothing": lambda p: (p / "a.png").write_bytes(b""),
     "a PDF": lambda p: Image.new("L", (4, 4)).save(p / "a.pdf"),

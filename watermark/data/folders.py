@@ -43,7 +43,7 @@ def folder_pairs(inputs, targets, *, scale=1, strict=False) -> dict:
     matched, *left = match(*([*_files(folder)] for folder in (inputs, targets)), (inputs, targets))
     alone = [f"{Path(folder) / name}" for folder, names in zip((inputs, targets), left, strict=True) for name in names]
     if alone and strict:
-        raise DataError(f"{alone[0]} has no partner, nor have {len(alone) - 1} other files")
+        raise DataError(f"{alone[0]} has no partner" + (f", nor have {len(alone) - 1} others" if alone[1:] else ""))
     a, b = matched[0]
     log.info("%d pairs, such as %s with %s%s", len(matched), a, b,
              f"; {len(alone)} files without a partner left out, the first {alone[0]}" if alone else "")

@@ -205,7 +205,8 @@ def _low_and_high_patches(images, size, scales, channels, small):
     make = small_and_high if small else low_and_high
     prepare = luminance if channels == 1 else unit
     pairs = [make(prepare(image), scale) for image in images for scale in scales]
-    return _of_pairs([pair for pair in pairs if _side(pair[0]) >= size], size, scales[0] if small else 1, np.float16)
+    dtype = np.float16 if all(image.dtype == np.uint8 for image in images) else np.float32
+    return _of_pairs([pair for pair in pairs if _side(pair[0]) >= size], size, scales[0] if small else 1, dtype)
 
 
 def pair_batches(pairs, *, seed, batch_size, size, scale=1, exact=False):

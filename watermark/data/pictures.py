@@ -21,6 +21,7 @@ from watermark.errors import WatermarkError
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
 GREY, COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")  # modes of Pillow, all of 8 bits
 HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1")
+DNG_VERSION = 50706
 TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 UPRIGHT = {  # EXIF's orientations 2 to 8
     2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
@@ -42,7 +43,7 @@ class Picture(NamedTuple):
 
 
 def read_image(file) -> np.ndarray:
-    """The pixels of an image file, a path or an open one: turned upright, without transparency.
+    """The pixels of an image file, a path or an open one: its first page, turned upright, without transparency.
 
     Returns:
       uint8 [H, W] or [H, W, 3], or float32 on [0, 1] if the file has more than 8 bits a channel.
@@ -94,7 +95,7 @@ def read_picture(file, bounded=True) -> Picture:
             warnings.simplefilter("ignore")  # of Pillow, about large images and damaged tags
             head = stream.read(16)
             stream.seek(0)
-            pixels, transparent = _tiff(stream) if head[:4] in TIFF_HEADS else _common(stream, head)
+            pixels, transparent = _tiff(stream, head) if head[:4] in TIFF_HEADS else _common(stream, head)
         if bounded and pixels.dtype != np.uint8 and not (pixels.min() >= 0.0 and pixels.max() <= 1.0):
             raise ValueError(f"its pixels are floats from {pixels.min():.4g} to {pixels.max():.4g}, expected [0, 1]")
         return Picture(pixels, transparent)
@@ -115,10 +116,11 @@ def _common(stream, head):
         if image.format in DEEP:
             position = stream.tell()
             stream.seek(0)
-            values, greatest = DEEP[image.format](image, stream.read())
+            content = stream.read()
+            stream.seek(position)
+            values, greatest = DEEP[image.format](image, content)
             if greatest != 255:
                 return _scaled(values, greatest, image.getexif().get(0x112))
-            stream.seek(position)
         return _eight_bits(image)
 
 
@@ -146,10 +148,12 @@ def _scaled(values, greatest, orientation):
     return np.ascontiguousarray(pixels), count % 2 == 0 and bool(values[..., -1].min() < greatest)
 
 
-def _tiff(stream):
+def _tiff(stream, head):
     """(pixels, transparent) of a TIFF's first page."""
     with tifffile.TiffFile(stream) as tiff:
         page = tiff.pages.first
+        if page.is_reduced or DNG_VERSION in page.tags or head[8:10] == b"CR":
+            raise ValueError("it is a camera's raw file or starts with a preview; develop it to PNG or TIFF")
         kind, bits = page.dtype.kind if page.dtype else None, page.bitspersample
         if kind in ("u", "b") and isinstance(bits, int) and bits <= 8:
             stream.seek(0)
