@@ -184,20 +184,20 @@ def test_patches_are_built_once(task, monkeypatch):
     monkeypatch.setattr(patches.Patches, "of", lambda *args: built.append(1) or of(*args))
     images = [RNG.integers(0, 256, (60, 50), np.uint8) for _ in range(2)]
 
-    def first(seed=0, size=16):
+    def make(seed=0, size=16):
         these = [(image, image) for image in images] if isinstance(task, tasks.Examples) else images
-        return _first(task.batches(these, seed=seed, batch_size=2, size=size))
+        return task.batches(these, seed=seed, batch_size=2, size=size)
 
-    once = first()
+    once = make()
+    make(seed=1)
     images = [image.copy() for image in images]
-    first(seed=1)
-    for a, b in zip(first(), once, strict=True):
+    for a, b in zip(_first(make()), _first(once), strict=True):
         np.testing.assert_array_equal(a, b)
     assert len(built) == 1
-    first(size=12)
+    make(size=12)
     assert len(built) == 2
     images[1][3, 4] ^= 1
-    first()
+    make()
     assert len(built) == 3
 
 

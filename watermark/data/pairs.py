@@ -33,13 +33,14 @@ def match(inputs, targets, folders=("inputs", "targets")):
     left, pairs = (list(inputs), list(targets)), []
     for key in (str, lambda name: str(PurePosixPath(name).with_suffix("")), bare):
         groups = [_grouped(names, key) for names in left]
-        for shared in groups[0].keys() & groups[1].keys():
-            ones, others = (group[shared] for group in groups)
+        shared = groups[0].keys() & groups[1].keys()
+        for name in sorted(shared):
+            ones, others = (group[name] for group in groups)
             if len(ones) * len(others) > 1:
                 raise DataError(f"{_some(folders[0], ones)} and {_some(folders[1], others)} belong together by name; "
                                 "leave one of each, or give the sub-folder of one scale")
             pairs.append((ones[0], others[0]))
-        left = tuple([name for name in names if key(name) not in groups[0].keys() & groups[1].keys()] for names in left)
+        left = tuple([name for name in names if key(name) not in shared] for names in left)
     if not pairs:
         raise DataError(f"{folders[0]} and {folders[1]} have no file name in common, not even without endings such as "
                         f"x2, _LR, _HR; for example {inputs[0]} and {targets[0]}")
