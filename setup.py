@@ -19,9 +19,11 @@ setup(
     install_requires=[
         "absl-py",
         "ai-edge-litert",
+        "cachetools",
         "cryptography",
         "filelock",
         "h5py",
+        "imagecodecs",
         "jinja2",
         "keras>=3.12",
         "matplotlib",
@@ -33,6 +35,7 @@ setup(
         "scikit-image",
         "scipy",
         "tensorflow>=2.18",
+        "tifffile",
     ],
     extras_require={
         "onnx": ["onnx", "onnxruntime", "tf2onnx"],

@@ -1,8 +1,14 @@
 """Oracles: purity by repetition, statistics, Pillow and scikit-image."""
 
+import ast
+import hashlib
+from pathlib import Path
+
+import cachetools
 import numpy as np
 import pytest
 import skimage.color
+import tensorflow as tf
 
 from watermark import data, tasks
 from watermark.data import patches
@@ -130,3 +136,82 @@ def test_small_inputs_of_super_resolution():
     assert X.shape == (2, 10, 10, 3) and Y.shape == (2, 20, 20, 3)
     with pytest.raises(ValueError, match="one scale"):
         tasks.SuperResolution(small=True).batches([image], seed=0, batch_size=2, size=10)
+
+
+PACKAGE = Path(tasks.__file__).parent
+
+
+def test_every_draw_names_its_algorithm():
+    """TensorFlow's own choice may differ between devices; the same seed shall be the same patches everywhere."""
+    draws = [(path, call) for path in PACKAGE.rglob("*.py") for call in ast.walk(ast.parse(path.read_text()))
+             if isinstance(call, ast.Call) and ast.unparse(call.func).startswith("tf.random.")]
+    assert len(draws) >= 7
+    for path, call in draws:
+        assert {k.arg: ast.unparse(k.value) for k in call.keywords}.get("alg") == "'philox'", f"{path}:{call.lineno}"
+
+
+@pytest.mark.parametrize("seed", [(0, 0), (1, 2**40), (-3, 7)])
+def test_the_algorithm_is_what_a_cpu_chose_before(seed):
+    """Marks and records of before the choice was pinned: the same bits."""
+    with tf.device("CPU"):
+        for draw in (tf.random.stateless_normal, tf.random.stateless_uniform,
+                     lambda *a, **k: tf.random.stateless_uniform(*a, **k, dtype=tf.float64),
+                     lambda *a, **k: tf.random.stateless_uniform(*a, **k, maxval=256, dtype=tf.int32),
+                     lambda shape, seed, **k: tf.random.split(seed, 10, **k)):
+            np.testing.assert_array_equal(draw([3, 5], seed, alg="philox"), draw([3, 5], seed))
+
+
+def test_patches_are_those_of_before():
+    """Digests of three batches, made when images were uint8 only and draws chose their algorithm by themselves."""
+    images = [np.uint8(np.add.outer(np.arange(41) * 3, np.arange(60) * 2)),
+              np.uint8(np.outer(np.arange(50), np.arange(45)) % 251)]
+    for task, expected in ((tasks.Denoising(sigma=0), "da06216cd40f"), (tasks.Examples(), "1ae7f51c04cf"),
+                           (tasks.Denoising(sigma=0, channels=3), "4e46f0877601")):
+        digest = hashlib.sha256()
+        these = [(image, 255 - image) for image in images] if task == tasks.Examples() else images
+        for batch in task.batches(these, seed=5, batch_size=7, size=40)(3).take(3):
+            for part in batch:
+                digest.update(np.uint8(np.round(part.numpy() * 255)).tobytes())
+        assert digest.hexdigest()[:12] == expected
+
+
+@pytest.mark.parametrize("task", [tasks.Denoising(), tasks.SuperResolution(), tasks.Examples(),
+                                  tasks.SuperResolution((2,), 3, small=True)])
+def test_patches_are_built_once(task, monkeypatch):
+    """Counted by hand: other seeds, noise and copies of the images share them, other sizes and pixels do not."""
+    built = []
+    of = patches.Patches.of
+    monkeypatch.setattr(patches.Patches, "of", lambda *args: built.append(1) or of(*args))
+    images = [RNG.integers(0, 256, (60, 50), np.uint8) for _ in range(2)]
+
+    def make(seed=0, size=16):
+        these = [(image, image) for image in images] if isinstance(task, tasks.Examples) else images
+        return task.batches(these, seed=seed, batch_size=2, size=size)
+
+    once = make()
+    make(seed=1)
+    images = [image.copy() for image in images]
+    for a, b in zip(_first(make()), _first(once), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert len(built) == 1
+    make(size=12)
+    assert len(built) == 2
+    images[1][3, 4] ^= 1
+    make()
+    assert len(built) == 3
+
+
+def test_kept_patches_are_bounded(monkeypatch):
+    """The last ones stay, within so many bytes; what alone is larger is made each time."""
+    kept = patches._patches.cache
+    assert kept.maxsize == patches.KEPT <= 2 << 30
+    small = cachetools.LRUCache(10_000, getsizeof=kept.getsizeof)
+    monkeypatch.setattr(patches, "_patches", cachetools.cached(small, key=patches._pixels_of)(
+        patches._patches.__wrapped__))
+    for i in range(5):
+        tasks.Denoising().batches([np.full((40, 40), i, np.uint8)], seed=0, batch_size=2, size=40)
+        assert small.currsize == 1600 * (i + 1)
+    tasks.Denoising().batches([np.zeros((80, 80), np.uint8)], seed=0, batch_size=2, size=80)
+    assert small.currsize <= 10_000 and len(small) == 3
+    tasks.Denoising().batches([np.zeros((120, 120), np.uint8)], seed=0, batch_size=2, size=120)
+    assert len(small) == 3

@@ -37,7 +37,7 @@ class Drift:
     def ahead(self, weights: list, gradients: list, reach: float) -> list:
         """`weights` after this step's share of `reach`."""
         self.steps.assign_add(1)
-        share = reach * tf.random.stateless_uniform([], tf.stack([self.steps, 0]))
+        share = reach * tf.random.stateless_uniform([], tf.stack([self.steps, 0]), alg="philox")
         t = tf.cast(self.steps, tf.float32)
         moved = []
         for w, g, m, v in zip(weights, gradients, self.mean, self.square, strict=True):

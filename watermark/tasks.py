@@ -29,14 +29,14 @@ class Denoising:
     variants = ("",)
 
     def batches(self, images, *, seed, batch_size, size):
-        """`watermark.data.denoising_batches` of uint8 grey or RGB images."""
+        """`watermark.data.denoising_batches` of grey or RGB images."""
         images = [_pixels(image, self.channels) for image in images]
         return data.denoising_batches(images, seed=seed, batch_size=batch_size, size=size, sigma=self.sigma)
 
     def pairs(self, images, variant=""):
-        """(noisy input, target) float32 [H, W] or [H, W, 3] for each uint8 image; image i gets the same noise ever."""
+        """(noisy input, target) float32 [H, W] or [H, W, 3] for each image; image i gets the same noise ever."""
         for i, image in enumerate(images):
-            target = _pixels(image, self.channels).astype(np.float32) / 255.0
+            target = data.unit(_pixels(image, self.channels))
             yield data.noisy(target, self.sigma, seed=i), target
 
     def comparable(self, output, target, variant=""):
@@ -64,20 +64,18 @@ class SuperResolution:
         return self.scales
 
     def batches(self, images, *, seed, batch_size, size):
-        """`watermark.data.sr_batches` of uint8 grey or RGB images; `pair_batches` for RGB or small inputs."""
-        if self.channels == 1 and not self.small:
-            return data.sr_batches(images, seed=seed, batch_size=batch_size, size=size, scales=self.scales)
+        """`watermark.data.sr_batches` of grey or RGB images."""
         if self.small and len(self.scales) > 1:
             raise ValueError(f"a network that takes the small image has one scale, got {self.scales}")
-        pairs = [pair for scale in self.scales for pair in self.pairs(images, scale)]
-        return data.pair_batches([pair for pair in pairs if min(pair[0].shape[:2]) >= size], seed=seed, size=size,
-                                 batch_size=batch_size, scale=self.scales[0] if self.small else 1)
+        images = images if self.channels == 1 else [data.rgb(image) for image in images]
+        return data.sr_batches(images, seed=seed, batch_size=batch_size, size=size, scales=self.scales,
+                               channels=self.channels, small=self.small)
 
     def pairs(self, images, variant):
-        """(input, target) float32 [H, W] or [H, W, 3] for each uint8 image, at scale `variant`."""
+        """(input, target) float32 [H, W] or [H, W, 3] for each image, at scale `variant`."""
         make = data.small_and_high if self.small else data.low_and_high
         for image in images:
-            yield make(data.luminance(image) if self.channels == 1 else np.float32(data.rgb(image)) / 255.0, variant)
+            yield make(data.luminance(image) if self.channels == 1 else data.unit(data.rgb(image)), variant)
 
     def comparable(self, output, target, variant):
         """The pair that quality is measured on: clipped, without the outer `variant` pixels, as is usual."""
@@ -87,7 +85,7 @@ class SuperResolution:
 
 @dataclass(frozen=True)
 class Examples:
-    """Any task, given by pairs of images: `images` are tuples (input, target) of uint8 images.
+    """Any task, given by pairs of images: `images` are tuples (input, target).
 
     The target may be `scale` times the input's size.
     """
@@ -97,14 +95,15 @@ class Examples:
     variants = ("",)
 
     def batches(self, images, *, seed, batch_size, size):
-        """`watermark.data.pair_batches` of pairs of uint8 images."""
+        """`watermark.data.pair_batches` of pairs of images."""
         pairs = list(self.pairs(images))
-        return data.pair_batches(pairs, seed=seed, batch_size=batch_size, size=size, scale=self.scale)
+        deep = any(image.dtype != np.uint8 for pair in images for image in pair)
+        return data.pair_batches(pairs, seed=seed, batch_size=batch_size, size=size, scale=self.scale, exact=deep)
 
     def pairs(self, images, variant=""):
-        """(input, target) float32 on [0, 1] for each pair of uint8 images."""
+        """(input, target) float32 on [0, 1] for each pair of images."""
         for pair in images:
-            yield tuple(_pixels(image, self.channels).astype(np.float32) / 255.0 for image in pair)
+            yield tuple(data.unit(_pixels(image, self.channels)) for image in pair)
 
     def comparable(self, output, target, variant=""):
         """The pair that quality is measured on: the output clipped."""

@@ -77,12 +77,12 @@ def train_visualizer(key: Key, image: np.ndarray, *, unmarked: np.ndarray | None
 
 
 def as_picture(image, side=IMAGE_SHAPE[0]):
-    """Any uint8 image [H, W] or [H, W, 3] as a copyright image: grey, square by borders like its corner, resized.
+    """An image of `read_image` as a copyright image: grey, square by borders like its corner, resized.
 
     Returns:
       uint8 [side, side].
     """
-    image = Image.fromarray(data.grey(image))
+    image = Image.fromarray(data.eight_bits(data.grey(image)))
     return np.asarray(ImageOps.pad(image, (side, side), Image.Resampling.LANCZOS, color=image.getpixel((0, 0))))
 
 
@@ -134,7 +134,7 @@ def _batches(key, unmarked, recipe, seed, pool=256):
     length = float(tf.norm(tf.ones_like(S)))
     edge = metrics.threshold(key.verification.size) * key.verification.size
     if unmarked is None:
-        away = tf.random.stateless_normal(S.shape, [seed, -1])
+        away = tf.random.stateless_normal(S.shape, [seed, -1], alg="philox")
     else:
         away = unmarked - S
         edge = min(edge, recipe.nearest * float(tf.norm(away)))
@@ -142,13 +142,13 @@ def _batches(key, unmarked, recipe, seed, pool=256):
     others, count = tf.constant(random_keys(key.kind, pool, f"visualizer {seed}")[1]), recipe.batch_size // 2
 
     def make(i):
-        seeds = iter(tf.unstack(tf.random.split(tf.stack([tf.cast(seed, tf.int64), i]), 10)))
+        seeds = iter(tf.unstack(tf.random.split(tf.stack([tf.cast(seed, tf.int64), i]), 10, alg="philox")))
 
         def uniform(low=0.0, high=1.0):
-            return tf.random.stateless_uniform([count, 1, 1, 1], next(seeds), low, high)
+            return tf.random.stateless_uniform([count, 1, 1, 1], next(seeds), low, high, alg="philox")
 
         def noise():
-            return tf.random.stateless_normal([count, *S.shape], next(seeds)) / length
+            return tf.random.stateless_normal([count, *S.shape], next(seeds), alg="philox") / length
 
         def damaged(share):
             angle = uniform(0.0, np.pi / 2)  # attacks lead to the unmarked network's answer, and a little astray
@@ -156,7 +156,7 @@ def _batches(key, unmarked, recipe, seed, pool=256):
 
         shown = damaged(recipe.shown * tf.sqrt(uniform()))  # many near the edge, on either side of it
         beyond = damaged(recipe.refused + (recipe.farthest - recipe.refused) * tf.square(uniform()))
-        chosen = tf.random.stateless_uniform([count], next(seeds), maxval=pool, dtype=tf.int32)
+        chosen = tf.random.stateless_uniform([count], next(seeds), maxval=pool, dtype=tf.int32, alg="philox")
         strangers = tf.gather(others, chosen) + edge * uniform() * noise()
         return shown, tf.where(uniform() < 2 / 3, beyond, strangers)
 

@@ -1,6 +1,7 @@
 """The command line: watermark VERB --flag=value. Exit code 0 is yes or done, 1 no, 2 an error, said in one line."""
 
 import importlib
+import logging
 import os
 import sys
 
@@ -30,7 +31,18 @@ def main(argv=None):
         print(f"error: unknown verb {verb!r}; choose from {', '.join(VERBS)}", file=sys.stderr)
         return 2
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    log = logging.getLogger("watermark")
+    log.setLevel(logging.INFO)
+    if not any(isinstance(handler, _Notes) for handler in log.handlers):
+        log.addHandler(_Notes())
     return _run(verb, rest)
+
+
+class _Notes(logging.Handler):
+    """What the package has to say of its inputs, a line each on standard error."""
+
+    def emit(self, record):
+        print(f"note: {' '.join(record.getMessage().split())}", file=sys.stderr)
 
 
 def usage():

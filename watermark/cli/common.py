@@ -1,5 +1,6 @@
 """What several verbs share: the owner's model, images and task."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ from absl import flags
 from watermark import data, inference
 from watermark.models import ModelError, load_model
 from watermark.tasks import Denoising, Examples, SuperResolution
+
+log = logging.getLogger(__name__)
 
 
 def required(values, *names):
@@ -31,7 +34,9 @@ def define_task(values):
     flags.DEFINE_float("sigma", 25.0, "noise that a denoiser removes, in 8-bit units", 0.0, flag_values=values)
     flags.DEFINE_list("scales", ["2"], "factors of super-resolution", flag_values=values)
     flags.DEFINE_string("images", None, "folder of training images", flag_values=values)
-    flags.DEFINE_list("pairs", None, "INPUTS/,TARGETS/: two folders of images of the same names, for --task=pairs",
+    flags.DEFINE_list("pairs", None, "INPUTS/,TARGETS/: two folders of images that belong together by name, such as "
+                      "0001x4.png and 0001.png, for --task=pairs", flag_values=values)
+    flags.DEFINE_bool("strict", False, "an image file that cannot be read, or has no partner, is an error",
                       flag_values=values)
     flags.DEFINE_integer("batch_size", 32, "patches a step", 1, flag_values=values)
     flags.DEFINE_integer("patch", None, "side of a training patch in pixels; default: the trigger's, or what the model "
@@ -63,16 +68,10 @@ def read_task(values, one):
     if values.task == "pairs":
         if not values.pairs or len(values.pairs) != 2:
             raise ValueError("--pairs=INPUTS/,TARGETS/ is needed for --task=pairs")
-        inputs, targets = map(data.folder_images, values.pairs)
-        if not (names := sorted(set(inputs) & set(targets))):
-            raise ValueError(f"{values.pairs[0]} and {values.pairs[1]} have no file name in common")
-        pairs = [(inputs[name], targets[name]) for name in names]
-        for name, (a, b) in zip(names, pairs, strict=True):
-            if tuple(scale * side for side in a.shape[:2]) != b.shape[:2]:
-                raise ValueError(f"{name}: the target has {b.shape[:2]} pixels, expected {scale} times {a.shape[:2]}")
-        return Examples(channels, scale), pairs
+        pairs = data.folder_pairs(*values.pairs, scale=scale, strict=values.strict)
+        return Examples(channels, scale), _enough(pairs)
     required(values, "images")
-    images = list(data.folder_images(values.images).values())
+    images = _enough(data.folder_images(values.images, strict=values.strict))
     if values.task == "denoise":
         return Denoising(values.sigma, channels), images
     try:
@@ -80,6 +79,14 @@ def read_task(values, one):
     except ValueError as error:
         raise ValueError(f"--scales={','.join(values.scales)}: expected whole numbers") from error
     return SuperResolution((scale,) if scale > 1 else scales, channels, small=scale > 1), images
+
+
+def _enough(images):
+    """The values of {name: image}, with a warning where they are few to train on."""
+    if len(images) < data.FEW:
+        log.warning("%d images are few to train on; with %d or more, a network keeps its quality better", len(images),
+                    data.FEW)
+    return list(images.values())
 
 
 def native_scale(one):
@@ -102,7 +109,7 @@ def patch_size(values, one, key):
         raise ValueError(f"the model takes images of {sides[0]}x{sides[1]} pixels only and the key's trigger has "
                          f"{trigger}x{trigger}; make a key of that size, or save the model with free sides")
     if key.kind.channels != one.input_shape[-1]:
-        raise ValueError(f"the model has {one.input_shape[-1]} channels, the key {key.kind['channels']}; make a key "
+        raise ValueError(f"the model has {one.input_shape[-1]} channels, the key {key.kind.channels}; make a key "
                          f"with watermark keygen --channels={one.input_shape[-1]}")
     return values.patch or fixed or trigger
 

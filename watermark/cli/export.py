@@ -7,7 +7,6 @@ mark in the exported form. Exit code 1 if the mark is lost there. Seconds.
 
 from pathlib import Path
 
-import numpy as np
 from absl import flags
 
 from watermark import data, exporting
@@ -56,7 +55,7 @@ def _inputs(values, one):
     height, width = (side or exporting.SIDE for side in one.input_shape[1:3])
     prepare = data.grey if one.input_shape[-1] == 1 else data.rgb
     found = [prepare(image)[:height, :width] for image in data.folder_images(values.images).values()]
-    inputs = [np.float32(image).reshape(height, width, -1) / 255.0 for image in found
+    inputs = [data.unit(image).reshape(height, width, -1) for image in found
               if image.shape[:2] == (height, width)]
     if not inputs:
         raise ValueError(f"{values.images} holds no image of {height}x{width} pixels or more")

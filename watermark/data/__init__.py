@@ -1,19 +1,19 @@
-"""Images: named sets, and training batches made from them."""
+"""Images: named sets, folders of the user's, and training batches made from them."""
 
+from watermark.data.folders import FEW, folder_images, folder_pairs
 from watermark.data.patches import (
     bicubic,
     denoising_batches,
-    grey,
     low_and_high,
     luminance,
     noisy,
     pair_batches,
-    rgb,
     small_and_high,
     sr_batches,
 )
-from watermark.data.sets import DataError, folder_images, images, names, read_image
+from watermark.data.pictures import DataError, eight_bits, grey, read_answer, read_image, rgb, unit
+from watermark.data.sets import images, names
 
-__all__ = ["DataError", "bicubic", "denoising_batches", "folder_images", "grey", "images", "low_and_high", "luminance",
-           "names", "noisy", "pair_batches", "read_image", "rgb", "small_and_high",
-           "sr_batches"]
+__all__ = ["FEW", "DataError", "bicubic", "denoising_batches", "eight_bits", "folder_images", "folder_pairs", "grey",
+           "images", "low_and_high", "luminance", "names", "noisy", "pair_batches", "read_answer", "read_image", "rgb",
+           "small_and_high", "sr_batches", "unit"]

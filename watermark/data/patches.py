@@ -1,17 +1,26 @@
 """Patches and degradations: batch i is a pure function of (seed, i).
 
-Images here are float32 [H, W, 1] on [0, 1] or uint8 [H, W]; what folder or download they come from is
-`watermark.data.sets`' business.
+Images here are as `watermark.data.pictures` reads them, uint8 or float32 on [0, 1]; what folder or download they come
+from is the business of `watermark.data.folders` and `watermark.data.sets`.
 """
 
+import hashlib
+import logging
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 
 import numpy as np
 import tensorflow as tf
+from cachetools import LRUCache, cached
 from PIL import Image
 
+from watermark.data.pictures import unit
+
 SCALES = (1.0, 0.9, 0.8, 0.7)  # DnCNN's augmentation by size
+LEAST = 8  # side of a patch, as the command line takes it
+KEPT = 2 << 30  # bytes of patches that are kept for the next training on the same images
+log = logging.getLogger(__name__)
 
 
 def luminance(image):
@@ -19,20 +28,10 @@ def luminance(image):
 
     MATLAB's `rgb2ycbcr`, which every super-resolution paper measures on.
     """
-    image = np.asarray(image, np.float32) / 255.0
+    image = unit(image)
     if image.ndim == 2:
         return image
     return (image @ np.float32([65.481, 128.553, 24.966]) + np.float32(16.0)) / np.float32(255.0)
-
-
-def grey(image):
-    """uint8 [H, W] from uint8 grey or RGB, by PIL's full-range luma."""
-    return np.asarray(Image.fromarray(image).convert("L"))
-
-
-def rgb(image):
-    """uint8 [H, W, 3] from uint8 grey or RGB."""
-    return np.asarray(Image.fromarray(image).convert("RGB"))
 
 
 def bicubic(image, size):
@@ -87,9 +86,8 @@ class Patches:
     @classmethod
     def of(cls, images, size):
         """From a list of tuples of equally sized planes [H, W]; images smaller than a patch are refused."""
-        small = [planes[0].shape for planes in images if min(planes[0].shape) < size]
-        if small or not images:
-            raise ValueError(f"expected images of at least {size}x{size} pixels, got {small or 'none at all'}")
+        if not images or min(min(planes[0].shape) for planes in images) < size:
+            raise _too_small([planes[0] for planes in images], size, _side)
         heights, widths = np.array([planes[0].shape for planes in images], np.int64).T
         starts = np.cumsum(heights * widths) - heights * widths
         flat = [np.concatenate([plane.ravel() for plane in planes]) for planes in zip(*images, strict=True)]
@@ -97,9 +95,14 @@ class Patches:
             vectors = [tf.constant(v) for v in (starts, heights, widths)]
             return cls(tuple(tf.constant(v) for v in flat), *vectors, size)
 
+    @property
+    def nbytes(self):
+        """Of the pixels."""
+        return sum(plane.dtype.size * plane.shape[0] for plane in self.planes)
+
     def draw(self, count, seed, augment=True):
         """`count` random patches of every plane, flipped and rotated alike: [count, size, size, planes]."""
-        u = tf.random.stateless_uniform([5, count], seed, dtype=tf.float64)
+        u = tf.random.stateless_uniform([5, count], seed, dtype=tf.float64, alg="philox")
         room = tf.cast((self.heights - self.size + 1) * (self.widths - self.size + 1), tf.float64)
         cumulative = tf.cumsum(room)  # an image is drawn as often as it has positions
         image = tf.searchsorted(cumulative, u[0] * cumulative[-1], side="right")
@@ -127,11 +130,28 @@ def _batches(make, start):
     return dataset.map(make, num_parallel_calls=2, deterministic=True).prefetch(4)
 
 
+def _pixels_of(build, images, *options):
+    """What `_patches` knows a set by: what is done with it, and a digest of every pixel."""
+    digest = hashlib.blake2b(digest_size=16)
+    for image in images:
+        for part in image if isinstance(image, tuple) else (image,):
+            digest.update(f"{part.dtype.str} {part.shape} ".encode())
+            digest.update(np.ascontiguousarray(part))
+    return build, digest.digest(), options
+
+
+@cached(LRUCache(KEPT, getsizeof=lambda patches: patches.nbytes), key=_pixels_of, lock=Lock())
+def _patches(build, images, *options):
+    """`build(images, *options)`, kept: several marks on one machine train on the same patches."""
+    return build(images, *options)
+
+
 def denoising_batches(images, *, seed, batch_size, size, sigma):
     """Training batches for denoising.
 
     Args:
-      images: uint8 [H, W] or [H, W, C] images; each is used at the four `SCALES` where a patch still fits.
+      images: [H, W] or [H, W, C] images, uint8 or float32 on [0, 1]; each is used at the four `SCALES` where a patch
+        still fits, and smaller ones than a patch are left out.
       seed: integer; batch i depends on (seed, i) alone.
       size: side of a patch in pixels.
       sigma: noise level in 8-bit units; fresh for every batch, noisy inputs are not clipped.
@@ -140,29 +160,56 @@ def denoising_batches(images, *, seed, batch_size, size, sigma):
       A function of the first step's number that gives an endless `tf.data.Dataset` of
       (inputs, targets), float32 [batch_size, size, size, C], targets on [0, 1].
     """
-    resized = [image.resize((round(image.width * s), round(image.height * s)), Image.Resampling.BICUBIC)
-               for image in map(Image.fromarray, images) for s in SCALES]
-    patches = Patches.of([_planes(np.asarray(image)) for image in resized if min(image.size) >= size], size)
+    patches = _patches(_at_scales, _fitting(images, size), size)
+    white = float(patches.planes[0].dtype.max)
 
     def make(i):
-        clean = tf.cast(patches.draw(batch_size, tf.stack([seed, 2 * i])), tf.float32) / 255.0
-        noise = tf.random.stateless_normal(clean.shape, tf.stack([seed, 2 * i + 1]))
+        clean = tf.cast(patches.draw(batch_size, tf.stack([seed, 2 * i])), tf.float32) / white
+        noise = tf.random.stateless_normal(clean.shape, tf.stack([seed, 2 * i + 1]), alg="philox")
         return clean + sigma / 255.0 * noise, clean
 
     return partial(_batches, make)
 
 
-def sr_batches(images, *, seed, batch_size, size, scales):
-    """Training batches for super-resolution: luminance, `scales` mixed; as `denoising_batches` otherwise.
+def _at_scales(images, size):
+    """Patches of the images at the `SCALES`: uint8, or uint16 where an image is deeper."""
+    resized = [_resized(image, scale) for image in images for scale in SCALES]
+    if any(image.dtype != np.uint8 for image in resized):
+        resized = [np.uint16(np.round(unit(image) * np.float32(65535))) for image in resized]
+    return Patches.of([_planes(image) for image in resized if _side(image) >= size], size)
 
-    Inputs are the low-resolution images brought back to size, which is what VDSR takes.
+
+def _resized(image, scale):
+    """An image made smaller by Pillow, at its own depth."""
+    size = round(image.shape[1] * scale), round(image.shape[0] * scale)
+    if image.dtype == np.uint8:
+        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    planes = [Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC) for plane in _planes(image)]
+    return np.clip(np.stack(planes, -1).reshape(*size[::-1], *image.shape[2:]), 0.0, 1.0)
+
+
+def sr_batches(images, *, seed, batch_size, size, scales, channels=1, small=False):
+    """Training batches for super-resolution: `scales` mixed; as `denoising_batches` otherwise.
+
+    Inputs are the low-resolution images brought back to size, which is what VDSR takes, or with `small` left small;
+    of 1 channel, luminance, or of as many as the images have.
     """
-    pairs = [low_and_high(luminance(image), scale) for image in images for scale in scales]
-    return pair_batches([pair for pair in pairs if min(pair[0].shape) >= size], seed=seed, batch_size=batch_size,
-                        size=size)
+    def side(image):
+        return max((_side(image) - _side(image) % scale) // (scale if small else 1) for scale in scales)
+
+    patches = _patches(_low_and_high_patches, _fitting(images, size, side), size, tuple(scales), channels, small)
+    return _pair_batches(patches, seed, batch_size, channels, scales[0] if small else 1)
 
 
-def pair_batches(pairs, *, seed, batch_size, size, scale=1):
+def _low_and_high_patches(images, size, scales, channels, small):
+    make = small_and_high if small else low_and_high
+    prepare = luminance if channels == 1 else unit
+    pairs = [make(prepare(image), scale) for image in images for scale in scales]
+    dtype = np.float16 if all(image.dtype == np.uint8 for image in images) else np.float32
+    return _of_pairs([pair for pair in pairs if _side(pair[0]) >= size], size, scales[0] if small else 1, dtype)
+
+
+def pair_batches(pairs, *, seed, batch_size, size, scale=1, exact=False):
     """Training batches of a task that is given by example.
 
     Args:
@@ -170,21 +217,56 @@ def pair_batches(pairs, *, seed, batch_size, size, scale=1):
       seed, batch_size: as for `denoising_batches`.
       size: side of an input patch in pixels.
       scale: how many times the input the target is. Above 1, patches are not flipped or turned.
+      exact: keep what is finer than a sixteenth of an 8-bit step, at twice the memory.
 
     Returns:
       As `denoising_batches`: (inputs [batch_size, size, size, C], targets).
     """
+    pairs = _fitting(pairs, size, lambda pair: _side(pair[0]))
+    patches = _patches(_of_pairs, pairs, size, scale, np.float32 if exact else np.float16)
+    return _pair_batches(patches, seed, batch_size, len(_planes(pairs[0][0])), scale)
+
+
+def _of_pairs(pairs, size, scale, dtype):
     # Half precision halves 700 MB; its error on [0, 1] is a sixteenth of an 8-bit step at most.
     planes = [(*_planes(_subpixels(target, scale)), *_planes(low)) for low, target in pairs]
-    patches = Patches.of([[plane.astype(np.float16) for plane in image] for image in planes], size)
-    channels = len(_planes(pairs[0][0]))
+    return Patches.of([[plane.astype(dtype) for plane in image] for image in planes], size)
 
+
+def _pair_batches(patches, seed, batch_size, channels, scale):
     def make(i):
         drawn = tf.cast(patches.draw(batch_size, tf.stack([seed, i]), augment=scale == 1), tf.float32)
         target, low = drawn[..., :-channels], drawn[..., -channels:]
         return low, tf.nn.depth_to_space(target, scale) if scale > 1 else target
 
     return partial(_batches, make)
+
+
+def _side(image):
+    return min(image.shape[:2])
+
+
+def _fitting(images, size, side=_side):
+    """The images (or pairs) of which `side` leaves room for a patch; how many are left out is logged."""
+    fitting = [image for image in images if side(image) >= size]
+    if not fitting:
+        raise _too_small(images, size, side)
+    if len(fitting) < len(images):
+        log.info("%d of %d images are smaller than a patch of %dx%d pixels and left out", len(images) - len(fitting),
+                 len(images), size, size)
+    return fitting
+
+
+def _too_small(images, size, side):
+    """The error of images without room for a patch."""
+    expected = f"expected images of at least {size}x{size} pixels"
+    if not images:
+        return ValueError(f"{expected}, got none at all")
+    largest = max(images, key=side)
+    height, width = (largest[0] if isinstance(largest, tuple) else largest).shape[:2]
+    fits = f"--patch={side(largest)} fits it" if side(largest) >= LEAST else f"no patch of {LEAST} or more fits it"
+    return ValueError(f"{expected} for a patch of that size, got {len(images)} of which the largest has "
+                      f"{height}x{width}; {fits}")
 
 
 def _planes(image):

@@ -12,11 +12,8 @@ import urllib.request
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
-
 from watermark.data import drawn
-from watermark.errors import WatermarkError
+from watermark.data.pictures import DataError, read_image
 from watermark.files import sha256, whole
 
 TIMEOUT = 20  # seconds without a byte
@@ -29,10 +26,6 @@ SAMPLES = {"sample": SAMPLE_TEST + SAMPLE_TRAIN, "sample_test": SAMPLE_TEST, "sa
 UNIONS = {"291": ("t91", "bsd200")}
 HALVES = {"kth_tips_train": ("kth_tips_grey", 0), "kth_tips_test": ("kth_tips_grey", 1)}  # every second image
 LOCAL_ONLY = ("div2k",)  # published as one 3.5 GB archive, not file by file
-
-
-class DataError(WatermarkError, RuntimeError):
-    """An image set that cannot be had, or a file of it that is not what it should be."""
 
 
 @cache
@@ -78,31 +71,6 @@ def images(name, data_dir=None, download_dir="data"):
         return dict(list(images(whole_set, data_dir, download_dir).items())[first::2])
     folder, files = _find(name, data_dir or os.environ.get("WATERMARK_DATA"), Path(download_dir))
     return {file: read_image(folder / file) for file in files}
-
-
-def folder_images(folder):
-    """{file: image} of the image files in a folder of the user's, sorted by name; what is no image is left out.
-
-    Raises:
-      DataError: there is no such folder, or no image in it, or one is damaged.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder of images")
-    suffixes = Image.registered_extensions()
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
-    if not paths:
-        raise DataError(f"{folder} holds no image file (.png, .jpg, .tif, …)")
-    return {path.name: read_image(path) for path in paths}
-
-
-def read_image(path):
-    """uint8 [H, W] or [H, W, 3] from an image file, a path or an open one."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as an image: {error}") from error
 
 
 def _find(name, data_dir, download_dir):

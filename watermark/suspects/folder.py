@@ -1,7 +1,7 @@
 """A folder of response images as a suspect: someone else puts the queries, by hand if need be.
 
 `write_queries` writes what is to be asked, each image under a name that follows from its pixels; the answers come
-back under the same names, as `.npy` (exact) or as 8-bit images.
+back under the same names, as `.npy` (exact) or as images of any depth.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from watermark.data import read_image
+from watermark.data import read_answer
 from watermark.files import whole
 from watermark.inference import SuspectError
 from watermark.suspects.protocols import png
@@ -58,7 +58,7 @@ def _read(path):
             with open(path, "rb") as file:
                 image = np.load(file, allow_pickle=False).astype(np.float32)
         else:
-            image = read_image(path).astype(np.float32) / 255.0
+            image = read_answer(path)
     except Exception as error:
         raise SuspectError(f"{path} cannot be read as an image: {error}") from error
     image = image[..., None] if image.ndim == 2 else image

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from watermark.data import DataError, read_image
+from watermark.data import DataError, read_answer
 
 PAYLOADS = ("json", "png")
 
@@ -24,10 +24,9 @@ def png(image):
 def _picture(content):
     """float32 [H, W, C] on [0, 1] from an image file."""
     try:
-        image = read_image(io.BytesIO(content)).astype(np.float32) / 255.0
+        return read_answer(io.BytesIO(content))
     except DataError as error:
         raise ValueError(str(error)) from error
-    return image[..., None] if image.ndim == 2 else image
 
 
 def _named(values, wanted):
