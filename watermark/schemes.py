@@ -15,6 +15,7 @@ from watermark.recipes import Recipe
 from watermark.training import Batches, Run
 
 MODULES = {"ours": "watermark.ours"}  # name: module
+UNMARKED = "none"  # in place of a scheme: the host itself
 
 
 class SchemeVerdict(Protocol):

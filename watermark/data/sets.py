@@ -25,6 +25,7 @@ DRAWN = {"logo.png": drawn.logo, "sign.png": drawn.sign}  # the set "drawn", nam
 SAMPLES = {"sample": SAMPLE_TEST + SAMPLE_TRAIN, "sample_test": SAMPLE_TEST, "sample_train": SAMPLE_TRAIN}
 UNIONS = {"291": ("t91", "bsd200")}
 HALVES = {"kth_tips_train": ("kth_tips_grey", 0), "kth_tips_test": ("kth_tips_grey", 1)}  # every second image
+PAIRED = {"polyu": ("_real", "_mean")}  # endings of the names of a noisy image and of its clean one
 LOCAL_ONLY = ("div2k",)  # published as one 3.5 GB archive, not file by file
 
 

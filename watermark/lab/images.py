@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from watermark import data
 from watermark.visualizer import as_picture
 
@@ -33,11 +35,11 @@ class Images:
 
     def train(self, name: str) -> list:
         """The images of a training set, uint8 [H, W] or [H, W, 3], or of its stand-in."""
-        return self._get(name, TRAIN)[1]
+        return list(self._get(name, TRAIN)[1].values())
 
     def test(self, name: str) -> list:
         """The images of a test set or of its stand-in."""
-        return self._get(name, TEST)[1]
+        return list(self._get(name, TEST)[1].values())
 
     def train_name(self, name: str) -> str:
         """The name of the training set that `train` gives: `name`, or the stand-in's."""
@@ -46,6 +48,17 @@ class Images:
     def test_name(self, name: str) -> str:
         """The name of the test set that `test` gives."""
         return self._get(name, TEST)[0]
+
+    def pairs(self, name: str) -> list[tuple]:
+        """(noisy, clean) uint8 [H, W, 3] of a set of pairs; the bundled images with made-up noise stand in for it."""
+        used, found = self._get(name, TEST)
+        if used == name:
+            noisy, clean = ([found[file] for file in found if Path(file).stem.endswith(ending)]
+                            for ending in data.PAIRED[name])
+            return list(zip(noisy, clean, strict=True))
+        colour = [data.rgb(image) for image in self.test(name)]
+        return [(np.uint8(np.clip(255 * data.noisy(np.float32(image) / 255, 10.0, seed=0), 0, 255)), image)
+                for image in colour]
 
     def _get(self, name, stand_in):
         if name not in self._kept:
@@ -56,7 +69,7 @@ class Images:
                     raise
                 self.log(f"NOTE: {stand_in} (bundled images) stands in for {name}: {error}")
                 found = stand_in, data.images(stand_in)
-            self._kept[name] = found[0], list(found[1].values())
+            self._kept[name] = found
         return self._kept[name]
 
     def copyright(self) -> dict:

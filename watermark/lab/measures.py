@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import time
 from collections.abc import Mapping
 
 import numpy as np
 
 from watermark import inference, metrics
+from watermark.checkpoints import describe
+from watermark.data import PAIRED
 from watermark.hosts import HOSTS
+from watermark.keys import key_blocks
 from watermark.lab.lab import Lab
 from watermark.lab.specs import Marked, Spec
 from watermark.lab.tables import Column, Measure
 from watermark.recipes import EPOCH
 from watermark.schemes import get_scheme
-from watermark.tasks import TASKS
+from watermark.tasks import TASKS, Examples
 
 QUALITY = ("psnr", "ssim", "wpsnr")
+STRANGERS = 1000  # fresh keys behind the tables of uniqueness
 
 
 def psnr(lab: Lab, model, host: str, test_set: str | None = None) -> float:
@@ -24,11 +30,102 @@ def psnr(lab: Lab, model, host: str, test_set: str | None = None) -> float:
     return float(inference.evaluate(model, TASKS[HOSTS[host].task], lab.test_images(host, test_set)).mean())
 
 
+def real_noise(lab: Lab, model, test_set: str) -> dict[str, float]:
+    """Mean PSNR, SSIM and WPSNR on photographs with real noise and without; colour goes through per channel."""
+    pairs = [(noisy[..., c], clean[..., c]) for noisy, clean in lab.images.pairs(test_set) for c in range(3)]
+    side = lab.profile.crop
+    pairs = [(noisy[:side, :side], clean[:side, :side]) for noisy, clean in pairs]
+    return _means(inference.evaluate(model, Examples(), pairs, metric=_metrics))
+
+
 def quality(lab: Lab, model, host: str, test_set: str, variant=None) -> dict[str, float]:
     """Mean PSNR, SSIM and WPSNR on a test set."""
-    measured = inference.evaluate(model, TASKS[HOSTS[host].task], lab.test_images(host, test_set), variant,
-                                  metric=lambda a, b: (metrics.psnr(a, b), metrics.ssim(a, b), metrics.wpsnr(a, b)))
+    if test_set in PAIRED:
+        return real_noise(lab, model, test_set)
+    return _means(inference.evaluate(model, TASKS[HOSTS[host].task], lab.test_images(host, test_set), variant,
+                                     metric=_metrics))
+
+
+def _metrics(a, b):
+    return metrics.psnr(a, b), metrics.ssim(a, b), metrics.wpsnr(a, b)
+
+
+def _means(measured):
     return dict(zip(QUALITY, np.mean(measured, 0).tolist(), strict=True))
+
+
+def fidelity(lab: Lab, subjects: Mapping[str, Spec], row: Mapping) -> dict[str, float]:
+    """Quality of a model on the test set of the row, or the host's first, at the row's scale, or the mean of all."""
+    (spec,) = subjects.values()
+    test_set = row.get("test_set") or HOSTS[spec.host].test_sets[0]
+    return quality(lab, lab.get(spec), spec.host, test_set, row.get("scale"))
+
+
+def uniqueness(lab: Lab, subjects: Mapping[str, Spec], row: Mapping) -> dict[str, float]:
+    """Least, mean and deviation of d(S0, M(K)) over the first `keys` fresh keys; one query serves a model's rows."""
+    (spec,) = subjects.values()
+    d = _distances(lab, spec)[:row["keys"]]
+    return {"distance": float(d.min()), "mean": float(d.mean()), "sd": float(d.std(ddof=1))}
+
+
+@functools.lru_cache(maxsize=1)
+def _distances(lab, spec):
+    kind = lab.profile.kind(spec.root if isinstance(spec.root, Marked) else lab.profile.mark(spec.host, spec.seed))
+    ask = inference.as_suspect(lab.get(spec), kind)
+    return np.array([metrics.distance(answer, initial)
+                     for triggers, initials in key_blocks(kind, STRANGERS, "uniqueness")
+                     for answer, initial in zip(ask(triggers), initials, strict=True)])
+
+
+def timing(lab: Lab, subjects: Mapping[str, Spec], row: Mapping) -> dict[str, float]:
+    """Seconds of the embedding, resumes added up, and of a verification by one query; both over those of `relative`.
+
+    Seconds of an embedding are there only for marks that were made since they are kept.
+    """
+    found = {name: _seconds(lab, spec) for name, spec in subjects.items()}
+    values = dict(zip(("embed_seconds", "verify_seconds"), found.pop("mark"), strict=True))
+    for name, (embedding, verification) in found.items():
+        values |= {f"embed_{name}": values["embed_seconds"] / embedding,
+                   f"verify_{name}": values["verify_seconds"] / verification}
+    return {name: value for name, value in values.items() if np.isfinite(value)}
+
+
+@functools.lru_cache(maxsize=64)
+def _seconds(lab, spec):
+    scheme, key, model = get_scheme(spec.scheme), lab.key(spec), lab.get(spec)
+    times = []
+    for _ in range(4):
+        start = time.perf_counter()
+        scheme.verify(model, key, null_keys=0)
+        times.append(time.perf_counter() - start)
+    return describe(lab.cache.path(spec.name)).get("seconds", np.nan), float(np.median(times[1:]))
+
+
+def pairs(lab: Lab, subjects: Mapping[str, Spec], row: Mapping) -> dict[str, float]:
+    """Distances between the keys of two marked models, in images and in residuals, where the paper's denoisers live."""
+    (one, other), compared = subjects.values(), PAIRS[row["compared"]]
+    (S, base), (answer, other_base) = compared(lab, one, other)
+    return {"distance": metrics.distance(S, answer),
+            "distance_residual": metrics.distance(S - base, answer - other_base)}
+
+
+def _swapped(lab, one, other):
+    """(S1, M1(K2)), each with what its gradient was taken from."""
+    key, foreign = lab.key(one), lab.key(other)
+    answer = inference.as_suspect(lab.get(one), key.kind)(foreign.trigger[None])[0]
+    return (key.verification, key.kind.base(key.trigger)), (answer, foreign.kind.base(foreign.trigger))
+
+
+def _both(lab, one, other, image):
+    return [(getattr(key, image), key.kind.base(key.trigger)) for key in (lab.key(one), lab.key(other))]
+
+
+PAIRS = {
+    "initial_keys": lambda lab, one, other: _both(lab, one, other, "initial"),
+    "updated_keys": lambda lab, one, other: _both(lab, one, other, "verification"),
+    "swapped_first": _swapped,
+    "swapped_second": lambda lab, one, other: _swapped(lab, other, one),
+}
 
 
 def numbers(verdict) -> dict:
@@ -71,4 +168,25 @@ ROBUSTNESS = Measure(robustness, (
     Column("NCC > .95", "ncc_verified", form=None),
     Column("ρ", "rho", form=".3f"),
     Column("p", "p_value", form=".1e"),
+), marks_notes)
+
+
+QUALITY_COLUMNS = (Column("PSNR (dB)", "psnr"), Column("SSIM", "ssim", form=".4f"), Column("WPSNR (dB)", "wpsnr"))
+FIDELITY = Measure(fidelity, QUALITY_COLUMNS, marks_notes, lambda row: row.get("test_set"))
+UNIQUENESS = Measure(uniqueness, (
+    Column("least d (10⁻³)", "distance", 1e3),
+    Column("mean", "mean", 1e3),
+    Column("sd", "sd", 1e3, ".3f"),
+), marks_notes)
+TIMING = Measure(timing, (
+    Column("embedding (s)", "embed_seconds", form=".0f"),
+    Column("÷ size 40", "embed_to_40", form=".2f"),
+    Column("÷ ours", "embed_to_ours", form=".2f"),
+    Column("verification (s)", "verify_seconds", form=".3f"),
+    Column("÷ size 40 ", "verify_to_40", form=".2f"),
+    Column("÷ ours ", "verify_to_ours", form=".2f"),
+), marks_notes)
+DISTANCES = Measure(pairs, (
+    Column("d in residuals (10⁻³)", "distance_residual", 1e3),
+    Column("d in images (10⁻³)", "distance", 1e3),
 ), marks_notes)

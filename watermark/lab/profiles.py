@@ -16,7 +16,7 @@ from watermark.hosts import HOSTS, get_host
 from watermark.kinds import Kind
 from watermark.lab.specs import Marked, Seen, Trained
 from watermark.recipes import EPOCH, VISUALIZER, Recipe, Showing
-from watermark.schemes import get_scheme
+from watermark.schemes import UNMARKED, get_scheme
 
 # The thief's seeds lie apart from the owner's: of the batches, and between the keys of one after the other. Records of
 # five further keys were made with the same order of batches in every round; it stays until they are made again.
@@ -57,19 +57,24 @@ class Profile:
     def mark(self, host: str, seed: int, scheme: str = "ours", **changes) -> Marked:
         """The marked model of a trial; `changes` are of the recipe, or `size`, the key's side in pixels."""
         size = changes.pop("size", None)
+        size = None if size == get_host(host).trigger else size  # one mark, one name
         recipe = replace(get_scheme(scheme).recipe(self.name, get_host(host).task), **changes)
         parent = self.host(host)
         return Marked(parent, recipe, seed, parent.train_set, self.precision, scheme, size)
+
+    def model(self, host: str, seed: int, scheme: str, **changes) -> Trained | Marked:
+        """The marked model of a trial, or the host itself where no scheme marks it."""
+        return self.host(host) if scheme == UNMARKED else self.mark(host, seed, scheme, **changes)
 
     def kind(self, mark: Marked) -> Kind:
         """The kind of a marked model's key."""
         host = get_host(mark.host)
         return Kind(host.task, mark.size or host.trigger, host.scale)
 
-    def finetuning(self, mark: Marked, epochs: int, new: bool = False) -> Finetune:
+    def finetuning(self, mark: Marked, epochs: int, new: bool = False, rate: float = LEARNING_RATE) -> Finetune:
         """A thief's fine-tuning on the mark's own data, or on new ones."""
         host = get_host(mark.host)
-        return Finetune(epochs * self.epoch, LEARNING_RATE, mark.recipe.batch_size, mark.recipe.patch,
+        return Finetune(epochs * self.epoch, rate, mark.recipe.batch_size, mark.recipe.patch,
                         host.other_set if new else host.train_set, FINETUNING)
 
     def overwriting(self, mark: Marked, keys: int) -> list[Overwrite]:

@@ -17,7 +17,7 @@ from watermark.lab.lab import Lab
 from watermark.lab.specs import Spec
 from watermark.lab.store import Store, machine
 from watermark.lab.tables import Table, identity, render
-from watermark.schemes import get_scheme
+from watermark.schemes import UNMARKED, get_scheme
 
 RESULTS = SHIPPED.parent / "results"  # what the project ships
 
@@ -48,7 +48,7 @@ class Options:
 
     def has(self, row: Mapping) -> bool:
         """Whether a row is asked for; an axis that it lacks does not matter."""
-        wanted = {"scheme": self.schemes} | ({"host": self.hosts} if self.hosts is not None else {})
+        wanted = {"scheme": (UNMARKED, *self.schemes)} | ({"host": self.hosts} if self.hosts is not None else {})
         return all(row.get(axis) in (None, *values) for axis, values in wanted.items())
 
 

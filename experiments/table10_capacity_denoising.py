@@ -1,0 +1,25 @@
+"""Table X: how large a key fits into a denoiser? PSNR and SSIM for keys of rising size; 0 is no key.
+
+The paper: less than 0.1 dB up to 160 pixels, 0.4 at 600. The two largest take an hour each on 2 cores.
+
+    python experiments/table10_capacity_denoising.py
+"""
+
+from watermark.lab import measures, scripts
+from watermark.lab.paper import paper
+from watermark.lab.tables import Table, grid
+
+SIZES = (0, 20, 40, 80, 160, 320, 480, 600)
+GRID = grid(host=("dncnn", "red"), size=SIZES, test_set=("bsd68", "set12"))
+
+
+def subject(profile, seed, host, size, test_set):
+    """A host that is marked with a key of `size` pixels a side."""
+    return profile.mark(host, seed, size=size) if size else profile.host(host)
+
+
+TABLE = Table("table10_capacity_denoising", "Table X. Quality of denoisers for keys of rising size, beside the paper's "
+              "numbers.", GRID, subject, measures.FIDELITY, paper("table10_capacity_denoising").find)
+
+if __name__ == "__main__":
+    scripts.run(TABLE)

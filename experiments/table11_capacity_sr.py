@@ -1,0 +1,26 @@
+"""Table XI: how large a key fits into a super-resolution network? On Set14, for keys of rising size; 0 is no key.
+
+The size is that of the verification image, in pixels a side; the trigger has half of it. (The paper prints Table II's
+numbers at 40, whose trigger is 20×20.) The two largest take an hour each on 2 cores.
+
+    python experiments/table11_capacity_sr.py
+"""
+
+from watermark.lab import measures, scripts
+from watermark.lab.paper import paper
+from watermark.lab.tables import Table, grid
+
+SIZES = (0, 20, 40, 80, 160, 320, 480, 600)
+GRID = grid(host=("vdsr", "srdncnn"), size=SIZES, scale=(2, 3, 4))
+
+
+def subject(profile, seed, host, size, scale):
+    """A host that is marked with a key whose S has `size` pixels a side."""
+    return profile.mark(host, seed, size=size // 2) if size else profile.host(host)
+
+
+TABLE = Table("table11_capacity_sr", "Table XI. Quality of super-resolution networks for keys of rising size, beside "
+              "the paper's numbers.", GRID, subject, measures.FIDELITY, paper("table11_capacity_sr").find)
+
+if __name__ == "__main__":
+    scripts.run(TABLE)

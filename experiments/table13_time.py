@@ -1,0 +1,32 @@
+"""Table XIII: how long embedding and verification take, by scheme and size of the key.
+
+Seconds are of this machine, the paper's of a GPU; compare the ratios. An embedding's are kept when it is made, so a row
+costs what its mark costs: 6 minutes to an hour on 2 cores.
+
+    python experiments/table13_time.py
+"""
+
+from watermark.lab import measures, scripts
+from watermark.hosts import HOSTS
+from watermark.lab.paper import paper
+from watermark.lab.tables import Table, grid
+from watermark.schemes import MODULES
+
+SIZES = (40, 80, 160, 320, 480, 600)
+GRID = grid(host=tuple(HOSTS), scheme=tuple(MODULES), size=SIZES)
+
+
+def subject(profile, seed, host, scheme, size):
+    """A mark, the one of the least size, and ours of the same size."""
+
+    def mark(size, scheme):
+        return profile.mark(host, seed, scheme, size=size // HOSTS[host].scale)
+
+    return {"mark": mark(size, scheme), "to_40": mark(SIZES[0], scheme), "to_ours": mark(size, next(iter(MODULES)))}
+
+
+TABLE = Table("table13_time", "Table XIII. Seconds of embedding and of verification, beside the paper's.", GRID,
+              subject, measures.TIMING, paper("table13_time").find)
+
+if __name__ == "__main__":
+    scripts.run(TABLE)

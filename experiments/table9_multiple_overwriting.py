@@ -1,0 +1,26 @@
+"""Table IX: does the mark survive up to five further keys, one after the other?
+
+In the paper it does. Each embedding takes 6 to 15 minutes on 2 cores; it resumes.
+
+    python experiments/table9_multiple_overwriting.py
+"""
+
+from watermark.lab import measures, scripts
+from watermark.hosts import HOSTS
+from watermark.lab.paper import paper
+from watermark.lab.tables import Table, grid
+
+GRID = grid(host=tuple(HOSTS), keys=(1, 2, 3, 4, 5))
+
+
+def subject(profile, seed, host, keys):
+    """A marked host after further keys, each by the owner's own recipe."""
+    mark = profile.mark(host, seed)
+    return mark.under(*profile.overwriting(mark, keys))
+
+
+TABLE = Table("table9_multiple_overwriting", "Table IX. Verification after further keys, beside the paper's numbers.",
+              GRID, subject, measures.ROBUSTNESS, paper("table9_multiple_overwriting").find)
+
+if __name__ == "__main__":
+    scripts.run(TABLE)
