@@ -1,8 +1,8 @@
 """Section V-D.3: are the keys of two models apart, and does one model answer to the other's key?
 
 DnCNN against RED, SR-DnCNN against VDSR, and two REDs that differ in their initialisation only. The paper's
-distances of denoisers are of residuals, K − M(K), as its authors' public code trains them; both are shown. Seconds, once
-the models are marked; a second RED is trained first, an hour on 2 cores.
+distances of denoisers are of residuals, K − M(K), as its authors' public code trains them; both are shown. Seconds,
+once the models are marked; a second RED is trained first, an hour on 2 cores.
 
     python experiments/pairs_uniqueness.py
 """

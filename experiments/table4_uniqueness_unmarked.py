@@ -19,8 +19,8 @@ def subject(profile, seed, host, keys):
     return profile.host(host)
 
 
-TABLE = Table("table4_uniqueness_unmarked", "Table IV. Distances of strangers' keys on unmarked hosts; the paper prints "
-              "the least.", GRID, subject, measures.UNIQUENESS, paper("table4_uniqueness_unmarked").find)
+TABLE = Table("table4_uniqueness_unmarked", "Table IV. Distances of strangers' keys on unmarked hosts; the paper "
+              "prints the least.", GRID, subject, measures.UNIQUENESS, paper("table4_uniqueness_unmarked").find)
 
 if __name__ == "__main__":
     scripts.run(TABLE)
