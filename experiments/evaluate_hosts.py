@@ -44,7 +44,7 @@ def table(weights=SHIPPED, model=None):
 
     measure = Measure(other if model else trained, COLUMNS, test_set=lambda row: row["test_set"])
     return Table("evaluate_hosts", "The unmarked hosts, beside the paper's numbers.",
-                 [row | {"weights": weights} for row in GRID], subject, measure, PUBLISHED.find)
+                 [row | {"weights": weights} for row in GRID], subject, measure, PUBLISHED)
 
 
 TABLE = table()

@@ -26,7 +26,7 @@ def subject(profile, seed, host, scheme, size):
 
 
 TABLE = Table("table13_time", "Table XIII. Seconds of embedding and of verification, beside the paper's.", GRID,
-              subject, measures.TIMING, paper("table13_time").find)
+              subject, measures.TIMING, paper("table13_time"))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

@@ -20,7 +20,7 @@ def subject(profile, seed, host, lam, test_set):
 
 
 TABLE = Table("table1_fidelity_denoising", "Table I. Quality of marked denoisers for several λ, beside the paper's "
-              "numbers.", GRID, subject, measures.FIDELITY, paper("table1_fidelity_denoising").find)
+              "numbers.", GRID, subject, measures.FIDELITY, paper("table1_fidelity_denoising"))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

@@ -18,7 +18,7 @@ def subject(profile, seed, host, marked, scale):
 
 
 TABLE = Table("table2_fidelity_sr", "Table II. Quality of marked super-resolution networks, beside the paper's "
-              "numbers.", GRID, subject, measures.FIDELITY, paper("table2_fidelity_sr").find)
+              "numbers.", GRID, subject, measures.FIDELITY, paper("table2_fidelity_sr"))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

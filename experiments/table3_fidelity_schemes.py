@@ -21,7 +21,7 @@ def subject(profile, seed, host, scheme):
 
 
 TABLE = Table("table3_fidelity_schemes", "Table III. Quality of the hosts as each scheme marks them, beside the "
-              "paper's numbers.", GRID, subject, measures.FIDELITY, paper("table3_fidelity_schemes").find)
+              "paper's numbers.", GRID, subject, measures.FIDELITY, paper("table3_fidelity_schemes"))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

@@ -20,7 +20,7 @@ def subject(profile, seed, host, keys):
 
 
 TABLE = Table("table4_uniqueness_unmarked", "Table IV. Distances of strangers' keys on unmarked hosts; the paper "
-              "prints the least.", GRID, subject, measures.UNIQUENESS, paper("table4_uniqueness_unmarked").find)
+              "prints the least.", GRID, subject, measures.UNIQUENESS, paper("table4_uniqueness_unmarked"))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

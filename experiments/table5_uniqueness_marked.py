@@ -20,7 +20,7 @@ def subject(profile, seed, host, keys):
 
 
 TABLE = Table("table5_uniqueness_marked", "Table V. Distances of strangers' keys on marked hosts; the paper prints "
-              "the least.", GRID, subject, measures.UNIQUENESS, paper("table5_uniqueness_marked").find)
+              "the least.", GRID, subject, measures.UNIQUENESS, paper("table5_uniqueness_marked"))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

@@ -27,7 +27,7 @@ def subject(profile, seed, host, scheme, rate):
 
 
 TABLE = Table("table6_pruning", "Table VI. Verification after pruning, beside the paper's numbers.", GRID, subject,
-              measures.ROBUSTNESS, paper("table6_pruning").find)
+              measures.ROBUSTNESS, paper("table6_pruning"))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

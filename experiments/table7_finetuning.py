@@ -27,7 +27,7 @@ def subject(profile, seed, host, scheme, data, rate, epochs):
 
 
 TABLE = Table("table7_finetuning", "Table VII. Verification after fine-tuning, beside the paper's numbers.", GRID,
-              subject, measures.ROBUSTNESS, paper("table7_finetuning").find)
+              subject, measures.ROBUSTNESS, paper("table7_finetuning"))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

@@ -55,14 +55,14 @@ def test_every_row_is_one_and_has_its_own_subject(path):
     rows = [tuple(row.items()) for row in table.grid]
     assert len(set(rows)) == len(rows) and all("host" in row for row in table.grid)
     for row in table.grid:
-        table.paper(row)  # a row that leaves open which of the paper's lines is meant raises
+        table.paper.find(row)  # a row that leaves open which of the paper's lines is meant raises
 
 
 def test_what_the_paper_prints_is_found():
     """By hand, of each table that the paper has."""
     found = {path.stem: _load(path).TABLE for path in TABLES}
-    assert found["table6_pruning"].paper({"host": "dncnn", "scheme": "ours", "rate": 0.3})["distance"] == 2.82e-3
-    hosts = found["evaluate_hosts"].paper
+    assert found["table6_pruning"].paper.find({"host": "dncnn", "scheme": "ours", "rate": 0.3})["distance"] == 2.82e-3
+    hosts = found["evaluate_hosts"].paper.find
     assert hosts({"host": "dncnn", "weights": "ours", "test_set": "set12", "scale": ""})["psnr"] == 30.41
     assert hosts({"host": "vdsr", "weights": "ours", "test_set": "set14", "scale": 3})["psnr"] == 29.66
 

@@ -22,6 +22,7 @@ from watermark.checkpoints import CheckpointError
 from watermark.data import DataError
 from watermark.lab.cache import Cache
 from watermark.lab.images import Images
+from watermark.lab.paper import Line, Paper
 from watermark.lab.runner import Options
 from watermark.lab.tables import Column, Measure, Table
 from watermark.recipes import Recipe
@@ -48,8 +49,8 @@ def _table(name="demo", scheme="ours", **fields):
     def subject(profile, seed, host, scheme, rate):
         return profile.mark(host, seed, scheme).under(Prune(rate))
 
-    printed = {0.0: {"psnr": 30.0, "verified": True}}
-    table = Table(name, "Demo.", grid, subject, measures.ROBUSTNESS, lambda row: printed.get(row["rate"], {}))
+    printed = Paper("demo", (Line({"rate": 0.0}, {}, {"psnr": 30.0, "verified": True}),))
+    table = Table(name, "Demo.", grid, subject, measures.ROBUSTNESS, printed)
     return dataclasses.replace(table, **fields)
 
 

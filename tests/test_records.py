@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from watermark.lab.execution import Job, Shard, in_order
+from watermark.lab.paper import Line, Paper
 from watermark.lab.store import Store
 from watermark.lab.tables import Column, Measure, Table, render
 
@@ -78,7 +79,7 @@ def test_cells_by_hand():
     assert Column("ok", "ok", form=None).cell([True, False, True]) == "2/3"
     rows = [{"host": "vdsr", "scheme": "ours", "rate": 0.1}]
     measure = Measure(None, (Column("x", "x", 1e3), Column("y", "y"), Column("z", "z")))
-    table = Table("t", "", rows, None, measure, lambda row: {"x": 2e-3} if row["rate"] == 0.1 else {})
+    table = Table("t", "", rows, None, measure, Paper("t", (Line({"rate": 0.1}, {}, {"x": 2e-3}),)))
     text = render(rows, [[{"x": 1e-3, "y": 4.0}]], table, 30)
     assert [cell.strip() for cell in text.splitlines()[-1].split("|")[1:-1]] == [
         "VDSR", "ours", "0.10", "1.00", "2.00", "4.00", "–", "1/30"]

@@ -121,6 +121,12 @@ class Paper:
             raise PaperError(f"{self.name}: expected values that the paper has, got {axes}; see {DATA.name}")
         return replace(self, lines=pinned)
 
+    def renamed(self, **names: str) -> Paper:
+        """The same numbers under other names, where ours are measured in two ways and the paper's are one of them."""
+        lines = tuple(replace(line, values={names.get(name, name): value for name, value in line.values.items()})
+                      for line in self.lines)
+        return replace(self, lines=lines)
+
     def __or__(self, other: Paper) -> Paper:
         """The lines of both, for a table of ours that holds two of the paper's."""
         return Paper(f"{self.name} | {other.name}", self.lines + other.lines, self.remarks + other.remarks)

@@ -14,6 +14,7 @@ from watermark.files import whole
 from watermark.hosts import get_host
 from watermark.lab.execution import Job, Shard
 from watermark.lab.lab import Lab
+from watermark.lab.score import Score, score
 from watermark.lab.specs import Spec
 from watermark.lab.store import Store, machine
 from watermark.lab.tables import Table, identity, render
@@ -56,8 +57,7 @@ def make(lab: Lab, table: Table, options: Options = Options()) -> str:
     """Makes the trials of `table` that are missing, then writes and prints it. Returns its text."""
     trials = Trials(lab, table, options)
     trials.make()
-    rows, found = trials.rows, trials.found()
-    text = "\n\n".join([table.caption, render(rows, found, table, lab.profile.trials), trials.protocol()])
+    text = trials.text()
     with whole(results(lab) / f"{table.name}.md") as temporary:
         temporary.write_text(text + "\n")
     print(text)
@@ -142,6 +142,17 @@ class Trials:
 
     def _records(self, row):
         return list(filter(None, (self.record(row, seed) for seed in range(self.lab.profile.trials))))
+
+    def score(self) -> Score:
+        """How far the verdicts agree with the paper's."""
+        return score(list(zip(self.rows, self.found(), strict=True)), self.table.paper)
+
+    def text(self) -> str:
+        """Caption, table, score and protocol, as the records stand."""
+        agreement = self.score()
+        counted = [f"Of the paper's cells: {agreement}."] if agreement.d.of_cells or agreement.ncc.of_cells else []
+        drawn = render(self.rows, self.found(), self.table, self.lab.profile.trials)
+        return "\n\n".join([self.table.caption, drawn, *counted, self.protocol()])
 
     def protocol(self) -> str:
         """What was reduced, for the table's foot: from the records themselves where there are any."""

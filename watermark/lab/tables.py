@@ -11,6 +11,7 @@ import numpy as np
 
 from watermark.files import digest
 from watermark.hosts import HOSTS
+from watermark.lab.paper import Paper
 from watermark.lab.specs import Spec
 
 TITLES = {host.name: host.title for host in HOSTS.values()}
@@ -69,11 +70,6 @@ class Measure:
         return self.test_set(row) or HOSTS[row["host"]].test_sets[0]
 
 
-def nothing_printed(row: Mapping) -> Mapping:
-    """The paper's numbers for a table that the paper does not have."""
-    return {}
-
-
 @dataclass(frozen=True)
 class Table:
     """A table, as an experiment script writes it down: its axes and its subject.
@@ -84,7 +80,7 @@ class Table:
       grid: list of rows, {axis: value} with at least "host"; `grid` makes one.
       subject: (profile, seed, **row) -> the spec that a row's numbers are measured on, or {name: spec} of several.
       measure: what is measured on it.
-      paper: row -> {name: the paper's number}, `paper(table).find`.
+      paper: the paper's numbers, `paper(table)`; an empty `Paper` where it has no such table.
     """
 
     name: str
@@ -92,7 +88,7 @@ class Table:
     grid: list
     subject: Callable[..., Spec | dict[str, Spec]]
     measure: Measure
-    paper: Callable[[Mapping], Mapping] = nothing_printed
+    paper: Paper = Paper()
 
     def subjects(self, profile: Any, seed: int, row: Mapping) -> dict[str, Spec]:
         """{name: spec} of a trial."""
@@ -124,7 +120,7 @@ def render(rows: Sequence[Mapping], found: Sequence[Sequence[Mapping]], table: T
       trials: how many trials there should be.
     """
     columns = table.measure.columns
-    printed = {column for column in columns for row in rows if column.value in table.paper(row)}
+    printed = {column for column in columns if column.value in table.paper.names}
     head = list(rows[0])
     for column in columns:
         head += [column.title, "paper"] if column in printed else [column.title]
@@ -134,7 +130,7 @@ def render(rows: Sequence[Mapping], found: Sequence[Sequence[Mapping]], table: T
         for column in columns:
             cells.append(column.cell([trial[column.value] for trial in values if column.value in trial]))
             if column in printed:
-                cells.append(column.paper_cell(table.paper(row).get(column.value)))
+                cells.append(column.paper_cell(table.paper.find(row).get(column.value)))
         body.append([*cells, f"{len(values)}/{trials}"])
     return _markdown([*head, "trials"], body)
 
