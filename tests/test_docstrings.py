@@ -3,12 +3,13 @@
 import doctest
 import importlib
 import inspect
+import sys
 
 import pytest
 
 import watermark
 
-PUBLIC = [name for name in watermark.__all__ if callable(getattr(watermark, name))]
+PUBLIC = [name for name in watermark.__all__ if inspect.isfunction(getattr(watermark, name))]
 MODULES = ["watermark.kinds", "watermark.recipes", "watermark.metrics", "watermark.verification", "watermark.lab.paper",
            "watermark.lab.tables"]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
@@ -22,10 +23,11 @@ def _failures(examples):
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_every_public_name_has_an_example_that_runs(name, tmp_path, monkeypatch):
+def test_every_public_function_has_an_example_that_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     thing = getattr(watermark, name)
-    found = doctest.DocTestFinder(recurse=False).find(thing, name, globs={"watermark": watermark})
+    names = vars(sys.modules[thing.__module__]) | {"watermark": watermark}
+    found = doctest.DocTestFinder(recurse=False).find(thing, name, globs=names)
     assert sum(len(test.examples) for test in found) > 0, f"{name} has no example"
     assert _failures(found) == (0, "")
 
@@ -37,7 +39,7 @@ def test_examples_of_a_module_run(name):
     assert found and _failures(found) == (0, "")
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLIC if inspect.isfunction(getattr(watermark, name))])
+@pytest.mark.parametrize("name", PUBLIC)
 def test_every_public_function_is_typed(name):
     signature = inspect.signature(getattr(watermark, name))
     untyped = [parameter.name for parameter in signature.parameters.values()
