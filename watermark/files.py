@@ -10,10 +10,11 @@ from filelock import FileLock
 
 
 @contextlib.contextmanager
-def whole(path, mode=0o644):
+def whole(path, mode=0o644, new=False):
     """Yields a temporary path beside `path` that takes its place, with permissions `mode`, on success.
 
-    After an error, or a kill at any moment, `path` is what it was before.
+    After an error, or a kill at any moment, `path` is what it was before. With `new`, nothing is ever replaced: of
+    several processes that write one path, one does, and the others get a FileExistsError.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,10 +26,25 @@ def whole(path, mode=0o644):
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.chmod(temporary, mode)
-        os.replace(temporary, path)
+        if new:
+            _link(temporary, path)
+        else:
+            os.replace(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+def _link(temporary, path):
+    """Gives a finished file its name, unless the name is taken."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise FileExistsError(f"{path} exists by now, another process wrote it; it is not overwritten") from None
+    except OSError:  # a file system without hard links: as exclusive, though not whole after a kill
+        mode = os.stat(temporary).st_mode & 0o777
+        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            file.write(Path(temporary).read_bytes())
 
 
 @contextlib.contextmanager
@@ -47,3 +63,13 @@ def sha256(path):
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def fingerprint(path):
+    """(SHA-256, bytes) of a file; of a folder, over the names and SHA-256 of all files in it, and their sum."""
+    path = Path(path)
+    if not path.is_dir():
+        return sha256(path), path.stat().st_size
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest(), sum(file.stat().st_size for file in files)
