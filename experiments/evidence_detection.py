@@ -63,7 +63,7 @@ def trial(lab, seed, host, scheme, attack, strength):
     others = list(zip(answers, initials, strict=True))
     return {
         "distance": verdict.distance, "rho": verdict.rho, "z_score": verdict.z_score, "verified": verdict.verified,
-        "evident": verdict.evident,
+        "evident": verdict.stands_out,
         "first_distance": bool(verdict.distance < min(metrics.distance(a, S) for a, S in others)),
         "first_ncc": bool(verdict.ncc > max(metrics.ncc(a, S) for a, S in others)),
         "first_rho": bool(verdict.rho > np.max(rhos)),

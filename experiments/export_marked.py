@@ -19,7 +19,7 @@ def main(lab):
         marked, key = lab.marked(host, 0)
         path = Path(lab.workdir) / "checkpoints" / f"{host}-marked"
         done = exporting.export(marked, path, "saved_model", key=key, null_keys=lab.profile.null_keys)
-        if lab.profile.name != "smoke" and not done.verdict.evident:
+        if lab.profile.name != "smoke" and not done.verdict.stands_out:
             raise ValueError(f"{path}: the mark is lost in the exported form (ρ = {done.verdict.rho:.2f})")
         lab.say(f"{path}: within {done.parity:.1e} of {lab.plan_marked(host, 0).file}; d = "
                 f"{1e3 * done.verdict.distance:.3f}e-3, ρ = {done.verdict.rho:.3f}, p = {done.verdict.p_value:.1e}")

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from watermark.lab import figures, runner
-from watermark.verification import Z_EVIDENT
+from watermark.verification import z_needed
 
 NAMES = {"none": "as embedded", "pruned": "{} % pruned", "fine-tuned": "fine-tuned, {} steps",
          evidence_detection.NEW: "{} steps, new data", "overwritten": "overwritten, keys: {}"}
@@ -27,7 +27,7 @@ def main(lab):
             for values in found:
                 axis.plot(max(values["z_score"], 1.1), y, "o", color="C0", ms=5,
                           mfc="C0" if values["verified"] else "none")
-        axis.axvline(Z_EVIDENT, color="C6", ls="--", lw=0.9)
+        axis.axvline(z_needed(lab.profile.null_keys), color="C6", ls="--", lw=0.9)
         axis.set(title=host, xscale="log", xlim=(1, 60), xticks=[1, 3, 10, 30], xticklabels=["1", "3", "10", "30"],
                  xlabel="z of ρ", yticks=np.arange(len(rows)), yticklabels=[_words(lab, row) for row, _ in rows])
         axis.invert_yaxis() if axis is axes[0, 0] else None

@@ -48,7 +48,7 @@ def trial(lab, seed, host, scheme, variant):
     psnr = {name: inference.evaluate(model, task, images).mean()
             for name, model in (("host", lab.host(host)), ("marked", marked))}
     tuned = lab.finetuned(host, seed, steps=embed.steps, learning_rate=FINAL_LEARNING_RATE, scheme=scheme)
-    verdict = verify(tuned, key, null_keys=lab.profile.null_keys)
+    verdict = verify(tuned, key, null_keys=lab.profile.null_keys, fresh_seed=null_label(key))
     triggers, initials = random_keys(key.kind, 100, label="other")
     answers = inference.as_suspect(marked, key.kind)(triggers)
     others = [metrics.distance(a, b) for a, b in zip(answers, initials, strict=True)]

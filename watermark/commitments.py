@@ -190,8 +190,8 @@ def check(key, commitment):
                  "S₀ does not follow from K: it may have been chosen to suit a model"),
         _finding("embedded", rho >= FAITHFUL,
                  f"S lies as near to S₀ as an embedding leaves it (ρ = {rho:.2f})",
-                 f"S has little to do with S₀ (ρ = {rho:.2f}, at least {FAITHFUL} expected): an embedding leaves it nearer, "
-                 "so that it may be any model's answer, declared to be a mark afterwards"),
+                 f"S has little to do with S₀ (ρ = {rho:.2f}, at least {FAITHFUL} expected): an embedding leaves it "
+                 "nearer, so that it may be any model's answer, declared to be a mark afterwards"),
         _finding("key", (again["key"], again["owner"]) == (commitment["key"], commitment["owner"]),
                  "the commitment is to this owner, K and S₀",
                  "the commitment is to another key: this one was not committed to"),

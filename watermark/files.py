@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 
 @contextlib.contextmanager
@@ -54,6 +54,24 @@ def alone(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
         yield
+
+
+@contextlib.contextmanager
+def only_one(path, busy):
+    """Within, no other process is within for the same `path`; a BlockingIOError with the text `busy` if one is."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = path.with_name(f".{path.name}.lock")
+    lock = FileLock(name)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise BlockingIOError(busy) from None
+    try:
+        yield
+    finally:
+        name.unlink(missing_ok=True)
+        lock.release()
 
 
 def sha256(path):

@@ -15,8 +15,8 @@ RULES = {
     "evidence": lambda verdict: verdict.evident,
     "threshold": lambda verdict: verdict.evident and verdict.within_threshold,
 }
-EXCHANGEABLE = ("This rests on the key having been drawn as the fresh keys were, by a hash, from a name and a secret that "
-                "were fixed before the suspect was at hand.")
+EXCHANGEABLE = ("This rests on the key having been drawn as the fresh keys were, by a hash, from a name and a secret "
+                "that were fixed before the suspect was at hand.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,22 +146,22 @@ def bar(verdict):
     """The z-score that is needed and the one that is there, in a sentence."""
     if verdict.null_keys < LEAST_KEYS:
         return f"z is not judged: at least {LEAST_KEYS} fresh keys are needed, {verdict.null_keys} were asked."
-    return (f"z = {verdict.z_score:.1f}, and {verdict.z_needed:.1f} is needed with {verdict.null_keys} fresh keys: a key "
-            f"that the suspect never saw gets there with probability {FALSE_POSITIVE_RATE:g}, Student's t, for ρ that is "
-            "normal among keys.")
+    return (f"z = {verdict.z_score:.1f}; {verdict.z_needed:.1f} is needed with {verdict.null_keys} fresh keys, which a "
+            f"key that the suspect never saw reaches with probability {FALSE_POSITIVE_RATE:g} (Student's t; ρ is taken "
+            "to be normal among keys).")
 
 
 def worth(judged):
     """What the claim is worth as evidence of who was first, in a sentence; it is found in the suspect."""
     if judged.findings is None:
-        return ("No commitment was given: nothing shows that the key is older than the suspect. Whoever has a copy of the "
-                "suspect may draw keys until one fits, t of them with a chance of t in a billion, which takes days on a "
-                "fast machine.")
+        return ("No commitment was given: nothing shows that the key is older than the suspect. Whoever has a copy of "
+                "the suspect may draw names and secrets until one fits: t tries have a chance of t in a billion, and a "
+                "billion tries take days on a fast machine.")
     if judged.stamp is None:
-        return ("No time stamp was given: when the commitment was made is not shown, and keys may have been drawn until "
-                "one fits (t tries: a chance of t in a billion).")
-    return (f"The commitment existed on {judged.stamp:%Y-%m-%d %H:%M} UTC. If the suspect is younger, the key cannot have "
-            "been chosen to fit it.")
+        return ("No time stamp was given: when the commitment was made is not shown, and names and secrets may have "
+                "been drawn until one fits (t tries have a chance of t in a billion).")
+    return (f"The commitment existed on {judged.stamp:%Y-%m-%d %H:%M} UTC. If the suspect is younger, the key cannot "
+            "have been chosen to fit it.")
 
 
 def notes(judged):
@@ -172,12 +172,12 @@ def notes(judged):
     if v.refusal:
         return []
     if judged.found:
-        beyond = [] if v.within_threshold else ["The answer is beyond the paper's η, so the mark is damaged; yet no fresh "
-                                                "key comes near it."]
-        return [*beyond, EXCHANGEABLE, worth(judged)]
+        damaged = "The answer is beyond the paper's η: the mark is damaged, but no fresh key comes near it."
+        return [*([] if v.within_threshold else [damaged]), EXCHANGEABLE, worth(judged)]
     if v.within_threshold and v.fidelity < FAITHFUL:
-        return [f"S fits the answer, but has little to do with S₀ (ρ = {v.fidelity:.2f}) and the suspect does no more for "
-                "this key than for any: S may have been declared afterwards."]
+        more = "" if v.null_keys < LEAST_KEYS else ", and the suspect does no more for this key than for any"
+        return [f"S fits the answer, but has little to do with S₀ (ρ = {v.fidelity:.2f}){more}: S may have been "
+                "declared afterwards."]
     if v.within_threshold:
         return ["The answer is within η, but the suspect comes as near for keys that it has never seen: η says nothing "
                 "here."]
@@ -198,8 +198,8 @@ def decide(judged):
         return (standing[0], f"Only the claim of {name(standing[0])} stands.") if standing else (
             None, "None of the claims stands.")
     if unstamped := [name(j) for j in standing if j.stamp is None]:
-        return None, (f"{len(standing)} marks are in the suspect, and which is older is not shown: no time stamp was given "
-                      f"for {', '.join(unstamped)}.")
+        return None, (f"{len(standing)} marks are in the suspect, and which is older is not shown: no time stamp was "
+                      f"given for {', '.join(unstamped)}.")
     first, second = sorted(standing, key=lambda j: j.stamp)[:2]
     if first.stamp == second.stamp:
         return None, "Two commitments were stamped in the same second; which is older is not shown."

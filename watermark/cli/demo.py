@@ -39,6 +39,7 @@ def run(values):
     marked = embed(host, key, batches, steps=values.steps, learning_rate=5e-4, optimizer="muon", strength=3e-4,
                    boost=30.0, compute=Compute())
     key = update_key(key, marked)
+    (out / "key.npz").unlink(missing_ok=True)  # of an earlier demo
     keys.save_key(key, out / "key.npz")
     suspects = {"marked": marked, f"marked, {RATE:.0%} pruned": attacks.prune(marked, RATE), "unmarked": host}
     save_model(marked, out / "marked.keras")

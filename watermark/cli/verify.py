@@ -39,7 +39,7 @@ def define(values):
     text, number, switch = flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_bool
     several = flags.DEFINE_list
     text("suspect", None, "what to ask: a file, a folder or a URL", flag_values=values)
-    several("key", None, "the owner's key file; or several, with commas, to see whose mark is older", flag_values=values)
+    several("key", None, "the owner's key file; several, with commas, to see whose mark is older", flag_values=values)
     flags.DEFINE_enum("rule", "evidence", list(judgement.RULES), "what decides: the evidence of fresh keys, or that "
                       "and the paper's d <= η (which a forger gets for nothing)", flag_values=values)
     number("null_keys", None, f"fresh keys asked beside the key; default {NULL_KEYS}, {REMOTE_NULL_KEYS} for a URL, "
@@ -54,8 +54,8 @@ def define(values):
     text("report", None, "write a page (.html) that anyone can read", flag_values=values)
     several("commitment", None, "the owner's published commitment, one a key; the claim must stand under it",
             flag_values=values)
-    several("timestamp", None, "its time stamp, an RFC 3161 response (.tsr), one a commitment; nothing between two commas "
-            "for one that has none", flag_values=values)
+    several("timestamp", None, "its time stamp, an RFC 3161 response (.tsr), one a commitment; nothing between two "
+            "commas for one that has none", flag_values=values)
     text("tsa_roots", None, "certificates (PEM) of the time-stamp authorities that you trust", flag_values=values)
     text("visualizer", None, "a visualizer (.keras) that turns the answer into a picture for the report",
          flag_values=values)
@@ -127,9 +127,12 @@ def _fresh(values, key):
     if values.null_keys == 0:
         return 0, None
     try:
-        asked = json.loads((path / FRESH).read_text())
+        if not (path / FRESH).is_file():
+            raise FileNotFoundError(FRESH)
+        with open(path / FRESH, "rb") as file:
+            asked = json.loads(file.read(1000))  # it comes back from someone else
         count, nonce = int(asked["null_keys"]), str(asked["nonce"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SuspectError(f"{path} has no {FRESH} that tells which fresh keys were asked; copy it from the folder of "
                            "questions (--write_queries), or ask for none with --null_keys=0") from error
     return (count if values.null_keys is None else min(count, values.null_keys)), _seed(nonce, key)
@@ -175,7 +178,7 @@ def _findings(values, keys):
         raise ValueError("--timestamp needs --tsa_roots=PEM, the certificates of authorities that you trust")
     for name, paths in (("commitment", given), ("timestamp", stamps)):
         if paths and len(paths) != len(keys):
-            raise ValueError(f"--{name} names {len(paths)} files for {len(keys)} keys; expected one a key, in their order")
+            raise ValueError(f"--{name} names {len(paths)} files for {len(keys)} keys; expected one a key, in order")
     found = []
     for key, path, stamp in zip(keys, given or [None] * len(keys), stamps or [None] * len(keys), strict=True):
         if not path:

@@ -19,6 +19,7 @@ from watermark.lab.store import essence
 from watermark.recipes import Recipe
 from watermark.tasks import TASKS, task_alone
 from watermark.training import Compute, fit, read_history
+from watermark.verification import null_label
 from watermark.visualizer import REFUSED, SHOWN, as_picture, train_visualizer
 
 SCHEMES = {"ours": watermark}  # a scheme is a module with make_key, embed and verify
@@ -236,7 +237,7 @@ class Lab:
 
     def judge(self, host, scheme, model, key):
         """The numbers of a record: mean PSNR on the host's first test set, and the verdict on `model`."""
-        verdict = SCHEMES[scheme].verify(model, key, null_keys=self.profile.null_keys)
+        verdict = SCHEMES[scheme].verify(model, key, null_keys=self.profile.null_keys, fresh_seed=null_label(key))
         psnr = inference.evaluate(model, TASKS[HOSTS[host].task], self.test_images(host)[1]).mean()
         names = ("distance", "ncc", "verified", "ncc_verified", "rho", "p_value")
         return {"psnr": float(psnr)} | {name: getattr(verdict, name) for name in names}
