@@ -3,8 +3,8 @@
 A thousand keys that a network has never seen claim it, honestly drawn ("foreign": S is S₀) or made up afterwards
 ("forged": S is declared to be whatever the network answers), on marked and on unmarked hosts, with keys of rising size
 (fewer of the larger ones, so that each row costs the same). The paper's rule is d <= η, with η computed for the key's
-n or, as the paper prints it, 6.07e-3; the evidence rule is `verification.stands_out`, against as many other keys. Half a minute
-a row on 2 cores, 10 minutes in all.
+n or, as the paper prints it, 6.07e-3; the evidence rule is `verification.stands_out`, against as many other keys. Half
+a minute a row on 2 cores, 10 minutes in all.
 
     python experiments/evidence_false_claims.py --trials=1
 """

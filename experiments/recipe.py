@@ -19,6 +19,7 @@ from watermark.lab.pipeline import SCHEMES
 from watermark.lab.profiles import FINAL_LEARNING_RATE
 from watermark.lab.tables import Column, Table
 from watermark.tasks import TASKS
+from watermark.verification import null_label
 
 RATES = (0.25, 0.30, 0.35, 0.40)
 PLAIN = {"others": 0.0, "optimizer": "adam", "learning_rate": 3e-4, "strength": 1e-3, "boost": 1.0, "reach": 0.0}
