@@ -15,8 +15,8 @@ RULES = {
     "evidence": lambda verdict: verdict.evident,
     "threshold": lambda verdict: verdict.evident and verdict.within_threshold,
 }
-EXCHANGEABLE = ("This rests on the key having been drawn as the fresh keys were, by a hash, from a name and a secret "
-                "that were fixed before the suspect was at hand.")
+EXCHANGEABLE = ("This rests on the key having been drawn as the fresh keys were, by a hash: of the owner's name and "
+                "secret, which were fixed before the suspect was at hand.")
 
 
 @dataclass(frozen=True, eq=False)
