@@ -78,8 +78,8 @@ def _shot(page, shot, width):
     if not browser:
         pytest.skip("no Chromium")
     frame = shot.with_suffix(".html")
-    frame.write_text(f'<body style="margin:0"><iframe src="{page.as_uri()}" style="border:0" width="{width}" '
-                     'height="2400"></iframe>')
+    frame.write_text(f'<body style="margin:0"><iframe src="{page.as_uri()}" style="border:0" scrolling="no" '
+                     f'width="{width}" height="2400"></iframe>')
     subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
                     "--disable-background-networking", "--disable-component-update", "--disable-sync",
                     f"--user-data-dir={shot.parent}/profile", f"--window-size={max(width, 600)},2400",

@@ -154,7 +154,7 @@ def test_three_outcomes_and_what_they_say():
     assert list(outcomes) == ["found", "inconclusive", "not found"]
     for judged, said in outcomes.values():
         assert f"{judged.verdict.z_needed:.1f} is needed" in said and f"z = {judged.verdict.z_score:.1f}" in said
-        assert "declared afterwards" not in said and "1e-09" in said
+        assert "declared afterwards" not in said and "once in 1,000,000,000" in said
     found, unsure, _ = (said for _, said in outcomes.values())
     assert "drawn as the fresh keys were" in found and "No commitment was given" in found and "t in a billion" in found
     assert "What would settle it: more fresh keys" in unsure and "a second key" in unsure

@@ -147,8 +147,8 @@ def bar(verdict):
     if verdict.null_keys < LEAST_KEYS:
         return f"z is not judged: at least {LEAST_KEYS} fresh keys are needed, {verdict.null_keys} were asked."
     return (f"z = {verdict.z_score:.1f}; {verdict.z_needed:.1f} is needed with {verdict.null_keys} fresh keys, which a "
-            f"key that the suspect never saw reaches with probability {FALSE_POSITIVE_RATE:g} (Student's t; ρ is taken "
-            "to be normal among keys).")
+            f"key that the suspect never saw reaches once in {1 / FALSE_POSITIVE_RATE:,.0f} times (Student's t; ρ is "
+            "taken to be normal among keys).")
 
 
 def worth(judged):

@@ -32,7 +32,7 @@ def write_report(path, judged, result, R=None, claims=(), decision=""):
     page = environment.get_template("report.html").render(
         judged=judged, verdict=judged.verdict, result=result, heading=judgement.heading(judged),
         bar=judgement.bar(judged.verdict), rests_on=judgement.rests_on(judged.verdict), notes=judgement.notes(judged),
-        least=judgement.LEAST_KEYS, claims=claims, decision=decision, images=_images(judged, R),
+        least=judgement.LEAST_KEYS, claims=claims, decision=decision, corner=CORNER, images=_images(judged, R),
         evidence=_svg(_evidence(judged)) if len(judged.null) > 1 else None)
     with whole(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
