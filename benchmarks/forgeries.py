@@ -1,8 +1,8 @@
 """How many forged claims are accepted? Each forgery of watermark/attacks/forging.py, on the shipped DnCNN.
 
 The suspect is the unmarked host and, as another owner's, the marked one. A forger has the network in hand and makes up
-keys: draws them, declares S or S₀, blends S between the answer and S₀ so that both d <= η and the claim's findings hold,
-or descends on K. "paper" counts what the paper's rule d <= η accepts; "stands out" what z alone would; then what
+keys: draws them, declares S or S₀, blends S between the answer and S₀ so that d <= η and the claim's findings hold, or
+descends on K. "paper" counts what the paper's rule d <= η accepts; "stands out" what z alone would; then what
 `watermark verify` accepts without and with a commitment, which the forger makes today and so always fits the key.
 
     python benchmarks/forgeries.py --tries=1000 --gradient_tries=20
@@ -29,7 +29,8 @@ def forgeries(model, seed, tries, gradient_tries):
     """(name, iterator of keys) of every kind."""
     drawn = [keys.make_key(f"{seed} {i}", owner="Mallory") for i in range(tries)]
     suspect = inference.as_suspect(model, drawn[0].kind)
-    answers = np.concatenate([suspect(np.stack([key.trigger for key in drawn[i:i + 50]])) for i in range(0, tries, 50)])
+    triggers = np.stack([key.trigger for key in drawn])
+    answers = np.concatenate([suspect(triggers[i:i + 50]) for i in range(0, tries, 50)])
     pairs = list(zip(drawn, answers, strict=True))
     yield "draw: S declared", [(keys.with_verification(key, S), S) for key, S in pairs]
     yield "blend: S near both", [(keys.with_verification(key, S + np.float32(BLEND) * (key.initial - S)), S)
@@ -68,8 +69,8 @@ def main(_):
             if not found:
                 continue
             for row in count(name, found, (null, null[:verification.LEAST_KEYS])):
-                print(f"| {suspect} | " + " | ".join(f"{x:.2f}" if isinstance(x, float) else str(x) for x in row) + " |",
-                      flush=True)
+                cells = (f"{x:.2f}" if isinstance(x, float) else str(x) for x in row)
+                print(f"| {suspect} | {' | '.join(cells)} |", flush=True)
             if name.startswith("draw"):
                 rho = [verification.judge(np.float64(S), null, key).rho for key, S in found]
                 normal[suspect] = {"rho": f"{np.mean(rho):.3f} ± {np.std(rho):.3f}", "skewness": stats.skew(rho),
