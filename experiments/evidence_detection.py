@@ -59,7 +59,7 @@ def values(lab, subjects, row):
     rho_s = verification.residual_correlation(key.trigger[None], own, key.verification[None], key.kind)[0]
     others = list(zip(answers, initials, strict=True))
     return measures.numbers(verdict) | {
-        "evident": verdict.evident,
+        "evident": verdict.stands_out,
         "first_distance": bool(verdict.distance < min(metrics.distance(a, S) for a, S in others)),
         "first_ncc": bool(verdict.ncc > max(metrics.ncc(a, S) for a, S in others)),
         "first_rho": bool(verdict.rho > np.max(rhos)),

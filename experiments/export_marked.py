@@ -18,7 +18,7 @@ def main(lab, options):
         path = lab.workdir / "checkpoints" / f"{host}-marked"
         done = exporting.export(lab.get(mark), path, "saved_model", key=lab.key(mark),
                                 null_keys=lab.profile.null_keys)
-        if lab.has(mark) and not done.verdict.evident:
+        if lab.has(mark) and not done.verdict.stands_out:
             raise ValueError(f"{path}: the mark is lost in the exported form (ρ = {done.verdict.rho:.2f})")
         lab.log(f"{path}: within {done.parity:.1e} of {lab.resolve(mark).name}; d = "
                 f"{1e3 * done.verdict.distance:.3f}e-3, ρ = {done.verdict.rho:.3f}, p = {done.verdict.p_value:.1e}")

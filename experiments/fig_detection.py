@@ -13,7 +13,7 @@ import numpy as np
 
 from watermark.lab import figures, runner, scripts
 from watermark.hosts import get_host
-from watermark.verification import Z_EVIDENT
+from watermark.verification import z_needed
 
 NAMES = {"none": "as embedded", "pruned": "{} % pruned", "fine-tuned": "fine-tuned, {} epochs",
          "fine-tuned, new data": "{} epochs, new data", "overwritten": "overwritten, keys: {}"}
@@ -30,7 +30,7 @@ def main(lab, options):
             for values in found:
                 axis.plot(max(values["z_score"], 1.1), y, "o", color="C0", ms=5,
                           mfc="C0" if values["verified"] else "none")
-        axis.axvline(Z_EVIDENT, color="C6", ls="--", lw=0.9)
+        axis.axvline(z_needed(lab.profile.null_keys), color="C6", ls="--", lw=0.9)
         axis.set(title=get_host(host).title, xlabel="z of ρ", xscale="log", xlim=(1, 60), xticks=[1, 3, 10, 30],
                  xticklabels=["1", "3", "10", "30"], yticks=np.arange(len(rows)),
                  yticklabels=[_words(row) for row, _ in rows])

@@ -2,8 +2,10 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
+from datetime import datetime
 
 import keras
 import numpy as np
@@ -66,8 +68,10 @@ def test_the_owners_path(mine, capsys):
     assert code == 0 and "PSNR" in said and "100 strangers' keys: the least d is" in said
     assert not (mine / "marked.run").exists()
     assert (mine / "key.commitment.json").read_text() == before and (mine / "key.marked.commitment.json").exists()
-    assert watermark(capsys, "verify", f"--suspect={out}", f"--key={key}")[0] == 0
-    assert watermark(capsys, "verify", f"--suspect={mine}/mine.keras", f"--key={key}")[0] == 1
+    code, words, _ = watermark(capsys, "verify", f"--suspect={out}", f"--key={key}")
+    assert code == 0 and words.startswith("FOUND: ") and "6.1 is needed with 1000 fresh keys" in words
+    code, words, _ = watermark(capsys, "verify", f"--suspect={mine}/mine.keras", f"--key={key}")
+    assert code == 1 and words.startswith("NOT FOUND: ") and "declared" not in words
 
     assert watermark(capsys, "export", f"--model={out}", f"--out={mine}/saved", f"--key={key}")[0] == 0
     code, said, _ = watermark(capsys, "verify", f"--suspect={mine}/saved", f"--key={key}", "--json",
@@ -75,22 +79,28 @@ def test_the_owners_path(mine, capsys):
     result = json.loads(said)
     assert code == 0 and result["stands"] and result["p_value"] == 1 / 1001 and result["unmarked"][0] == 0.0
     assert all(finding["holds"] for finding in result["claim"]) and result["owner"] == "Ada"
+    assert result["found"] and result["outcome"] == "found" and result["within_threshold"]
+    assert result["z_score"] > result["z_needed"] == pytest.approx(6.06, abs=0.01) and len(result["fresh_seed"]) == 32
+    assert result["suspect_form"] == "SavedModel" and len(result["suspect_sha256"]) == 64 and result["suspect_bytes"]
+    assert datetime.fromisoformat(result["date"]).tzinfo and "no time stamp" in " ".join(result["notes"]).lower()
+    repeated = json.loads(watermark(capsys, *shlex.split(result["command"])[1:], "--json")[1])
+    changes = {name for name in result if result[name] != repeated[name]}
+    assert changes <= {"date"}
     assert keys.load_key(key).secret not in said
 
     pruned = mine / "pruned.keras"
     assert watermark(capsys, "attack", "--kind=prune", "--rate=0.1", f"--model={out}", f"--out={pruned}")[0] == 0
     code, *_ = watermark(capsys, "verify", f"--suspect={pruned}", f"--key={key}", f"--report={mine}/report.html")
     page = (mine / "report.html").read_text()
-    assert code == 0 and "Verified." in page and keys.load_key(key).secret not in page
+    assert code == 0 and "Found.</strong>" in page and keys.load_key(key).secret not in page
     assert not re.search(r'''(src|href)="(?!data:|#)''', page)  # self-contained
 
     forged = mine / "forged.npz"
     assert watermark(capsys, "attack", "--kind=forge", "--size=16", f"--model={out}", f"--out={forged}")[0] == 0
-    code, said, _ = watermark(capsys, "verify", f"--suspect={out}", f"--key={forged}", "--rule=threshold",
-                              f"--commitment={mine}/forged.commitment.json")
-    assert code == 1 and "declared to be a mark afterwards" in said
-    assert watermark(capsys, "verify", f"--suspect={out}", f"--key={forged}", "--rule=threshold")[0] == 0
-    assert watermark(capsys, "verify", f"--suspect={out}", f"--key={forged}")[0] == 1
+    for flags in ([], ["--rule=threshold"], ["--rule=threshold", f"--commitment={mine}/forged.commitment.json"]):
+        code, said, _ = watermark(capsys, "verify", f"--suspect={out}", f"--key={forged}", *flags)
+        assert code == 1 and said.startswith("NOT FOUND: ") and "d <= η: yes" in said
+        assert "S may have been declared afterwards" in said
 
     # A key marks one model; and a key file is never overwritten.
     code, _, said = watermark(capsys, "embed", f"--model={mine}/mine.keras", f"--images={mine}/photos/",
@@ -126,7 +136,7 @@ def test_models_of_every_shape_are_marked(kind, tmp_path, capsys):
     _photos(tmp_path / "photos", 2, channels=(3,) if channels == 3 else ())
     flags = {"two outputs": ["--output=image"], "enlarging": ["--task=sr"],
              "pairs": ["--task=pairs", f"--pairs={tmp_path}/photos/,{tmp_path}/photos/"]}.get(kind, [])
-    make = ["--task=sr", "--size=8"] if kind == "enlarging" else ["--size=16"]
+    make = ["--task=sr", "--size=16"] if kind == "enlarging" else ["--size=16"]
     assert watermark(capsys, "keygen", *make, f"--channels={channels}", f"--out={tmp_path}/k.npz")[0] == 0
     code, said, why = watermark(capsys, "embed", f"--model={tmp_path}/m.keras", f"--key={tmp_path}/k.npz",
                                 f"--images={tmp_path}/photos", f"--out={tmp_path}/o.keras", *flags, *QUICK)

@@ -3,11 +3,12 @@
 import shutil
 import subprocess
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
 
-from watermark import attacks, commitments, judgement, keys, verification
+from watermark import attacks, commitments, inference, judgement, keys, verification
 
 
 def _failed(key, commitment):
@@ -31,13 +32,15 @@ def test_commitments_show_nothing_of_the_key(owned):
 
 @pytest.mark.parametrize("tries", [1, 20])
 def test_a_forged_claim_is_refused(tries, owned):
-    """The paper's rule accepts it, distance 0; the evidence and the commitment do not, and the report says why."""
+    """The paper's rule accepts it, distance 0; neither rule does here, and the words say why."""
     forged = attacks.forge(owned.host, "mallory", tries=tries, owner="Mallory", size=16)
     findings = commitments.check(forged, commitments.commit(forged))
-    judged = judgement.judge(owned.host, forged, null_keys=200, findings=findings)
-    assert judged.verdict.within_threshold and judged.verdict.distance < 1e-6
-    assert not judged.found and not judged.stands
-    assert "declared to be a mark afterwards" in judged.statement
+    for rule in judgement.RULES:
+        judged = judgement.judge(owned.host, forged, null_keys=200, findings=findings, rule=rule)
+        assert judged.verdict.within_threshold and judged.verdict.distance < 1e-6
+        assert not judged.found and not judged.stands and judged.outcome == "not found"
+        assert "declared to be a mark afterwards" in judged.statement
+        assert not judgement.judge(owned.host, forged, null_keys=200, rule=rule).found  # without a commitment too
     assert {f.name for f in findings if not f.holds} == {"embedded"}
 
 
@@ -45,6 +48,47 @@ def test_a_forged_claim_on_a_marked_model_is_refused(owned):
     forged = attacks.forge(owned.marked, "mallory", owner="Mallory", size=16)
     assert "embedded" in _failed(forged, commitments.commit(forged))
     assert not verification.verify(owned.marked, forged, null_keys=200).evident
+
+
+@pytest.mark.parametrize("owner", ["", "Mallory"])
+@pytest.mark.parametrize(("by", "rho", "part"), [("declare", 0.999, "initial"), ("gradient", 0.6, "derived")])
+def test_forgeries_that_stand_out_are_refused_at_every_door(by, rho, part, owner, owned, tmp_path):
+    """S0 made up, and K found by gradient: rho and z are as high as any owner's, on a network nobody marked."""
+    forged = attacks.forge(owned.host, "mallory", by=by, owner=owner, size=16)
+    verdict = verification.verify(owned.host, forged, null_keys=200)
+    assert verdict.rho > rho and verdict.stands_out and verdict.within_threshold and verdict.distance < 1e-6
+    assert verdict.fidelity > commitments.FAITHFUL and not verdict.evident and verdict.refusal
+    assert np.array_equal(forged.initial, forged.kind.generate(forged.trigger)) == (by == "gradient")
+    assert not verification.verify(owned.host, forged, null_keys=200, bare_seed="mallory").evident
+    commitment = commitments.commit(forged)
+    assert part in _failed(forged, commitment)
+    for rule in judgement.RULES:
+        for findings in (None, commitments.check(forged, commitment)):
+            judged = judgement.judge(owned.host, forged, null_keys=200, rule=rule, findings=findings)
+            assert not judged.found and not judged.stands and judged.outcome == "not found"
+            assert verdict.refusal in judged.statement and verdict.refusal in judgement.words(judged)
+    keys.save_key(forged, tmp_path / "forged.npz")
+    if by == "gradient" and not owner:  # a key of a bare seed, by all that the file says
+        assert keys.load_key(tmp_path / "forged.npz").digest == forged.digest
+    else:
+        with pytest.raises(keys.KeyFileError, match="made up"):
+            keys.load_key(tmp_path / "forged.npz")
+
+
+def test_an_s_between_the_answer_and_s0_is_refused(owned):
+    """Within eta of what the unmarked network answers, and near S0 as an embedding leaves it: all findings hold."""
+    key = keys.make_key("mallory", size=16, owner="Mallory")
+    answer = inference.as_suspect(owned.host, key.kind)(key.trigger[None])[0]
+    forged = keys.with_verification(key, answer + np.float32(0.4) * (key.initial - answer))
+    assert _failed(forged, commitments.commit(forged)) == set()
+    for rule in judgement.RULES:
+        judged = judgement.judge(owned.host, forged, null_keys=200, rule=rule, fresh_seed="a")
+        assert judged.verdict.within_threshold and not judged.stands and judged.outcome == "not found"
+
+
+def test_unknown_forgeries_list_the_choices(owned):
+    with pytest.raises(ValueError, match="draw, declare, gradient"):
+        attacks.forge(owned.host, 0, by="magic", size=16)
 
 
 def test_every_part_that_is_made_up_is_named(owned):
@@ -60,6 +104,8 @@ def test_every_part_that_is_made_up_is_named(owned):
 def test_signatures(owned, tmp_path):
     private = commitments.make_signing_key(tmp_path / "owner.pem")
     assert (tmp_path / "owner.pem").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        commitments.make_signing_key(tmp_path / "owner.pem")
     signed = commitments.sign(commitments.commit(owned.key), commitments.load_signing_key(tmp_path / "owner.pem"))
     assert _failed(owned.key, signed) == set() and signed["public_key"] == private.public_key().public_bytes_raw().hex()
     assert "signature" in _failed(owned.key, signed | {"owner": "Eve"})
@@ -120,9 +166,38 @@ def test_time_stamps(owned, authority, tmp_path):
     response = authority(commitments.timestamp_request(commitment))
     finding = commitments.stamped(commitment, tmp_path / "r.tsr", tmp_path / "root.pem")
     assert finding.holds and "20" in finding.why
+    assert abs(finding.when - datetime.now(timezone.utc)) < timedelta(minutes=5)
     other = commitment | {"owner": "Eve"}
     assert not commitments.stamped(other, tmp_path / "r.tsr", tmp_path / "root.pem").holds
     with pytest.raises(commitments.CommitmentError, match="does not hold"):
         commitments.check_timestamp(commitment, response[:-20], (tmp_path / "root.pem").read_bytes())
     with pytest.raises(commitments.CommitmentError, match="cannot be read"):
         commitments.stamped(commitment, tmp_path / "none.tsr", tmp_path / "root.pem")
+
+
+def _judged(key, suspect, when=None, holds=True):
+    findings = [commitments.Finding("timestamp", holds, "an authority says", when)] if when else []
+    return judgement.judge(suspect, key, null_keys=20, findings=findings)
+
+
+def test_of_two_marks_the_older_commitment_decides():
+    """A suspect that answers two keys perfectly."""
+    ada, eve = (keys.make_key("a secret", size=16, owner=owner) for owner in ("Ada", "Eve"))
+
+    def suspect(images):
+        known = [K for key in (ada, eve) for K in [key.trigger]]
+        return np.stack([ada.kind.generate(x) if any(np.array_equal(x, K) for K in known) else x for x in images])
+
+    early, late = datetime(2025, 1, 1, tzinfo=timezone.utc), datetime(2026, 1, 1, tzinfo=timezone.utc)
+    first, second = _judged(ada, suspect, early), _judged(eve, suspect, late)
+    for order in ([first, second], [second, first]):
+        winner, why = judgement.decide(order)
+        assert winner is first and "'Ada'" in why and "committed first: on 2025-01-01" in why
+    winner, why = judgement.decide([first, _judged(eve, suspect)])
+    assert winner is None and "no time stamp was given for 'Eve'" in why
+    assert judgement.decide([first, _judged(eve, suspect, early)])[0] is None
+    false_stamp = _judged(eve, suspect, early, holds=False)  # then Eve's claim does not stand
+    assert judgement.decide([false_stamp, first]) == (first, f"Only the claim of {judgement.name(first)} stands.")
+    assert judgement.decide([false_stamp])[0] is None
+    worth = [judgement.worth(j) for j in (first, _judged(ada, suspect), judgement.judge(suspect, ada, null_keys=20))]
+    assert "If the suspect is younger" in worth[0] and "No time stamp" in worth[1] and "No commitment" in worth[2]

@@ -1,8 +1,10 @@
 """Oracles: formulas by hand, a second implementation in scipy, and a pinned digest."""
 
+import dataclasses
 import io
 import stat
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -99,6 +101,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
     path = tmp_path / "key.npz"
 
     def fresh():
+        path.unlink(missing_ok=True)
         keys.save_key(keys.make_key(1), path)
 
     def refused(match):
@@ -139,3 +142,80 @@ def test_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
         archive.writestr("trigger.npy", header.getvalue() + bytes(80 << 20))
     with pytest.raises(keys.KeyFileError, match="bytes"):
         keys.load_key(tmp_path / "bomb.npz")
+
+
+OWNED = keys.make_key("a secret", size=16, owner="Ada")
+GREY = np.full((16, 16, 1), 0.5, np.float32)
+
+
+def _with_trigger(trigger, **changes):
+    initial = OWNED.kind.generate(trigger)
+    return dataclasses.replace(OWNED, trigger=trigger, initial=initial, verification=initial, **changes)
+
+
+UNSOUND = {
+    "S₀ made up": (dataclasses.replace(OWNED, initial=GREY), "S₀ is not what the gradient operator makes of K"),
+    "one pixel of S₀": (dataclasses.replace(OWNED, initial=OWNED.initial + np.float32(1e-6)), "S₀ is not"),
+    "K of one": (_with_trigger(np.ones((16, 16, 1), np.float32)), r"outside \[0, 1\)"),
+    "K below 0": (_with_trigger(-GREY), r"outside \[0, 1\)"),
+    "K of nothing": (_with_trigger(GREY), "does not follow from the owner's name and the secret"),
+    "another's name": (dataclasses.replace(OWNED, owner="Eve"), "does not follow"),
+    "a secret without a name": (dataclasses.replace(OWNED, owner=""), "does not follow"),
+    "another kind": (dataclasses.replace(OWNED, kind=kinds.Kind(size=16, gradient="central_abs")), "S₀ is not"),
+    "another size": (dataclasses.replace(OWNED, kind=kinds.Kind(size=20)), "as its kind says"),
+    "another task": (dataclasses.replace(OWNED, kind=kinds.Kind("sr", size=16, scale=2)), "as its kind says"),
+    "S of doubles": (dataclasses.replace(OWNED, verification=OWNED.initial.astype(np.float64)), "float32"),
+    "S of NaN": (dataclasses.replace(OWNED, verification=OWNED.initial * np.float32("nan")), "finite"),
+}
+
+
+@pytest.mark.parametrize("name", UNSOUND)
+def test_what_is_no_key_is_refused_when_read_and_when_judged(name, tmp_path):
+    key, why = UNSOUND[name]
+    keys.save_key(key, tmp_path / "key.npz")
+    with pytest.raises(keys.KeyFileError, match=why):
+        keys.load_key(tmp_path / "key.npz")
+    assert keys.refusal(key) == keys.refusal(key, bare_seed=0) != ""
+
+
+def test_claims_rest_on_derived_keys_or_on_a_seed_that_is_named(tmp_path):
+    assert keys.refusal(OWNED) == ""
+    bare = keys.make_key(7, size=16)
+    keys.save_key(bare, tmp_path / "bare.npz")
+    assert "chosen to suit" in keys.refusal(keys.load_key(tmp_path / "bare.npz"))
+    assert keys.refusal(bare, bare_seed=7) == "" and "bare seed 8" in keys.refusal(bare, bare_seed=8)
+    assert "bare seed" in keys.refusal(_with_trigger(GREY, owner="", secret=""), bare_seed=7)
+    assert "fewer than 256" in keys.refusal(keys.make_key("a", size=15, owner="Ada"))
+
+
+def test_a_key_file_is_replaced_by_the_same_key_only(tmp_path):
+    path = tmp_path / "key.npz"
+    keys.save_key(OWNED, path)
+    embedded = keys.with_verification(OWNED, GREY)
+    keys.save_key(embedded, path)
+    for other in (keys.make_key("another", size=16, owner="Ada"), OWNED, dataclasses.replace(embedded, owner="Eve")):
+        with pytest.raises(FileExistsError, match="not overwritten"):
+            keys.save_key(other, path)
+    assert keys.load_key(path).digest == embedded.digest
+    path.write_text("something else")
+    with pytest.raises(FileExistsError):
+        keys.save_key(OWNED, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["key.npz"]
+
+
+def test_of_several_writers_of_one_key_file_one_writes(tmp_path):
+    """20 times four threads, each with its own key: one is told that it wrote, and the file is its key."""
+
+    def write(key, path):
+        try:
+            keys.save_key(key, path)
+        except FileExistsError:
+            return None
+        return key.digest
+
+    mine = [keys.make_key(i, size=16) for i in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for i in range(20):
+            path = tmp_path / f"{i}.npz"
+            told = {digest for digest in pool.map(write, mine, [path] * 4) if digest}
+            assert told == {keys.load_key(path).digest}

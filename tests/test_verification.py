@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from watermark import hosts, inference, keys, metrics, verification
+from watermark import hosts, inference, judgement, keys, metrics, verification
 
-KEY = keys.make_key("owner", size=16)
+KEY = keys.make_key("a secret", size=16, owner="owner")
 
 
 def _asks(gain, only=None):
@@ -68,7 +68,8 @@ def test_p_values_are_uniform_for_keys_the_suspect_never_saw():
     def suspect(triggers):
         return triggers + rng.normal(0, 1, triggers.shape)
 
-    p = [verification.verify(suspect, keys.make_key(i, size=8), null_keys=19).p_value for i in range(200)]
+    p = [verification.verify(suspect, keys.make_key(i, size=8), null_keys=19, fresh_seed=f"{i}").p_value
+         for i in range(200)]
     assert np.mean(np.array(p) <= 0.25) == pytest.approx(0.25, abs=0.1)
 
 
@@ -91,3 +92,87 @@ def test_bad_suspects_and_images():
         inference.predictor(model)(np.zeros((5, 5)))
     with pytest.raises(ValueError, match="NaN"):
         inference.predictor(model)(np.full((1, 5, 5, 1), np.nan))
+
+
+# --- the evidence rule ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("null_keys", [2, 5, 20])
+def test_the_bar_is_reached_as_often_as_it_says(null_keys):
+    """Oracle: a simulation of normal rho, at a rate that can be counted."""
+    rng = np.random.default_rng(0)
+    null, own = rng.normal(0.2, 0.03, (100_000, null_keys)), rng.normal(0.2, 0.03, 100_000)
+    z = (own - null.mean(1)) / null.std(1, ddof=1)
+    assert np.mean(z >= verification.z_needed(null_keys, rate=1e-2)) == pytest.approx(1e-2, abs=2e-3)
+
+
+def test_few_fresh_keys_never_find():
+    for null_keys, found in ((0, False), (1, False), (5, False), (19, False), (20, True)):
+        verdict = verification.verify(_asks(1.0, KEY.trigger), KEY, null_keys=null_keys)
+        assert verdict.evident == found and verdict.within_threshold
+
+
+def test_fresh_keys_are_the_verifiers_and_can_be_had_again():
+    def suspect(images):
+        return images * 0.9
+
+    once, twice = (verification.verify(suspect, KEY, null_keys=20) for _ in range(2))
+    assert once.fresh_seed != twice.fresh_seed and once.z_score != twice.z_score
+    again = verification.verify(suspect, KEY, null_keys=20, fresh_seed=once.fresh_seed)
+    assert again == once
+    assert verification.null_label(KEY) not in (once.fresh_seed, twice.fresh_seed)
+
+
+def test_a_key_that_was_not_drawn_is_never_found():
+    """The suspect answers it perfectly, and answers fresh keys with nothing."""
+    bare = keys.make_key(3, size=16)
+    suspect = _asks(1.0, bare.trigger)
+    verdict = verification.verify(suspect, bare, null_keys=20)
+    assert verdict.stands_out and not verdict.evident and "chosen to suit" in verdict.refusal
+    judged = judgement.judge(suspect, bare, null_keys=20)
+    assert (judged.outcome, judged.stands) == ("not found", False) and verdict.refusal in judgement.words(judged)
+    assert verification.verify(suspect, bare, null_keys=20, bare_seed=3).evident
+    assert judgement.judge(suspect, bare, null_keys=20, bare_seed=3).outcome == "found"
+    assert not judgement.judge(suspect, bare, null_keys=20, bare_seed=4).found
+
+
+def _noisy(gain, noise):
+    """A suspect with a mark of `gain` in so much noise; the same for the same questions."""
+
+    def suspect(triggers):
+        rng = np.random.default_rng(int(1e6 * float(np.sum(triggers))))
+        return _asks(gain, KEY.trigger)(triggers) + rng.normal(0, noise, triggers.shape)
+
+    return suspect
+
+
+def test_three_outcomes_and_what_they_say():
+    outcomes = {}
+    for gain, noise in ((1.0, 0.05), (0.5, 0.45), (0.0, 0.5)):
+        judged = judgement.judge(_noisy(gain, noise), KEY, null_keys=100, fresh_seed="a")
+        outcomes[judged.outcome] = judged, judgement.words(judged)
+    assert list(outcomes) == ["found", "inconclusive", "not found"]
+    for judged, said in outcomes.values():
+        assert f"{judged.verdict.z_needed:.1f} is needed" in said and f"z = {judged.verdict.z_score:.1f}" in said
+        assert "declared afterwards" not in said and "once in 1,000,000,000" in said
+    found, unsure, _ = (said for _, said in outcomes.values())
+    assert "drawn as the fresh keys were" in found and "No commitment was given" in found and "t in a billion" in found
+    assert "What would settle it: more fresh keys" in unsure and "a second key" in unsure
+
+
+def test_an_owner_served_in_8_bits_is_not_called_a_forger():
+    """Damaged, cut to [0, 1] and rounded: near eta, first of all, and short of the bar."""
+
+    def suspect(triggers):
+        return np.round(np.clip(_noisy(0.6, 0.4)(triggers), 0, 1) * 255) / 255
+
+    judged = judgement.judge(suspect, KEY, null_keys=100, fresh_seed="a")
+    said = judgement.words(judged)
+    assert judged.outcome == "inconclusive" and "answers as floats" in said and "forge" not in said
+    assert "declared" not in said and f"{judged.verdict.z_needed:.1f}" in said
+
+
+def test_a_suspect_that_treats_all_keys_alike_is_not_found_and_the_reason_is_said():
+    judged = judgement.judge(_asks(1.0), KEY, null_keys=100)
+    assert judged.outcome == "not found" and judged.verdict.within_threshold
+    assert "keys that it has never seen" in judgement.words(judged)

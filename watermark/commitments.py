@@ -10,6 +10,7 @@ A commitment is a JSON object. It holds SHA-256 digests of pixels drawn from 256
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from watermark.errors import WatermarkError
 from watermark.files import whole
 from watermark.keys import derived
-from watermark.verification import residual_correlation
+from watermark.verification import FAITHFUL, residual_correlation
 
 FORMAT = "watermark-commitment-1"
-# An embedding leaves S at rho .75 (a short one) to .99; a foreign key's answer has .3 on average (`CALIBRATION`).
-FAITHFUL = 0.5
 LARGEST = 1 << 20
 
 
@@ -36,11 +35,12 @@ class CommitmentError(WatermarkError, ValueError):
 
 @dataclass(frozen=True)
 class Finding:
-    """One point of a claim: `holds`, and why, in a sentence."""
+    """One point of a claim: `holds`, and why, in a sentence; of a time stamp also `when` it was given."""
 
     name: str
     holds: bool
     why: str
+    when: datetime | None = None
 
 
 def commit(key):
@@ -51,8 +51,7 @@ def commit(key):
     h = hashlib.sha256(json.dumps([FORMAT, key.owner, key.kind.as_dict()], sort_keys=True).encode())
     for image in (key.trigger, key.initial):
         h.update(_pixels(image))
-    embedded = not np.array_equal(key.initial, key.verification)
-    mark = hashlib.sha256(h.digest() + _pixels(key.verification)).hexdigest() if embedded else None
+    mark = hashlib.sha256(h.digest() + _pixels(key.verification)).hexdigest() if key.embedded else None
     return {"format": FORMAT, "owner": key.owner, "key": h.hexdigest(), "mark": mark}
 
 
@@ -74,7 +73,7 @@ def make_signing_key(path):
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                                 serialization.NoEncryption())
-    with whole(path, mode=0o600) as temporary:
+    with whole(path, mode=0o600, new=True) as temporary:
         temporary.write_bytes(pem)
     return private
 
@@ -140,7 +139,7 @@ def stamped(commitment, response, roots):
         when = check_timestamp(commitment, *contents)
     except CommitmentError as error:
         return Finding("timestamp", False, str(error))
-    return Finding("timestamp", True, f"it existed on {when:%Y-%m-%d %H:%M} UTC, an authority says")
+    return Finding("timestamp", True, f"it existed on {when:%Y-%m-%d %H:%M} UTC, an authority says", when)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -191,8 +190,8 @@ def check(key, commitment):
                  "S₀ does not follow from K: it may have been chosen to suit a model"),
         _finding("embedded", rho >= FAITHFUL,
                  f"S lies as near to S₀ as an embedding leaves it (ρ = {rho:.2f})",
-                 f"S has little to do with S₀ (ρ = {rho:.2f}, {FAITHFUL} expected): it looks like any model's answer, "
-                 "declared to be a mark afterwards"),
+                 f"S has little to do with S₀ (ρ = {rho:.2f}, at least {FAITHFUL} expected): an embedding leaves it "
+                 "nearer, so that it may be any model's answer, declared to be a mark afterwards"),
         _finding("key", (again["key"], again["owner"]) == (commitment["key"], commitment["owner"]),
                  "the commitment is to this owner, K and S₀",
                  "the commitment is to another key: this one was not committed to"),

@@ -5,13 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from watermark import inference, verification
+from watermark.commitments import commit
 from watermark.keys import Key
-from watermark.verification import Rate, Verdict
+from watermark.verification import FAITHFUL, FALSE_POSITIVE_RATE, LEAST_KEYS, NULL_KEYS, Rate, Verdict, z_needed
 
+FOUND, INCONCLUSIVE, NOT_FOUND = "found", "inconclusive", "not found"
+# Neither rule finds a mark without evidence: d <= eta alone is had by declaring S to be what the suspect answers.
 RULES = {
     "evidence": lambda verdict: verdict.evident,
-    "threshold": lambda verdict: verdict.within_threshold,
+    "threshold": lambda verdict: verdict.evident and verdict.within_threshold,
 }
+EXCHANGEABLE = ("This rests on the key having been drawn as the fresh keys were, by a hash: of the owner's name and "
+                "secret, which were fixed before the suspect was at hand.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +31,7 @@ class Judgement:
       unmarked: a `Rate` of false claims on an unmarked model, or None.
       null: rho of the fresh keys on the suspect.
       response: the suspect's answer S' to the trigger.
+      unmarked_response: the unmarked model's, or None.
       key: the owner's.
     """
 
@@ -36,31 +42,53 @@ class Judgement:
     unmarked: Rate | None
     null: np.ndarray
     response: np.ndarray
+    unmarked_response: np.ndarray | None
     key: Key
+
+    @property
+    def outcome(self):
+        """`FOUND`, `INCONCLUSIVE` (something is there, too little for a claim), or `NOT_FOUND`."""
+        if self.found:
+            return FOUND
+        return INCONCLUSIVE if self.verdict.near or self.verdict.evident else NOT_FOUND
 
     @property
     def stands(self):
         """Found, and nothing speaks against the claim."""
-        return self.found and all(finding.holds for finding in self.findings or [])
+        return self.found and not self.against
+
+    @property
+    def against(self):
+        """Why the claim does not stand, of its key and commitment: sentences."""
+        return [finding.why for finding in self.findings or [] if not finding.holds]
+
+    @property
+    def stamp(self):
+        """When the commitment existed at the latest, a `datetime`, by a time stamp that holds; or None."""
+        return next((finding.when for finding in self.findings or [] if finding.holds and finding.when), None)
 
     @property
     def statement(self):
-        """The result in one sentence."""
-        against = [finding.why for finding in self.findings or [] if not finding.holds]
-        if against:
-            return f"The claim does not stand: {against[0]}."
+        """The result in a sentence or two."""
+        if self.verdict.refusal:
+            return f"Nothing can be claimed with this key, whatever the suspect answers: {self.verdict.refusal}."
+        if self.outcome == INCONCLUSIVE:
+            return f"Something is there, but not enough for a claim: {_what_is_there(self.verdict)}."
         if not self.found:
-            return "The owner's mark was not found in the suspect."
-        return "The suspect carries the owner's mark." + (
-            "" if self.findings else " (Without a commitment, nothing shows that the key is older than the suspect.)")
+            return "The owner's mark was not found in the suspect." + (
+                f" Nor would the claim stand: {self.against[0]}." if self.against else "")
+        if self.against:
+            return f"The mark is in the suspect, but the claim does not stand: {self.against[0]}."
+        return "The suspect carries the owner's mark."
 
 
-def judge(suspect, key, *, null_keys=verification.NULL_KEYS, rule="evidence", findings=None, unmarked=None):
+def judge(suspect, key, *, null_keys=NULL_KEYS, rule="evidence", findings=None, unmarked=None, fresh_seed=None,
+          bare_seed=None):
     """Puts the trigger and fresh keys to a suspect and judges the answers.
 
     Args:
-      suspect, key, null_keys: as for `watermark.verify`.
-      rule: key in `RULES`.
+      suspect, key, null_keys, fresh_seed, bare_seed: as for `watermark.verify`.
+      rule: key in `RULES`; "threshold" asks for the paper's d <= eta besides the evidence.
       findings: from `commitments.check`, or None.
       unmarked: a suspect known not to be marked; fresh keys are put to it too, and those that reach the key's rho are
         counted as false claims.
@@ -68,47 +96,144 @@ def judge(suspect, key, *, null_keys=verification.NULL_KEYS, rule="evidence", fi
     Returns:
       A `Judgement`.
     """
-    response, null = verification.interrogate(suspect, key, null_keys)
-    verdict = verification.judge(response, null, key)
-    rate = None
+    response, null, fresh_seed = verification.interrogate(suspect, key, null_keys, fresh_seed)
+    verdict = verification.judge(response, null, key, fresh_seed=fresh_seed, bare_seed=bare_seed)
+    rate = answer = None
     if unmarked is not None:
-        others = verification.null_rho(inference.as_suspect(unmarked, key.kind), key.kind, max(null_keys, 100),
-                                       label=f"unmarked {verification.null_label(key)}")
+        unmarked = inference.as_suspect(unmarked, key.kind)
+        answer = verification.ask(unmarked, key.trigger[None], key.initial.shape)[0]
+        others = verification.null_rho(unmarked, key.kind, max(null_keys, 100), label=f"unmarked {fresh_seed}")
         rate = verification.clopper_pearson(int(np.sum(others >= verdict.rho)), len(others))
-    return Judgement(verdict, rule, RULES[rule](verdict), findings, rate, null, response, key)
+    return Judgement(verdict, rule, RULES[rule](verdict), findings, rate, null, response, answer, key)
+
+
+def _what_is_there(verdict):
+    if verdict.evident:
+        return "the mark is there by the evidence, but d is beyond η, which --rule=threshold asks for"
+    fits = "the answer is within η of S" if verdict.within_threshold else "the answer is beyond η"
+    if verdict.null_keys < LEAST_KEYS:
+        return f"{fits}, but {verdict.null_keys} fresh keys were asked, and fewer than {LEAST_KEYS} are no evidence"
+    rank = ("no fresh key comes as close" if not verdict.false_positives.rate else
+            f"{verdict.false_positives.rate:.2g} of the fresh keys come as close")
+    return f"{fits} and {rank}, but z is {verdict.z_score:.1f} where {verdict.z_needed:.1f} is needed"
+
+
+def settles(judged):
+    """What could turn an inconclusive outcome into a clear one, a list of clauses."""
+    verdict, answer, S = judged.verdict, judged.response, judged.key.verification
+    found = []
+    if verdict.null_keys < NULL_KEYS:
+        found.append(f"more fresh keys: with --null_keys={NULL_KEYS} z must reach {z_needed(NULL_KEYS):.1f} only")
+    if answer.min() >= 0.0 and answer.max() <= 1.0 and (S.min() < 0.0 or S.max() > 1.0):
+        found.append("answers as floats (.npy, or numbers from a URL): these are cut to [0, 1], as images of 8 bits "
+                     "are, and S goes beyond")
+    return [*found, "a second key that was embedded in the same model"]
 
 
 def rests_on(verdict):
-    """What the evidence rests on, in a sentence."""
-    if verdict.null_keys:
-        rate, _, high = verdict.false_positives
-        above = "none of them comes" if not rate else f"{100 * rate:.2g} % of them come"
-        return (f"{verdict.null_keys} fresh random keys were put to the same suspect, and {above} as close as the "
-                f"owner's (at most {100 * high:.2g} % of all keys would, with 95 % confidence). A key that the suspect "
-                f"never saw ranks that high with probability p = {verdict.p_value:.2g}.")
-    return ("No fresh keys were put to the suspect. z is against the highest correlation that foreign keys had on the "
-            f"marked networks shipped with this program (mean {verification.CALIBRATION}); a network of another kind "
-            "may answer differently. Ask with --null_keys=100 to be sure.")
+    """What the evidence rests on, in sentences."""
+    if not verdict.null_keys:
+        return (f"No fresh keys were put to the suspect, and without at least {LEAST_KEYS} nothing is found: what they "
+                "are answered tells what chance looks like on this very suspect.")
+    rate, _, high = verdict.false_positives
+    above = "none of them comes" if not rate else f"{100 * rate:.2g} % of them come"
+    return (f"{verdict.null_keys} fresh random keys were put to the same suspect, and {above} as close as the owner's "
+            f"(at most {100 * high:.2g} % of all keys would, with 95 % confidence). A key that the suspect never saw "
+            f"ranks that high with probability p = {verdict.p_value:.2g}.")
+
+
+def bar(verdict):
+    """The z-score that is needed and the one that is there, in a sentence."""
+    if verdict.null_keys < LEAST_KEYS:
+        return f"z is not judged: at least {LEAST_KEYS} fresh keys are needed, {verdict.null_keys} were asked."
+    return (f"z = {verdict.z_score:.1f}; {verdict.z_needed:.1f} is needed with {verdict.null_keys} fresh keys, which a "
+            f"key that the suspect never saw reaches once in {1 / FALSE_POSITIVE_RATE:,.0f} times (Student's t; ρ is "
+            "taken to be normal among keys).")
+
+
+def worth(judged):
+    """What the claim is worth as evidence of who was first, in a sentence; it is found in the suspect."""
+    if judged.findings is None:
+        return ("No commitment was given: nothing shows that the key is older than the suspect. Whoever has a copy of "
+                "the suspect may draw names and secrets until one fits: t tries have a chance of t in a billion, and a "
+                "billion tries take days on a fast machine.")
+    if judged.stamp is None:
+        return ("No time stamp was given: when the commitment was made is not shown, and names and secrets may have "
+                "been drawn until one fits (t tries have a chance of t in a billion).")
+    return (f"The commitment existed on {judged.stamp:%Y-%m-%d %H:%M} UTC. If the suspect is younger, the key cannot "
+            "have been chosen to fit it.")
+
+
+def notes(judged):
+    """Further sentences that the facts call for: [text]."""
+    v = judged.verdict
+    if judged.outcome == INCONCLUSIVE:
+        return [f"What would settle it: {'; '.join(settles(judged))}."]
+    if v.refusal:
+        return []
+    if judged.found:
+        damaged = "The answer is beyond the paper's η: the mark is damaged, but no fresh key comes near it."
+        return [*([] if v.within_threshold else [damaged]), EXCHANGEABLE, worth(judged)]
+    if v.within_threshold and v.fidelity < FAITHFUL:
+        more = "" if v.null_keys < LEAST_KEYS else ", and the suspect does no more for this key than for any"
+        return [f"S fits the answer, but has little to do with S₀ (ρ = {v.fidelity:.2f}){more}: S may have been "
+                "declared afterwards."]
+    if v.within_threshold:
+        return ["The answer is within η, but the suspect comes as near for keys that it has never seen: η says nothing "
+                "here."]
+    return []
+
+
+def decide(judged):
+    """Whose mark is older, where several keys claim one suspect.
+
+    Args:
+      judged: a list of `Judgement`.
+
+    Returns:
+      (the judgement whose claim prevails, or None where the facts do not say; why, in a sentence).
+    """
+    standing = [j for j in judged if j.stands]
+    if len(standing) < 2:
+        return (standing[0], f"Only the claim of {name(standing[0])} stands.") if standing else (
+            None, "None of the claims stands.")
+    if unstamped := [name(j) for j in standing if j.stamp is None]:
+        return None, (f"{len(standing)} marks are in the suspect, and which is older is not shown: no time stamp was "
+                      f"given for {', '.join(unstamped)}.")
+    first, second = sorted(standing, key=lambda j: j.stamp)[:2]
+    if first.stamp == second.stamp:
+        return None, "Two commitments were stamped in the same second; which is older is not shown."
+    return first, (f"{len(standing)} marks are in the suspect, and {name(first)} committed first: on "
+                   f"{first.stamp:%Y-%m-%d %H:%M:%S} UTC, the next on {second.stamp:%Y-%m-%d %H:%M:%S}.")
+
+
+def name(judged):
+    """Whose key it is: owner, or "a key without an owner", and the beginning of its public digest."""
+    owner = repr(judged.key.owner) if judged.key.owner else "a key without an owner"
+    return f"{owner} (key {commit(judged.key)['key'][:12]}…)"
+
+
+def heading(judged):
+    """The outcome in a few words."""
+    if not judged.found or judged.findings is None:
+        return judged.outcome
+    return f"found, {'and the claim stands' if judged.stands else 'but the claim does not stand'}"
 
 
 def words(judged):
     """The judgement for a terminal."""
     v, yes = judged.verdict, {True: "yes", False: "no"}
     lines = [
-        f"{'STANDS' if judged.stands else 'DOES NOT STAND'}: {judged.statement}",
+        f"{heading(judged).upper()}: {judged.statement}",
         f"  distance d = {1e3 * v.distance:.3f}e-3, threshold η = {1e3 * v.threshold:.3f}e-3, d <= η: "
         f"{yes[v.within_threshold]}",
-        f"  correlation ρ = {v.rho:.3f}, z = {v.z_score:.1f}, p = {v.p_value:.2g}; NCC = {v.ncc:.4f}; "
-        f"RMSE = {v.rmse:.4f}",
+        f"  correlation ρ = {v.rho:.3f}; NCC = {v.ncc:.4f}; RMSE = {v.rmse:.4f}",
+        f"  {bar(v)}",
         f"  {rests_on(v)}",
     ]
     if judged.unmarked:
         rate, low, high = judged.unmarked
         lines.append(f"  on the unmarked model: false claims {rate:.2g}, 95 % interval {low:.2g} to {high:.2g}")
-    if v.within_threshold != v.evident:
-        lines.append("  NOTE: the paper's threshold and the evidence disagree; " + (
-            "S fits, but the suspect does no more for this key than for any: S may have been declared afterwards"
-            if v.within_threshold else
-            "the mark is damaged, but no fresh key comes near it"))
+    lines += [f"  {note}" for note in notes(judged)]
     lines += [f"  [{'ok' if finding.holds else 'NO'}] {finding.why}" for finding in judged.findings or []]
     return "\n".join(lines)

@@ -18,6 +18,7 @@ from watermark.kinds import Kind
 VERSION = 1
 LARGEST = 64 << 20  # bytes of one array; a 1200x1200 RGB key has 17 MB
 BLOCK = 1 << 20  # pixels of the answers to fresh keys that are held at once
+LEAST_PIXELS = 256  # numbers in K below which rho of foreign keys is too far from normal for the bar on z
 
 
 class KeyFileError(WatermarkError, ValueError):
@@ -53,6 +54,11 @@ class Key:
             h.update(repr((array.shape, "<f4")).encode())
             h.update(np.ascontiguousarray(array, "<f4").tobytes())
         return h.hexdigest()
+
+    @property
+    def embedded(self) -> bool:
+        """Whether S is the answer of a marked model by now."""
+        return not np.array_equal(self.initial, self.verification)
 
     def __repr__(self):
         return f"Key({self.kind}, digest={self.digest[:12]}…)"
@@ -124,36 +130,102 @@ def key_blocks(kind: Kind, count: int, label: str = "null") -> Iterator[tuple[np
 
 def derived(key: Key) -> bool:
     """Whether K is what the key's owner and secret give, so that it cannot have been chosen to suit a model."""
-    if not key.owner:
-        return False
-    return np.array_equal(key.trigger, uniform(_seed(key.owner, key.secret), key.trigger.shape))
+    return bool(key.owner) and _follows(key, _seed(key.owner, key.secret))
+
+
+def _follows(key, seed):
+    return np.array_equal(key.trigger, uniform(seed, key.kind.trigger_shape))
+
+
+def defect(key: Key) -> str:
+    """What makes a key no key, in a clause; "" where all its parts follow from each other as they should."""
+    if why := _misshapen(key):
+        return why
+    if key.trigger.min() < 0.0 or key.trigger.max() >= 1.0:
+        return "K has pixels outside [0, 1)"
+    if not np.array_equal(key.initial, key.kind.generate(key.trigger)):
+        return "S₀ is not what the gradient operator makes of K: it was made up"
+    if (key.owner or key.secret) and not derived(key):
+        return "K does not follow from the owner's name and the secret that the key states: it was made up"
+    return ""
+
+
+def _misshapen(key):
+    images, answer = (key.trigger, key.initial, key.verification), key.kind.answer_shape
+    for image, shape in zip(images, (key.kind.trigger_shape, answer, answer), strict=True):
+        if image.dtype != np.float32 or image.shape != shape:
+            return f"float32 of {list(shape)} pixels expected, as its kind says, got {image.dtype} {list(image.shape)}"
+        if not np.isfinite(image).all():
+            return "finite pixels expected, got NaN or infinity"
+    return ""
+
+
+def refusal(key: Key, bare_seed: int | str | None = None) -> str:
+    """Why nothing can be claimed with a key, however a suspect answers it; "" for one that claims may rest on.
+
+    The evidence compares a key with fresh ones, and means something only if K was drawn as they were: by a hash. A K
+    found by gradient descent on the suspect stands out too. So K must follow from owner and secret, or, in experiments,
+    from the seed of `make_key(seed)` that the caller names.
+    """
+    if why := defect(key):
+        return why
+    if key.trigger.size < LEAST_PIXELS:
+        return f"K has {key.trigger.size} pixels, and fewer than {LEAST_PIXELS} are no evidence"
+    if derived(key) or (bare_seed is not None and _follows(key, bare_seed)):
+        return ""
+    if bare_seed is not None:
+        return f"K is not what the bare seed {bare_seed!r} gives"
+    return ("K is not derived from an owner's name and a secret, so that it may have been chosen to suit the suspect "
+            "(for a key of a bare seed, name the seed)")
 
 
 def save_key(key: Key, path: str | Path) -> None:
-    """Writes a key file: npz without pickle, readable by its owner only, whole or not at all."""
-    with whole(path, mode=0o600) as temporary, open(temporary, "wb") as file:
+    """Writes a key file: npz without pickle, readable by its owner only, whole or not at all.
+
+    A file that is there is replaced only by the same K and S0, as after embedding.
+
+    Raises:
+      FileExistsError: there is another file at `path`.
+    """
+    path = Path(path)
+    new = not path.exists()
+    if not new and not _replaces(key, path):
+        raise FileExistsError(f"{path} exists and is not this key; a key is not overwritten, move it away")
+    with whole(path, mode=0o600, new=new) as temporary, open(temporary, "wb") as file:
         np.savez(file, version=np.int64(VERSION), digest=np.array(key.digest), owner=np.array(key.owner),
                  secret=np.array(key.secret), meta=np.array(json.dumps(key.kind.as_dict())), trigger=key.trigger,
                  initial=key.initial, verification=key.verification)
 
 
+def _replaces(key, path):
+    """Whether the file at `path` is the same key, and nothing would be lost with its S."""
+    try:
+        there = load_key(path)
+    except KeyFileError:
+        return False
+    same = (there.kind, there.owner, there.secret) == (key.kind, key.owner, key.secret)
+    return same and np.array_equal(there.trigger, key.trigger) and (key.embedded or not there.embedded)
+
+
 def load_key(path: str | Path) -> Key:
-    """Reads a key file and checks it.
+    """Reads a key file and checks it: its digest, 0 <= K < 1, S0 = G(K), and that K follows from owner and secret.
 
     Raises:
       KeyFileError: one line that says what was expected, what came and what to do.
     """
     path = Path(path)
     if not path.is_file():
-        raise KeyFileError(f"{path}: no such key file; make one with watermark.make_key and watermark.save_key")
+        raise KeyFileError(f"{path}: no such key file; make one with watermark keygen, or make_key and save_key")
     try:
         key, version, digest = _read(path)
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, TypeError) as error:
+    except Exception as error:  # a hostile file can make zip, zlib, numpy and json fail in a dozen ways
         raise KeyFileError(f"{path} is not a key file or is damaged ({error}); restore it from a copy") from error
     if version != VERSION:
         raise KeyFileError(f"{path} is a key file of version {version}, this program reads version {VERSION}")
     if key.digest != digest:
         raise KeyFileError(f"{path} was changed after it was written (its digest does not fit); restore it from a copy")
+    if why := defect(key):
+        raise KeyFileError(f"{path} is no key that watermark keygen or make_key drew: {why}")
     return key
 
 
@@ -166,11 +238,8 @@ def _read(path):
         kind = Kind.of(json.loads(str(arrays["meta"])))
         key = Key(*images, kind, *(str(arrays[name]) if name in arrays else "" for name in ("owner", "secret")))
         version, digest = int(arrays["version"]), str(arrays["digest"])
-    for image in images:
-        if image.dtype != np.float32 or image.ndim != 3 or not np.isfinite(image).all():
-            raise ValueError(f"finite float32 [H, W, C] images expected, got {image.dtype} {list(image.shape)}")
-    if [image.shape for image in images] != [kind.trigger_shape, kind.answer_shape, kind.answer_shape]:
-        raise ValueError(f"images of other sizes than its meta says, {[list(image.shape) for image in images]}")
+    if why := _misshapen(key):
+        raise ValueError(why)
     return key, version, digest
 
 

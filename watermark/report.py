@@ -2,22 +2,21 @@
 
 import base64
 import io
-from datetime import datetime, timezone
 
 import jinja2
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from watermark import visualizer
+from watermark import judgement, visualizer
 from watermark.files import whole
-from watermark.judgement import rests_on
 
 matplotlib.use("Agg")
 CORNER = 12  # pixels
+OURS, OTHERS, NEEDED = "#c44e00", "#9aa5b1", "#1c2733"
 
 
-def write_report(path, judged, result, R=None):
+def write_report(path, judged, result, R=None, claims=(), decision=""):
     """Writes the page, whole or not at all.
 
     Args:
@@ -25,13 +24,16 @@ def write_report(path, judged, result, R=None):
       judged: a `Judgement`.
       result: what `watermark verify --json` prints.
       R: the owner's visualizer, whose picture of the answer is shown; or None.
+      claims: (name, outcome, statement) of further keys that were put to the suspect.
+      decision: whose claim prevails, in a sentence, where there are further keys.
     """
     environment = jinja2.Environment(loader=jinja2.PackageLoader("watermark", "pages"), autoescape=True,
                                      undefined=jinja2.StrictUndefined)
     page = environment.get_template("report.html").render(
-        judged=judged, verdict=judged.verdict, result=result, rests_on=rests_on(judged.verdict),
-        images=_images(judged, R), evidence=_svg(_evidence(judged)) if len(judged.null) else None,
-        now=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"))
+        judged=judged, verdict=judged.verdict, result=result, heading=judgement.heading(judged),
+        bar=judgement.bar(judged.verdict), rests_on=judgement.rests_on(judged.verdict), notes=judgement.notes(judged),
+        least=judgement.LEAST_KEYS, claims=claims, decision=decision, corner=CORNER, images=_images(judged, R),
+        evidence=_svg(_evidence(judged)) if len(judged.null) > 1 else None)
     with whole(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
@@ -40,9 +42,10 @@ def _images(judged, R):
     """[(caption, data URL)] of what was expected and answered: a corner, since who has the whole of S can aim at it."""
     S = judged.key.verification
     limits, corner = (float(S.min()), float(S.max())), np.s_[:CORNER, :CORNER]
-    words = f"corner of {CORNER}×{CORNER} pixels" if max(S.shape[:2]) > CORNER else "whole"
-    shown = [(f"expected answer S ({words})", S[corner], limits), (f"the suspect's answer S′ ({words})",
-                                                                  judged.response[corner], limits)]
+    answers = [("expected: S", S), ("the suspect's answer: S′", judged.response)]
+    if judged.unmarked_response is not None:
+        answers.append(("the unmarked network's answer", judged.unmarked_response))
+    shown = [(caption, image[corner], limits) for caption, image in answers]
     if R is not None:
         shown.append(("what the owner's visualizer makes of S′", visualizer.show(R, judged.response), (0.0, 1.0)))
     return [(caption, _png(image, limits)) for caption, image, limits in shown]
@@ -59,20 +62,23 @@ def _png(image, limits):
 
 def _evidence(judged):
     """The key's rho among those of the fresh keys."""
-    figure = Figure(figsize=(6.4, 2.1), layout="constrained")
+    null, verdict = judged.null, judged.verdict
+    figure = Figure(figsize=(5.2, 2.2), layout="constrained")
     axis = figure.subplots()
-    axis.hist(judged.null, bins=min(40, max(5, len(judged.null) // 5)), color="#9aa5b1",
-              label=f"{len(judged.null)} fresh keys")
-    axis.axvline(judged.verdict.rho, color="#c44e00", lw=2, label="the owner's key")
-    axis.set(yticks=[], xlabel="correlation ρ of what the suspect does to a key's image with what the key asks for",
-             xlim=(min(-0.1, float(judged.null.min()) - 0.05), 1.02))
+    axis.hist(null, bins=min(40, max(5, len(null) // 5)), color=OTHERS, label=f"{len(null)} fresh keys")
+    if verdict.null_keys >= judgement.LEAST_KEYS:
+        axis.axvline(np.mean(null) + verdict.z_needed * np.std(null, ddof=1), color=NEEDED, ls="--", lw=1,
+                     label="needed")
+    axis.axvline(verdict.rho, color=OURS, lw=2, label="the owner's key")
+    axis.set(yticks=[], xlabel="correlation ρ with what the key asks for",
+             xlim=(min(-0.1, float(null.min()) - 0.05), 1.02))
     axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.legend(frameon=False, loc="upper center")
+    axis.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3)  # above, off every line
     return figure
 
 
 def _svg(figure):
-    with matplotlib.rc_context({"svg.hashsalt": "watermark", "font.size": 9}):
+    with matplotlib.rc_context({"svg.hashsalt": "watermark", "font.size": 10}):
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     return file.getvalue()[file.getvalue().index("<svg"):]

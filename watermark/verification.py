@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,13 +14,16 @@ from scipy import stats
 
 from watermark import metrics
 from watermark.inference import SuspectError, as_suspect
-from watermark.keys import Key, key_blocks
+from watermark.keys import Key, key_blocks, refusal
 from watermark.kinds import Kind
 
 NCC_THRESHOLD = 0.95
 NULL_KEYS = 1000
-Z_EVIDENT = 6.0
-CALIBRATION = 0.30  # experiments/evidence_false_claims.py measures it: rho of foreign keys on marked hosts
+FALSE_POSITIVE_RATE = 1e-9  # of the evidence rule, for a key that the suspect has never seen
+LEAST_KEYS = 20  # fresh keys below which nothing is found: a deviation of fewer says too little
+RANKED = 100  # fresh keys from which on being the first of them all says something by itself
+# An embedding leaves S at rho .75 (a short one) to .99 of S0; a foreign key's answer has .3 at most on average.
+FAITHFUL = 0.5
 
 
 class Rate(NamedTuple):
@@ -44,11 +48,15 @@ class Verdict:
       rho: correlation of what the suspect takes from the trigger, K - S', with what the key asks for, K - S0.
       p_value: (r + 1) / (n + 1), where r of n fresh random keys reach this key's rho on the same suspect; the
         chance of that rank for a key that the suspect has never seen. 1 without fresh keys.
-      z_score: how many standard deviations of the fresh keys' rho this key's lies above their mean; without fresh
-        keys, above that of `CALIBRATION`.
+      z_score: how many standard deviations of the fresh keys' rho this key's lies above their mean; nan with fewer
+        than 2 fresh keys.
+      z_needed: the bar for it, `z_needed(null_keys)`.
       null_keys: n, how many fresh keys were asked.
       false_positives: a `Rate`: the share r / n of fresh keys that this suspect would be claimed with at
         this key's rho, with its 95 % interval (Clopper and Pearson); (nan, 0, 1) without fresh keys.
+      fidelity: rho of S itself, how much of S0 is in what is claimed to be the mark.
+      refusal: why nothing can be claimed with this key whatever the numbers say, `keys.refusal`; "" for a sound key.
+      fresh_seed: what the fresh keys were drawn from; `verify` with it repeats the verification to the bit.
     """
 
     distance: float
@@ -60,8 +68,12 @@ class Verdict:
     rho: float
     p_value: float
     z_score: float
+    z_needed: float
     null_keys: int
     false_positives: Rate
+    fidelity: float
+    refusal: str = ""
+    fresh_seed: str = ""
 
     @property
     def verified(self) -> bool:
@@ -69,12 +81,25 @@ class Verdict:
         return self.within_threshold
 
     @property
-    def evident(self) -> bool:
-        """The evidence rule: z_score at least `Z_EVIDENT` and, with 100 fresh keys or more, none of them above.
+    def stands_out(self) -> bool:
+        """The evidence rule as a statistic: no fresh key above this one, and z_score at least z_needed.
 
-        A rank alone can be had by trying keys until one comes first; a z-score of 6 would take a billion.
+        A rank alone can be had by trying keys until one comes first; the bar on z takes a billion tries.
         """
-        return _rule(self.z_score, self.null_keys, self.false_positives[0])
+        return bool(self.null_keys >= LEAST_KEYS and not self.false_positives.rate and self.z_score >= self.z_needed)
+
+    @property
+    def evident(self) -> bool:
+        """What a claim may rest on: the key stands out, and is one that was drawn as the fresh keys were."""
+        return self.stands_out and not self.refusal
+
+    @property
+    def near(self) -> bool:
+        """Whether something is there, though not enough for a claim: what more or better questions might settle."""
+        first = self.null_keys >= RANKED and not self.false_positives.rate
+        # S within eta means little where S is far from S0, or where many fresh keys are answered as well.
+        fits = self.within_threshold and self.fidelity >= FAITHFUL
+        return not self.refusal and (first or fits and (self.null_keys < LEAST_KEYS or self.p_value <= 0.05))
 
 
 class Answers(NamedTuple):
@@ -83,20 +108,25 @@ class Answers(NamedTuple):
     Attributes:
       response: S', float64 [H', W', C].
       null: rho of the fresh keys, float64 [null_keys].
+      fresh_seed: what these were drawn from.
     """
 
     response: np.ndarray
     null: np.ndarray
+    fresh_seed: str
 
 
-def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL_KEYS) -> Answers:
+def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL_KEYS,
+                fresh_seed: str | None = None) -> Answers:
     """Puts the trigger image and fresh keys to a suspect; arguments and errors as for `verify`."""
     suspect = as_suspect(suspect, key.kind)
+    fresh_seed = fresh_seed or secrets.token_hex(16)
     response = ask(suspect, key.trigger[None], key.initial.shape)[0]
-    return Answers(response, null_rho(suspect, key.kind, null_keys, label=null_label(key)))
+    return Answers(response, null_rho(suspect, key.kind, null_keys, label=fresh_seed), fresh_seed)
 
 
-def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_KEYS, p: float = 0.05) -> Verdict:
+def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_KEYS, p: float = 0.05,
+           fresh_seed: str | None = None, bare_seed: int | str | None = None) -> Verdict:
     """Asks `suspect` for its answer to the trigger image and judges it.
 
     >>> import watermark
@@ -109,8 +139,12 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_K
         verification image's size. A super-resolution key and a model that keeps the size: the trigger is upsampled
         first.
       key: the owner's `Key`.
-      null_keys: how many fresh random keys are put to the suspect for `p_value`; 0 for a single query.
+      null_keys: how many fresh random keys are put to the suspect; 0 for a single query, `LEAST_KEYS` or more for
+        evidence.
       p: significance that gives the threshold.
+      fresh_seed: what the fresh keys are drawn from, to repeat a verification; by default, this machine's randomness,
+        so that nobody can have prepared a key or a suspect for them.
+      bare_seed: for a key of an experiment, `make_key(seed)` without an owner: that seed, from which K must follow.
 
     Returns:
       A `Verdict`.
@@ -118,49 +152,52 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_K
     Raises:
       SuspectError: when the answer has another shape or is not finite.
     """
-    return judge(*interrogate(suspect, key, null_keys), key, p=p)
+    response, null, fresh_seed = interrogate(suspect, key, null_keys, fresh_seed)
+    return judge(response, null, key, p=p, fresh_seed=fresh_seed, bare_seed=bare_seed)
 
 
-def judge(response: np.ndarray, null: np.ndarray, key: Key, *, p: float = 0.05) -> Verdict:
+def judge(response: np.ndarray, null: np.ndarray, key: Key, *, p: float = 0.05, fresh_seed: str = "",
+          bare_seed: int | str | None = None) -> Verdict:
     """The `Verdict` on one answer S', where `null` are the rho of fresh keys on the same suspect (`null_rho`)."""
     d = metrics.distance(response, key.verification)
     eta = metrics.threshold(key.verification.size, p)
     ncc = metrics.ncc(response, key.verification)
-    rho = float(residual_correlation(key.trigger[None], response[None], key.initial[None], key.kind)[0])
-    r, n, z = _stands_out(rho, null, key.initial.size)
+    triggers, initials = np.stack([key.trigger] * 2), np.stack([key.initial] * 2)
+    rho, fidelity = residual_correlation(triggers, np.stack([response, key.verification]), initials, key.kind)
+    r, n, z = _rank(float(rho), null)
     return Verdict(d, eta, bool(d <= eta), ncc, bool(ncc > NCC_THRESHOLD), metrics.rmse(response, key.verification),
-                   rho, (r + 1) / (n + 1), z, n, clopper_pearson(r, n))
+                   float(rho), (r + 1) / (n + 1), z, z_needed(n), n, clopper_pearson(r, n), float(fidelity),
+                   refusal(key, bare_seed), fresh_seed)
 
 
-def is_evident(rho, others, pixels):
-    """The evidence rule of `Verdict.evident` for a key of `pixels` pixels with `rho` among those of `others`."""
-    r, n, z = _stands_out(rho, others, pixels)
-    return _rule(z, n, r / n if n else 0.0)
+def stands_out(rho: float, others: np.ndarray) -> bool:
+    """`Verdict.stands_out` of a key with `rho` among those of `others`."""
+    r, n, z = _rank(rho, others)
+    return bool(n >= LEAST_KEYS and not r and z >= z_needed(n))
 
 
-def _rule(z, n, rate):
-    return bool(z >= Z_EVIDENT and (n < 100 or rate == 0.0))
-
-
-def _stands_out(rho, others, pixels):
+def _rank(rho, others):
     """(how many of the others reach rho, how many there are, rho's z-score among them)."""
-    mean, deviation = (np.mean(others), np.std(others, ddof=1)) if len(others) > 1 else calibration(pixels)
-    z = float((rho - mean) / max(deviation, 1e-12))
-    return int(np.count_nonzero(others >= rho)), len(others), z
+    n = len(others)
+    z = float((rho - np.mean(others)) / max(np.std(others, ddof=1), 1e-12)) if n > 1 else float("nan")
+    return int(np.count_nonzero(others >= rho)), n, z
+
+
+def z_needed(null_keys: int, rate: float = FALSE_POSITIVE_RATE) -> float:
+    """The z-score that one more key of the fresh keys' kind reaches with probability `rate`.
+
+    Mean and deviation are those of the n fresh keys asked, so that z is sqrt(1 + 1/n) times a t of n - 1 degrees of
+    freedom, if rho is normal among keys (Student's prediction of one further value).
+
+    >>> [round(z_needed(n), 1) for n in (20, 100, 1000)]   # tables of Student's t
+    [10.9, 6.6, 6.1]
+    """
+    return float(stats.t.isf(rate, null_keys - 1) * np.sqrt(1.0 + 1.0 / null_keys)) if null_keys > 1 else float("inf")
 
 
 def null_label(key: Key) -> str:
-    """What a key's fresh keys are drawn from: always the same for the owner, and no suspect can prepare for them."""
+    """A `fresh_seed` that is always the same for a key: for tables, not for claims, since a forger can compute it."""
     return hashlib.sha256(key.trigger.tobytes()).hexdigest()
-
-
-def calibration(pixels):
-    """(mean, deviation) of a foreign key's rho, at most: what stands in for fresh keys that were not asked.
-
-    The mean is the highest seen on a marked host (`CALIBRATION`); it depends on the host. Between keys, rho varies as
-    a correlation of that many pixels does, 1 / sqrt(pixels).
-    """
-    return CALIBRATION, 1.0 / np.sqrt(pixels)
 
 
 def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Rate:

@@ -2,7 +2,8 @@
 
 What a thief may do, to see what a mark outlives: prune (--rate), finetune (--steps of the model's own task, fresh
 Adam), overwrite (embeds another key by the same method). And forge: no model is changed, a key is made up whose S is
-what the model answers, --out=forged.npz, with a commitment of today; verify --commitment refuses it.
+what the model answers, --out=forged.npz, with a commitment of today. --by=draw takes its K from a hash, the best of
+--tries; --by=declare makes up S₀ too; --by=gradient descends on K. verify refuses all three, and says why.
 """
 
 import dataclasses
@@ -13,6 +14,7 @@ from absl import flags
 
 from watermark import inference
 from watermark.attacks import ATTACKS, Thief, forge
+from watermark.attacks.forging import FORGERS
 from watermark.cli import common, embed, keygen
 from watermark.embedding import embed as mark
 from watermark.keys import make_key, save_key
@@ -34,8 +36,9 @@ def define(values):
         for field in _knobs(attack):
             _define(values, name, field)
     flags.DEFINE_integer("size", 40, "side of the thief's trigger, for overwrite and forge", flag_values=values)
+    flags.DEFINE_enum("by", "draw", list(FORGERS), "how a forger makes the key", flag_values=values)
     flags.DEFINE_integer("tries", 1, "keys that a forger draws, keeping the best", 1, flag_values=values)
-    flags.DEFINE_string("owner", "Mallory", "whom a forger claims to be", flag_values=values)
+    flags.DEFINE_string("owner", "Mallory", "whom a forger claims to be; may be empty", flag_values=values)
     flags.DEFINE_string("out", None, "the attacked model, .keras; for forge the forged key, .npz", flag_values=values)
     values.set_default("learning_rate", None)
 
@@ -112,7 +115,8 @@ def _kind(values, one):
 def _forge(values, one):
     if Path(values.out).exists():
         raise ValueError(f"{values.out} exists; a key is not overwritten")
-    forged = forge(one, f"forger {values.seed}", tries=values.tries, owner=values.owner, **_kind(values, one))
+    forged = forge(one, f"forger {values.seed}", by=values.by, tries=values.tries, owner=values.owner,
+                   **_kind(values, one))
     save_key(forged, values.out)
     print(f"{values.out}: a key made up after the fact, S declared to be what {values.model} answers")
     keygen.publish(forged, common.beside(values.out, "commitment.json"))

@@ -37,6 +37,7 @@ def run(values):
     print(f"marking the shipped DnCNN, {values.steps} steps …", flush=True)
     marked = embed(host, key, batches, steps=values.steps, batch_size=BATCH, reach=0.0)
     key = update_key(key, marked)
+    (out / "key.npz").unlink(missing_ok=True)  # of an earlier demo
     keys.save_key(key, out / "key.npz")
     suspects = {"marked": marked, f"marked, {RATE:.0%} pruned": attacks.prune(marked, RATE), "unmarked": host}
     save_model(marked, out / "marked.keras")

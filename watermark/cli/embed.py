@@ -6,22 +6,24 @@ A thousand steps take 5 minutes on 2 cores for a network like DnCNN. Killed, the
 """
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 from absl import flags
 
-from watermark import inference, metrics
+from watermark import commitments, inference, judgement, metrics
 from watermark.cli import common, keygen
 from watermark.commitments import commit
 from watermark.embedding import embed, update_key
-from watermark.files import digest, sha256
-from watermark.keys import load_key, random_keys, save_key
-from watermark.models import save_model
+from watermark.files import digest, only_one, sha256
+from watermark.keys import load_key, random_keys, refusal, save_key
+from watermark.models import load_model, save_model
 from watermark.recipes import PARTICULAR, QUICK, Embedding
-from watermark.training import Compute, Run
-from watermark.verification import verify
+from watermark.training import Compute, Run, Stopped
+from watermark.verification import FAITHFUL, NULL_KEYS
 
+NEAR = 1.25  # times what a claim needs: below, a mark is worth a warning
 OTHERS_SR = PARTICULAR["sr"]["others"]
 
 
@@ -54,24 +56,71 @@ def run(values):
     common.required(values, "key", "out")
     if Path(values.out).suffix != ".keras":
         raise ValueError(f"--out={values.out}: expected a name that ends in .keras")
-    key = load_key(values.key)
-    if not np.array_equal(key.initial, key.verification):
-        raise ValueError(f"{values.key} marks a model already; make a key for each model (watermark keygen)")
+    load_key(values.key)  # says what is wrong before a lock is made beside it
+    try:
+        with only_one(values.key, f"{values.key} is being embedded by another process; make a key for each model"):
+            return _embed(values)
+    except Stopped as stopped:
+        print(f"{stopped}; the same command goes on there", file=sys.stderr)
+        return 130
+
+
+def _embed(values):
+    key, commitment = load_key(values.key), common.beside(values.key, "marked.commitment.json")
+    if why := refusal(key):
+        raise ValueError(f"nothing could be claimed with this key: {why}; make one with watermark keygen")
+    if key.embedded:
+        return _complete(values, key, commitment)
+    if commitment.exists():
+        raise ValueError(f"{commitment} is there, of another mark, and is not overwritten; move it away")
     private = keygen.signing_key(values.sign)
     model, one = common.open_model(values)
     task, images = common.read_task(values, one)
     marked = train(values, model, one, key, task, images, "embedding")
-    key = update_key(key, marked, values.output)
-    verdict = verify(inference.single_output(marked, values.output), key, null_keys=100)
-    if not verdict.evident:
-        raise ValueError(f"the mark did not take (ρ = {verdict.rho:.2f}); more --steps or a higher --strength; nothing "
-                         "was written")
+    mine = inference.single_output(marked, values.output)
+    updated, judged = check(mine, key)
     save_model(marked, values.out)  # before the key: without the model, the new S would be of no use
-    save_key(key, values.key)
-    print(f"{values.out}: the marked model (ρ = {verdict.rho:.3f})")
-    keygen.publish(key, common.beside(values.key, "marked.commitment.json"), private)
-    print(strangers(inference.single_output(marked, values.output), key))
-    print(cost(one, inference.single_output(marked, values.output), task, images))
+    save_key(updated, values.key)
+    v = judged.verdict
+    print(f"{values.out}: the marked model (ρ = {v.rho:.3f}, {FAITHFUL:g} needed; z = {v.z_score:.1f}, "
+          f"{v.z_needed:.1f} needed)")
+    keygen.publish(updated, commitment, private)
+    if v.fidelity < NEAR * FAITHFUL or v.z_score < NEAR * v.z_needed:
+        print("WARNING: the mark is hardly enough for a claim, and attacks will weaken it; with a new key, more "
+              "--steps or a higher --strength make it stronger")
+    print(strangers(mine, updated))
+    print(cost(one, mine, task, images))
+    clean(values)
+    return 0
+
+
+def check(marked, key, null_keys=NULL_KEYS):
+    """(the updated key, the judgement on it): all that `watermark verify --commitment` will ask of a claim.
+
+    Raises:
+      ValueError: a claim on this mark would not stand.
+    """
+    updated = update_key(key, marked)
+    judged = judgement.judge(marked, updated, null_keys=null_keys, findings=[
+        finding for commitment in (commit(key), commit(updated)) for finding in commitments.check(updated, commitment)])
+    if not judged.stands:
+        v = judged.verdict
+        raise ValueError(f"the mark did not take: ρ = {v.rho:.2f} ({FAITHFUL:g} needed), z = {v.z_score:.1f} "
+                         f"({v.z_needed:.1f} needed){f', {v.refusal}' if v.refusal else ''}; more --steps or a higher "
+                         "--strength; nothing was written")
+    return updated, judged
+
+
+def _complete(values, key, commitment):
+    """Writes what a kill after the key was saved has left out; a ValueError where nothing is missing."""
+    mine = Path(values.out).exists() and np.allclose(
+        key.verification, update_key(key, load_model(values.out, allow_lambda=values.allow_lambda),
+                                     values.output).verification, atol=1e-3)
+    if not mine or keygen.published(commitment) and not run_folder(values).exists():
+        raise ValueError(f"{values.key} marks a model already; make a key for each model (watermark keygen)")
+    print(f"{values.out}: the marked model, as it was written before")
+    if not keygen.published(commitment):
+        keygen.publish(key, commitment, keygen.signing_key(values.sign))
     clean(values)
     return 0
 

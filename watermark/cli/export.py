@@ -37,8 +37,11 @@ def run(values):
     if key is None:
         return 0
     verdict = done.verdict
+    if verdict.refusal:
+        raise ValueError(f"nothing can be claimed with {values.key}: {verdict.refusal}")
     print(f"the mark is {'found' if verdict.evident else 'NOT found'} in it: d = {1e3 * verdict.distance:.2f}e-3 (η = "
-          f"{1e3 * verdict.threshold:.2f}e-3), ρ = {verdict.rho:.3f}, z = {verdict.z_score:.1f}")
+          f"{1e3 * verdict.threshold:.2f}e-3), ρ = {verdict.rho:.3f}, z = {verdict.z_score:.1f} "
+          f"({verdict.z_needed:.1f} needed)")
     return 0 if verdict.evident else 1
 
 

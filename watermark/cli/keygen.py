@@ -6,9 +6,10 @@ request that a time-stamp authority signs:
 
   curl -H "Content-Type: application/timestamp-query" --data-binary @key.commitment.tsq https://… > key.commitment.tsr
 
-An instant.
+An instant. Killed, the same command writes what is missing.
 """
 
+import contextlib
 import secrets
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from absl import flags
 
 from watermark import commitments
 from watermark.cli.common import beside
-from watermark.files import whole
-from watermark.keys import make_key, save_key
+from watermark.files import only_one, whole
+from watermark.keys import load_key, make_key, refusal, save_key, with_verification
 from watermark.kinds import GRADIENTS
 
 
@@ -40,31 +41,64 @@ def run(values):
     out = Path(values.out)
     if out.suffix != ".npz":
         raise ValueError(f"--out={out}: expected a name that ends in .npz")
-    if out.exists():
-        raise ValueError(f"{out} exists; a key is not overwritten, move it away or choose another --out")
     if not values.owner.strip():
         raise ValueError("--owner: expected a name")
     key = make_key(secrets.token_hex(32), size=values.size or (20 if values.task == "sr" else 40), task=values.task,
                    channels=values.channels, scale=values.scale, gradient=values.gradient, owner=values.owner)
-    private = signing_key(values.sign)
-    save_key(key, out)
-    print(f"{out}: the key, secret, readable by you alone")
-    publish(key, beside(out, "commitment.json"), private)
+    if why := refusal(key):
+        raise ValueError(f"nothing could be claimed with such a key: {why}; take a larger --size")
+    with only_one(out, f"{out} is being written by another watermark keygen; choose another --out"):
+        _write(values, key, out, beside(out, "commitment.json"))
     return 0
+
+
+def _write(values, key, out, commitment):
+    if out.exists():
+        key = _unfinished(out, key, commitment)
+    elif commitment.exists():
+        raise ValueError(f"{commitment} is there and {out} is not, so it is of another key; move it away or choose "
+                         "another --out")
+    private = signing_key(values.sign)
+    if not out.exists():
+        save_key(key, out)
+        print(f"{out}: the key, secret, readable by you alone")
+    publish(key, commitment, private)
+
+
+def _unfinished(out, asked, commitment):
+    """The key at `out` if the same command wrote it and was killed before all was written; else a ValueError."""
+    if not published(commitment):
+        key = with_verification(there := load_key(out), there.initial)  # the first commitment is to S0
+        if (key.owner, key.kind) == (asked.owner, asked.kind):
+            return key
+    raise ValueError(f"{out} exists; a key is not overwritten, move it away or choose another --out")
 
 
 def signing_key(path):
     """The private key of a PEM file, made if there is none; None without a path."""
     if not path:
         return None
-    return commitments.load_signing_key(path) if Path(path).exists() else commitments.make_signing_key(path)
+    if not Path(path).exists():
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            return commitments.make_signing_key(path)
+    return commitments.load_signing_key(path)
+
+
+def published(path):
+    """Whether a commitment and its time-stamp request are both there."""
+    return path.exists() and path.with_suffix(".tsq").exists()
 
 
 def publish(key, path, private=None):
-    """Writes the commitment to `key` and a time-stamp request for it, and says so."""
+    """Writes what is missing of the commitment to `key` and a time-stamp request for it, and says so.
+
+    A commitment to something else that is there is not replaced: it may be published, and stamped.
+    """
     commitment = commitments.commit(key)
     if private:
         commitment = commitments.sign(commitment, private)
+    if path.exists() and commitments.load_commitment(path) != commitment:
+        raise ValueError(f"{path} exists, of another key or signature; move it away, and the same command writes it")
     commitments.save_commitment(commitment, path)
     with whole(path.with_suffix(".tsq")) as temporary:
         temporary.write_bytes(commitments.timestamp_request(commitment))

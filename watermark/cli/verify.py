@@ -5,43 +5,57 @@ Asks a suspect for its answer to the key's trigger image, and fresh random keys 
 or any address that answers a PNG with an image; a bearer token is read from WATERMARK_TOKEN), or a folder of response
 images that someone else made from --write_queries=DIR.
 
-Exit code 0: the mark is there (and the claim stands, with --commitment); 1: not; 2: error. Seconds; a minute with
-1000 fresh keys of 80x80.
+Exit code 0: the mark is found (and the claim stands, with --commitment); 1: it is not, or not surely enough; 2: error.
+Several keys, --key=a.npz,b.npz --commitment=a.json,b.json --timestamp=a.tsr,b.tsr: 0 if the first is the older mark.
+Seconds; a minute with 1000 fresh keys of 80x80.
 """
 
-import dataclasses
+import hashlib
 import json
+import secrets
 import sys
 from pathlib import Path
 
 from absl import flags
 
-import watermark
-from watermark import commitments, inference, judgement
+from watermark import commitments, judgement
+from watermark.cli import results
 from watermark.cli.common import required
+from watermark.files import whole
 from watermark.keys import load_key, random_keys
 from watermark.models import load_model
 from watermark.report import write_report
-from watermark.suspects import is_saved_model, is_url, load_suspect
+from watermark.suspects import SuspectError, is_saved_model, is_url, load_suspect
 from watermark.suspects.folder import write_queries
-from watermark.verification import null_label
+from watermark.verification import NULL_KEYS, null_label
 
 REMOTE_NULL_KEYS = 20  # a service may ask money for each
+QUERIES_NULL_KEYS = 100
+FRESH = "fresh.json"  # in a folder of questions and of their answers: how many fresh keys, and half of their seed
 
 
 def define(values):
     """The verb's flags."""
     text, number, switch = flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_bool
+    several = flags.DEFINE_list
     text("suspect", None, "what to ask: a file, a folder or a URL", flag_values=values)
-    text("key", None, "the owner's key file", flag_values=values)
-    flags.DEFINE_enum("rule", "evidence", list(judgement.RULES), "what decides: the evidence of fresh keys, or the "
-                      "paper's d <= η", flag_values=values)
-    number("null_keys", None, f"fresh keys asked beside the key; default 1000, {REMOTE_NULL_KEYS} for a URL, 0 for a "
-           "folder of images", 0, flag_values=values)
+    several("key", None, "the owner's key file; several, with commas, to see whose mark is older", flag_values=values)
+    flags.DEFINE_enum("rule", "evidence", list(judgement.RULES), "what decides: the evidence of fresh keys, or that "
+                      "and the paper's d <= η (which a forger gets for nothing)", flag_values=values)
+    number("null_keys", None, f"fresh keys asked beside the key; default {NULL_KEYS}, {REMOTE_NULL_KEYS} for a URL, "
+           f"{QUERIES_NULL_KEYS} for --write_queries, and as many as these were for their answers", 0,
+           flag_values=values)
+    text("fresh_seed", None, "what the fresh keys are drawn from, to repeat a verification; default: this machine's "
+         "randomness", flag_values=values)
+    text("bare_seed", None, "for the key of an experiment, which names no owner: the seed that it was drawn from",
+         flag_values=values)
+    text("verifier", "", "who verifies, for the report", flag_values=values)
     switch("json", False, "print the result as JSON", flag_values=values)
     text("report", None, "write a page (.html) that anyone can read", flag_values=values)
-    text("commitment", None, "the owner's published commitment; the claim must stand under it", flag_values=values)
-    text("timestamp", None, "its time stamp, an RFC 3161 response (.tsr)", flag_values=values)
+    several("commitment", None, "the owner's published commitment, one a key; the claim must stand under it",
+            flag_values=values)
+    several("timestamp", None, "its time stamp, an RFC 3161 response (.tsr), one a commitment; nothing between two "
+            "commas for one that has none", flag_values=values)
     text("tsa_roots", None, "certificates (PEM) of the time-stamp authorities that you trust", flag_values=values)
     text("visualizer", None, "a visualizer (.keras) that turns the answer into a picture for the report",
          flag_values=values)
@@ -62,44 +76,87 @@ def define(values):
 def run(values):
     """Asks, judges, prints; returns 0 or 1."""
     required(values, "key")
-    key = load_key(values.key)
+    keys = [load_key(path) for path in values.key]
     if values.write_queries:
-        return _write_queries(values, key)
+        return _write_queries(values, keys)
     required(values, "suspect")
-    commitment = commitments.load_commitment(values.commitment) if values.commitment else None
     if values.report and Path(values.report).suffix != ".html":
         raise ValueError(f"--report={values.report}: expected a name that ends in .html")
+    findings = _findings(values, keys)
     suspect = _suspect(values)
-    findings = _findings(values, key, commitment)
     unmarked = load_suspect(values.unmarked, allow_lambda=values.allow_lambda) if values.unmarked else None
-    judged = judgement.judge(suspect, key, null_keys=_null_keys(values), rule=values.rule, findings=findings,
-                             unmarked=unmarked)
-    result = _result(values, judged, suspect)
+    identified, judged = results.identity(values.suspect), []
+    for key, found in zip(keys, findings, strict=True):
+        count, seed = _fresh(values, key)
+        judged.append(judgement.judge(suspect, key, null_keys=count, rule=values.rule, findings=found,
+                                      unmarked=unmarked, fresh_seed=seed, bare_seed=_number(values.bare_seed)))
+    told = [results.result(values, j, suspect, identified) for j in judged]
+    prevails, decision = judgement.decide(judged)
     if values.report:
         visualizer = load_model(values.visualizer) if values.visualizer else None
-        write_report(values.report, judged, result, visualizer)
+        claims = [(judgement.name(j), judgement.heading(j), j.statement) for j in judged[1:]]
+        write_report(values.report, judged[0], told[0], visualizer, claims=claims, decision=decision)
         print(f"{values.report}: the report", file=sys.stderr)
-    print(json.dumps(result, indent=1, ensure_ascii=False) if values.json else judgement.words(judged))
-    return 0 if judged.stands else 1
+    if values.json:
+        several = {"claims": told, "decision": decision, "prevails": prevails and told[judged.index(prevails)]["key"]}
+        print(json.dumps(told[0] if len(told) == 1 else several, indent=1, ensure_ascii=False))
+    else:
+        print(_words(judged, told, decision))
+    return 0 if prevails is judged[0] else 1
 
 
-def _null_keys(values):
-    if values.null_keys is not None:
-        return values.null_keys
-    if is_url(values.suspect):
-        return REMOTE_NULL_KEYS
+def _words(judged, told, decision):
+    repeat = f"  to repeat it: {told[0]['command']}"
+    if len(judged) == 1:
+        return f"{judgement.words(judged[0])}\n{repeat}"
+    return "\n\n".join([*(f"{judgement.name(j)}\n{judgement.words(j)}" for j in judged), f"{decision}\n{repeat}"])
+
+
+def _number(seed):
+    return int(seed) if seed and seed.lstrip("-").isdecimal() else seed
+
+
+def _fresh(values, key):
+    """(how many fresh keys, what they are drawn from); the latter None for this machine's randomness."""
     path = Path(values.suspect)
-    return 0 if path.is_dir() and not is_saved_model(path) else 1000
+    if is_url(values.suspect) or not path.is_dir() or is_saved_model(path):
+        count = REMOTE_NULL_KEYS if is_url(values.suspect) else NULL_KEYS
+        return count if values.null_keys is None else values.null_keys, values.fresh_seed
+    if values.fresh_seed:
+        return QUERIES_NULL_KEYS if values.null_keys is None else values.null_keys, values.fresh_seed
+    if values.null_keys == 0:
+        return 0, None
+    try:
+        if not (path / FRESH).is_file():
+            raise FileNotFoundError(FRESH)
+        with open(path / FRESH, "rb") as file:
+            asked = json.loads(file.read(1000))  # it comes back from someone else
+        count, nonce = int(asked["null_keys"]), str(asked["nonce"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SuspectError(f"{path} has no {FRESH} that tells which fresh keys were asked; copy it from the folder of "
+                           "questions (--write_queries), or ask for none with --null_keys=0") from error
+    return (count if values.null_keys is None else min(count, values.null_keys)), _seed(nonce, key)
 
 
-def _write_queries(values, key):
-    count = values.null_keys or 0
-    images = key.trigger[None]
+def _seed(nonce, key):
+    """Whoever has the folder of questions has the nonce, but needs the key to tell the trigger from the fresh keys."""
+    return hashlib.sha256(f"{nonce} {null_label(key)}".encode()).hexdigest()
+
+
+def _write_queries(values, keys):
+    if len(keys) > 1:
+        raise ValueError("--write_queries asks for one --key")
+    (key,), count, nonce = keys, values.null_keys, secrets.token_hex(16)
+    count = QUERIES_NULL_KEYS if count is None else count
+    images = [key.trigger]
     if count:
-        images = [*images, *random_keys(key.kind, count, null_label(key))[0]]
+        images += list(random_keys(key.kind, count, values.fresh_seed or _seed(nonce, key))[0])
     write_queries(values.write_queries, images)
+    if not values.fresh_seed:
+        with whole(Path(values.write_queries) / FRESH) as temporary:
+            temporary.write_text(json.dumps({"null_keys": count, "nonce": nonce}) + "\n")
     print(f"{values.write_queries}: {len(images)} questions; put the answers into a folder under the same names, and "
-          f"verify with --suspect=that folder --null_keys={count}")
+          f"{FRESH} beside them, and verify with --suspect=that folder")
     return 0
 
 
@@ -112,26 +169,23 @@ def _suspect(values):
                         allow_lambda=values.allow_lambda, **remote)
 
 
-def _findings(values, key, commitment):
-    if commitment is None:
-        if values.timestamp:
-            raise ValueError("--timestamp is the time stamp of a --commitment, which is not given")
-        return None
-    findings = commitments.check(key, commitment)
-    if values.timestamp:
-        if not values.tsa_roots:
-            raise ValueError("--timestamp needs --tsa_roots=PEM, the certificates of authorities that you trust")
-        findings.append(commitments.stamped(commitment, values.timestamp, values.tsa_roots))
-    return findings
-
-
-def _result(values, judged, suspect):
-    """The result as JSON-able values: everything that the report shows, and no secret."""
-    return {
-        "stands": judged.stands, "found": judged.found, "rule": values.rule, "statement": judged.statement,
-        **dataclasses.asdict(judged.verdict), "evident": judged.verdict.evident,
-        "claim": None if judged.findings is None else [dataclasses.asdict(finding) for finding in judged.findings],
-        "unmarked": judged.unmarked, "suspect": values.suspect, "key": commitments.commit(judged.key)["key"],
-        "owner": judged.key.owner, "transcript": getattr(suspect, "log", []), "versions": inference.versions(),
-        "watermark": watermark.__version__,
-    }
+def _findings(values, keys):
+    """What `commitments.check` says of each key, or None for each."""
+    given, stamps = values.commitment or [], values.timestamp or []
+    if stamps and not given:
+        raise ValueError("--timestamp is the time stamp of a --commitment, which is not given")
+    if any(stamps) and not values.tsa_roots:
+        raise ValueError("--timestamp needs --tsa_roots=PEM, the certificates of authorities that you trust")
+    for name, paths in (("commitment", given), ("timestamp", stamps)):
+        if paths and len(paths) != len(keys):
+            raise ValueError(f"--{name} names {len(paths)} files for {len(keys)} keys; expected one a key, in order")
+    found = []
+    for key, path, stamp in zip(keys, given or [None] * len(keys), stamps or [None] * len(keys), strict=True):
+        if not path:
+            found.append(None)
+            continue
+        commitment = commitments.load_commitment(path)
+        found.append(commitments.check(key, commitment))
+        if stamp:
+            found[-1].append(commitments.stamped(commitment, stamp, values.tsa_roots))
+    return found

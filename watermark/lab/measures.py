@@ -131,7 +131,8 @@ PAIRS = {
 def numbers(verdict) -> dict:
     """The numbers and yes/nos of a verdict, whatever the scheme; `verified` is the scheme's own rule."""
     fields = {field.name: getattr(verdict, field.name) for field in dataclasses.fields(verdict)}
-    plain = {name: value for name, value in fields.items() if isinstance(value, bool | int | float)}
+    plain = {name: value for name, value in fields.items() if isinstance(value, bool | int | float)
+             and np.isfinite(value)}
     return plain | {"verified": bool(verdict.verified)}
 
 

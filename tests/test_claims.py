@@ -1,0 +1,268 @@
+"""Claims at the command line: what forgers get, what a folder of answers needs, and what a kill leaves behind."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from watermark import cli, commitments, files, keys, models, training
+from watermark.cli import embed as verb
+from watermark.cli import verify as asking
+from watermark.suspects.folder import query_name
+
+
+def watermark(capsys, *arguments):
+    """(exit code, stdout, stderr) of a command."""
+    code = cli.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture
+def home(owned, tmp_path):
+    """An owner's folder: host.keras and marked.keras, the marked one's key.npz, its commitment before embedding."""
+    before = keys.with_verification(owned.key, owned.key.initial)
+    models.save_model(owned.host, tmp_path / "host.keras")
+    models.save_model(owned.marked, tmp_path / "marked.keras")
+    keys.save_key(owned.key, tmp_path / "key.npz")
+    keys.save_key(before, tmp_path / "before.npz")
+    commitments.save_commitment(commitments.commit(before), tmp_path / "key.commitment.json")
+    return tmp_path
+
+
+# --- forgers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["host", "marked"])
+def test_a_forger_with_the_network_in_hand(model, home, capsys):
+    """Exit code 0 for no forgery, by no flag, and a line that says why."""
+    suspect, key = f"--suspect={home}/{model}.keras", home / "forged.npz"
+    commitment = f"--commitment={home}/forged.commitment.json"
+    for by, owner, why in (("draw", "Eve", "mark was not found"), ("draw", "", "not derived|mark was not found"),
+                           ("gradient", "", "not derived from an owner's name|not what the bare seed"),
+                           ("gradient", "Eve", "does not follow from the owner's name"),
+                           ("declare", "", "S₀ is not"), ("declare", "Eve", "S₀ is not")):
+        for path in home.glob("forged.*"):
+            path.unlink()
+        assert watermark(capsys, "attack", "--kind=forge", f"--by={by}", "--size=16", f"--owner={owner}",
+                         f"--model={home}/{model}.keras", f"--out={key}")[0] == 0
+        for flags in ([], ["--rule=threshold"], [commitment], ["--bare_seed=forger 0", "--null_keys=20"]):
+            code, said, error = watermark(capsys, "verify", suspect, f"--key={key}", *flags)
+            assert code in (1, 2) and not said.startswith("FOUND") and re.search(why, said + error), (by, owner, flags)
+    code, *_ = watermark(capsys, "verify", suspect, f"--key={home}/key.npz",
+                         f"--commitment={home}/key.commitment.json")
+    assert code == (model == "host")  # the owner's claim stands on the marked one
+
+
+@pytest.mark.parametrize("verb", [("verify", "--suspect={0}/host.keras"), ("inspect",),
+                                  ("export", "--model={0}/host.keras"),
+                                  ("embed", "--model={0}/host.keras", "--images={0}")])
+def test_a_made_up_key_is_refused_at_every_door(verb, home, capsys):
+    watermark(capsys, "attack", "--kind=forge", "--by=declare", "--size=16", f"--model={home}/host.keras",
+              f"--out={home}/forged.npz")
+    flag = "--file" if verb[0] == "inspect" else "--key"
+    out = [f"--out={home}/out.keras"] if verb[0] in ("export", "embed") else []
+    code, _, said = watermark(capsys, *(part.format(home) for part in verb), f"{flag}={home}/forged.npz", *out)
+    assert code == 2 and "S₀ is not what the gradient operator makes of K" in said and said.count("\n") == 1
+    assert not (home / "out.keras").exists()
+
+
+def test_bare_seeds_need_to_be_named(owned, home, capsys):
+    keys.save_key(keys.make_key(0, size=16), home / "bare.npz")
+    suspect = f"--suspect={home}/host.keras"
+    assert "not derived" in watermark(capsys, "verify", suspect, f"--key={home}/bare.npz")[1]
+    assert "bare seed 1" in watermark(capsys, "verify", suspect, f"--key={home}/bare.npz", "--bare_seed=1")[1]
+    said = watermark(capsys, "verify", suspect, f"--key={home}/bare.npz", "--bare_seed=0")[1]
+    assert said.startswith("NOT FOUND: The owner's mark was not found")
+    code, _, said = watermark(capsys, "embed", f"--model={home}/host.keras", f"--key={home}/bare.npz",
+                              f"--images={home}", f"--out={home}/o.keras")
+    assert code == 2 and "nothing could be claimed with this key" in said
+    code, _, said = watermark(capsys, "keygen", "--size=8", f"--out={home}/small.npz")
+    assert code == 2 and "fewer than 256" in said and not (home / "small.npz").exists()
+
+
+# --- several keys -----------------------------------------------------------------------------------------------------
+
+
+def test_several_keys_on_one_suspect(owned, home, capsys):
+    other = keys.make_key("another secret", size=16, owner="Eve")
+    keys.save_key(other, home / "eve.npz")
+    commitments.save_commitment(commitments.commit(other), home / "eve.json")
+    pair = f"--key={home}/key.npz,{home}/eve.npz"
+    both = f"--commitment={home}/key.commitment.json,{home}/eve.json"
+    code, said, _ = watermark(capsys, "verify", f"--suspect={home}/marked.keras", pair, both,
+                              f"--report={home}/report.html")
+    assert code == 0 and "Only the claim of 'Ada'" in said and "'Eve' (key" in said and "NOT FOUND" in said
+    assert "Other claims on the same suspect" in (home / "report.html").read_text()
+    code, said, _ = watermark(capsys, "verify", f"--suspect={home}/marked.keras", "--json",
+                              f"--key={home}/eve.npz,{home}/key.npz")
+    result = json.loads(said)
+    assert code == 1 and [claim["owner"] for claim in result["claims"]] == ["Eve", "Ada"]
+    assert result["prevails"] == commitments.commit(owned.key)["key"] and "Only" in result["decision"]
+    for flags, why in (([pair, f"--commitment={home}/eve.json"], "1 files for 2 keys"),
+                       ([pair, both, f"--timestamp={home}/eve.json"], "--tsa_roots"),
+                       ([pair, f"--write_queries={home}/q"], "one --key")):
+        code, _, said = watermark(capsys, "verify", f"--suspect={home}/marked.keras", *flags)
+        assert code == 2 and why in said
+
+
+# --- a folder of answers ----------------------------------------------------------------------------------------------
+
+
+def _answer(questions, answers, model):
+    """Someone else runs the queries and passes on what lies beside them."""
+    answers.mkdir()
+    for question in questions.glob("*.npy"):
+        np.save(answers / question.name, model(np.load(question)[None]).numpy()[0])
+
+
+def test_questions_and_answers_agree_on_fresh_keys_that_nobody_else_can_compute(owned, home, capsys):
+    key, q, a = f"--key={home}/key.npz", home / "q", home / "a"
+    assert watermark(capsys, "verify", key, f"--write_queries={q}")[0] == 0
+    assert len(list(q.glob("*.npy"))) == asking.QUERIES_NULL_KEYS + 1
+    _answer(q, a, owned.marked)
+    code, _, said = watermark(capsys, "verify", key, f"--suspect={a}")
+    assert code == 2 and "fresh.json" in said
+    shutil.copy(q / asking.FRESH, a)
+    code, said, _ = watermark(capsys, "verify", key, f"--suspect={a}", "--json")
+    result = json.loads(said)
+    assert code == 0 and result["null_keys"] == 100 and result["suspect_form"] == "folder of response images"
+    assert watermark(capsys, "verify", key, f"--suspect={a}", "--null_keys=50")[0] == 0  # fewer were asked too
+    (a / asking.FRESH).unlink()
+    code, said, _ = watermark(capsys, "verify", key, f"--suspect={a}", f"--fresh_seed={result['fresh_seed']}")
+    assert code == 0
+    code, said, _ = watermark(capsys, "verify", key, f"--suspect={a}", "--null_keys=0")
+    assert code == 1 and said.startswith("INCONCLUSIVE") and "fewer than 20 are no evidence" in said
+    # What is in the folder does not tell the trigger from the fresh keys.
+    told = json.loads((q / asking.FRESH).read_text())
+    for seed in told.values():
+        assert not (q / f"{query_name(keys.random_keys(owned.key.kind, 1, seed)[0][0])}.npy").exists()
+    for hostile in ("[" * 900, "{}", '{"null_keys": "x", "nonce": 1}', "x" * 5000):
+        (a / asking.FRESH).write_text(hostile)
+        code, _, said = watermark(capsys, "verify", key, f"--suspect={a}")
+        assert code == 2 and "fresh.json" in said and said.count("\n") == 1
+
+
+# --- kills, and two at a time -----------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """What nothing catches."""
+
+
+@pytest.fixture
+def kill_after(monkeypatch):
+    """A function that has the process die right after the file of that name has its place; None: nothing dies."""
+    target = []
+
+    def wrapped(real):
+        def move(temporary, path, *rest):
+            real(temporary, path, *rest)
+            if str(path).endswith(tuple(target)):
+                raise Killed(path)
+
+        return move
+
+    for name in ("link", "replace"):
+        monkeypatch.setattr(files.os, name, wrapped(getattr(files.os, name)))
+    return lambda name: target.__setitem__(slice(None), [name] if name else [])
+
+
+def test_a_keygen_killed_after_any_file_is_completed_by_the_same_command(kill_after, tmp_path, capsys):
+    command = ("keygen", "--size=16", "--owner=Ada", f"--out={tmp_path}/k.npz", f"--sign={tmp_path}/ada.pem")
+    seen = {}
+    for name in ("ada.pem", "k.npz", "k.commitment.json", "k.commitment.tsq"):
+        kill_after(name)
+        with pytest.raises(Killed):
+            watermark(capsys, *command)
+        secrets = {path: path.read_bytes() for path in (tmp_path / "ada.pem", tmp_path / "k.npz") if path.exists()}
+        assert seen.items() <= secrets.items()  # nothing that was written is lost
+        seen = secrets
+    kill_after(None)
+    assert watermark(capsys, *command)[0] == 2  # it was complete
+    (tmp_path / "k.commitment.tsq").unlink()
+    assert watermark(capsys, *command)[0] == 0
+    assert {path: path.read_bytes() for path in seen} == seen and len(seen) == 2
+    key, commitment = keys.load_key(tmp_path / "k.npz"), commitments.load_commitment(tmp_path / "k.commitment.json")
+    assert all(finding.holds for finding in commitments.check(key, commitment)) and "signature" in commitment
+    (tmp_path / "k.commitment.tsq").unlink()
+    assert watermark(capsys, *command[:2], "--owner=Eve", *command[3:])[0] == 2  # not the same command
+    (tmp_path / "k.npz").rename(tmp_path / "away.npz")
+    code, _, said = watermark(capsys, *command)
+    assert code == 2 and "of another key" in said and not (tmp_path / "k.npz").exists()
+
+
+@pytest.fixture
+def embedding(owned, home, monkeypatch):
+    """An `embed` command whose training takes no time: it gives the marked network of `owned`."""
+
+    def train(values, model, one, key, *rest):
+        verb.run_folder(values).mkdir(exist_ok=True)
+        return owned.marked
+
+    monkeypatch.setattr(verb, "train", train)
+    monkeypatch.setattr(verb.common, "read_task", lambda values, one: (None, []))
+    monkeypatch.setattr(verb, "cost", lambda *rest: "cost")
+    return ("embed", f"--model={home}/host.keras", f"--key={home}/before.npz", f"--out={home}/out.keras",
+            f"--sign={home}/ada.pem")
+
+
+def test_an_embed_killed_after_any_file_is_completed_by_the_same_command(kill_after, embedding, home, capsys):
+    for name in ("ada.pem", "out.keras", "before.npz", "before.marked.commitment.json", "before.marked.commitment.tsq"):
+        kill_after(name)
+        with pytest.raises(Killed):
+            watermark(capsys, *embedding)
+    kill_after(None)
+    assert watermark(capsys, *embedding)[0] == 0 and not (home / "out.run").exists()
+    key = keys.load_key(home / "before.npz")
+    commitment = commitments.load_commitment(home / "before.marked.commitment.json")
+    assert commitment["mark"] and all(finding.holds for finding in commitments.check(key, commitment))
+    code, _, said = watermark(capsys, *embedding)
+    assert code == 2 and "marks a model already" in said
+    assert watermark(capsys, "verify", f"--suspect={home}/out.keras", f"--key={home}/before.npz",
+                     f"--commitment={home}/before.marked.commitment.json")[0] == 0
+
+
+def test_embed_runs_the_check_of_a_claim(embedding, home, capsys, monkeypatch):
+    """It refuses what verify --commitment would refuse, with both bars, and warns when near."""
+    monkeypatch.setattr(verb, "NEAR", 10.0)
+    with monkeypatch.context() as weak:
+        weak.setattr(commitments, "FAITHFUL", 0.9999)
+        code, _, said = watermark(capsys, *embedding)
+        assert code == 2 and "did not take: ρ = 0.99" in said and "6.1 needed" in said
+        assert not (home / "out.keras").exists() and not keys.load_key(home / "before.npz").embedded
+    code, said, _ = watermark(capsys, *embedding)
+    assert code == 0 and "WARNING: the mark is hardly enough" in said and "6.1 needed" in said
+
+
+def test_one_process_at_a_time_has_a_key(embedding, home, capsys):
+    with files.only_one(home / "before.npz", ""), files.only_one(home / "new.npz", ""):
+        code, _, said = watermark(capsys, *embedding)
+        assert code == 2 and "being embedded by another process" in said
+        code, _, said = watermark(capsys, "keygen", f"--out={home}/new.npz")
+        assert code == 2 and "being written by another" in said and not (home / "new.npz").exists()
+    assert watermark(capsys, *embedding)[0] == 0 and not list(home.glob(".*"))
+
+
+def test_two_keygens_at_once_make_one_key(tmp_path):
+    command = [sys.executable, "-m", "watermark", "keygen", f"--out={tmp_path}/k.npz"]
+    pair = [subprocess.Popen([*command, f"--sign={tmp_path}/a.pem"], stderr=subprocess.PIPE, text=True)
+            for _ in range(2)]
+    errors = [process.communicate()[1] for process in pair]
+    assert sorted(process.returncode for process in pair) == [0, 2] and sum(map(len, errors)) > 0
+    key, commitment = keys.load_key(tmp_path / "k.npz"), commitments.load_commitment(tmp_path / "k.commitment.json")
+    assert all(finding.holds for finding in commitments.check(key, commitment)) and "signature" in commitment
+
+
+def test_ctrl_c_while_embedding_says_at_which_step(embedding, home, capsys, monkeypatch):
+    def stopped(*rest):
+        raise training.Stopped("embedding: stopped after step 7 of 300")
+
+    monkeypatch.setattr(verb, "train", stopped)
+    code, said, error = watermark(capsys, *embedding)
+    assert code == 130 and error == "embedding: stopped after step 7 of 300; the same command goes on there\n"
+    assert not keys.load_key(home / "before.npz").embedded

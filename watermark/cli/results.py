@@ -1,0 +1,65 @@
+"""What a verification was of, with what and when: the facts that JSON and report state beside the judgement."""
+
+import dataclasses
+import math
+import shlex
+from datetime import datetime, timezone
+from pathlib import Path
+
+import watermark
+from watermark import commitments, inference, judgement
+from watermark.files import fingerprint
+from watermark.suspects import is_saved_model, is_url
+
+FORMS = {".keras": "Keras model", ".h5": "Keras model, HDF5", ".hdf5": "Keras model, HDF5", ".tflite": "TFLite model",
+         ".onnx": "ONNX model"}
+NOWHERE = ("report", "json", "transcript", "fresh_seed", "null_keys")  # flags that change nothing, or are set below
+
+
+def identity(spec):
+    """What was asked: {"suspect", "suspect_form", "suspect_sha256", "suspect_bytes"}; no digest of what a URL runs."""
+    if is_url(spec):
+        return {"suspect": spec, "suspect_form": "web service", "suspect_sha256": None, "suspect_bytes": None}
+    path = Path(spec)
+    folder = "SavedModel" if is_saved_model(path) else "folder of response images"
+    digest, size = fingerprint(path)
+    return {"suspect": spec, "suspect_form": folder if path.is_dir() else FORMS.get(path.suffix, "file"),
+            "suspect_sha256": digest, "suspect_bytes": size}
+
+
+def command(values, fresh_seed, null_keys):
+    """The command that repeats a verification to the bit."""
+    told = [f"--{flag.name}={flag.value}" if not isinstance(flag.value, list | bool) else
+            f"--{'' if flag.value else 'no'}{flag.name}" if isinstance(flag.value, bool) else
+            f"--{flag.name}={','.join(flag.value)}"
+            for flag in map(values.__getitem__, sorted(values)) if flag.present and flag.name not in NOWHERE]
+    return shlex.join(["watermark", "verify", *told, f"--null_keys={null_keys}", f"--fresh_seed={fresh_seed}"])
+
+
+def result(values, judged, suspect, identified):
+    """The result as JSON-able values: everything that the report shows, and no secret."""
+    verdict = judged.verdict
+    facts = {
+        "outcome": judged.outcome, "found": judged.found, "stands": judged.stands, "rule": judged.rule,
+        "statement": judged.statement, "notes": judgement.notes(judged), "bar": judgement.bar(verdict),
+        **dataclasses.asdict(verdict), "evident": verdict.evident,
+        "claim": None if judged.findings is None else [dataclasses.asdict(finding) for finding in judged.findings],
+        "stamped": judged.stamp, "unmarked": judged.unmarked, **identified,
+        "key": commitments.commit(judged.key)["key"], "owner": judged.key.owner, "verifier": values.verifier,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": command(values, verdict.fresh_seed, verdict.null_keys),
+        "transcript": getattr(suspect, "log", []), "versions": inference.versions(),
+        "watermark": watermark.__version__,
+    }
+    return _plain(facts)
+
+
+def _plain(value):
+    """JSON has no NaN, no dates and no infinity."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.isoformat() if isinstance(value, datetime) else value
