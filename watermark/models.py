@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import keras
 
-from watermark.errors import WatermarkError
+from watermark.errors import WatermarkError, first_line
 from watermark.files import whole
 
 LARGEST = 4 << 30  # bytes that a model file may unpack to; VDSR has 3 MB, the largest restoration transformers 1 GB
@@ -75,12 +75,6 @@ def _check_container(path, allow_lambda):
     config = config.decode() if isinstance(config, bytes) else str(config)
     if not allow_lambda and any(f'"{name}"' in config for name in ("Lambda", "__lambda__", "TorchModuleWrapper")):
         raise ModelError(f"{path} {CODE}")
-
-
-def first_line(error):
-    """What a library's error says first, at most 200 characters."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0][:200]
 
 
 def _reason(error):
