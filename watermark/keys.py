@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from watermark.errors import WatermarkError
+from watermark.errors import WatermarkError, door
 from watermark.files import whole
 from watermark.kinds import Kind
 
@@ -146,10 +146,8 @@ def load_key(path: str | Path) -> Key:
     path = Path(path)
     if not path.is_file():
         raise KeyFileError(f"{path}: no such key file; make one with watermark.make_key and watermark.save_key")
-    try:
+    with door(KeyFileError, f"{path} is not a key file or is damaged; restore it from a copy"):
         key, version, digest = _read(path)
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, TypeError) as error:
-        raise KeyFileError(f"{path} is not a key file or is damaged ({error}); restore it from a copy") from error
     if version != VERSION:
         raise KeyFileError(f"{path} is a key file of version {version}, this program reads version {VERSION}")
     if key.digest != digest:
