@@ -73,6 +73,17 @@ def test_where_files_need_names_secrets_are_written_too(tmp_path, monkeypatch):
     assert [p.read_text() for p in tmp_path.iterdir()] == ["secret"]
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_of_two_that_write_a_new_file_one_does(mode, tmp_path):
+    with pytest.raises(FileExistsError, match="another process wrote it"), files.whole(
+            tmp_path / "key", mode=mode, new=True) as first:
+        first.write_text("first")
+        with files.whole(tmp_path / "key", mode=mode, new=True) as second:
+            second.write_text("second")
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"key": "second"}
+    assert (tmp_path / "key").stat().st_mode & 0o777 == mode
+
+
 def _old(path):
     path.mkdir()
     (path / "weights").write_text("old")

@@ -11,6 +11,10 @@ class WatermarkError(Exception):
     """Base of the project's errors; each is a ValueError or a RuntimeError too, and its text one line for a user."""
 
 
+class ModelError(WatermarkError, ValueError):
+    """A model that cannot be read or written in the way asked for."""
+
+
 def printable(text):
     r"""Text of files and servers as a terminal may see it: what would steer it is spelt out.
 

@@ -19,16 +19,17 @@ PART = ".part-"
 
 
 @contextlib.contextmanager
-def whole(path, mode=0o644):
+def whole(path, mode=0o644, new=False):
     """Yields a temporary path beside `path` that takes its place, with permissions `mode`, on success.
 
-    After an error, or a kill at any moment, `path` is what it was before. What a killed process left is removed at the
-    next write into the folder; of a file that is for its owner only, no part is left.
+    After an error, or a kill at any moment, `path` is what it was before. With `new`, nothing is ever replaced: of
+    several processes that write one path, one does, and the others get a FileExistsError. What a killed process left is
+    removed at the next write into the folder; of a file that is for its owner only, no part is left.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
-    with (_named if mode & 0o077 else _nameless)(path) as (temporary, put_in_place):
+    with (_named if mode & 0o077 else _nameless)(path, new) as (temporary, put_in_place):
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
@@ -37,12 +38,12 @@ def whole(path, mode=0o644):
 
 
 @contextlib.contextmanager
-def _named(path):
+def _named(path, new=False):
     """(temporary path, what puts it in place)."""
     # The suffix stays last: Keras and numpy look at it. mkstemp makes it 0600.
     temporary, handle = _held(lambda: tempfile.mkstemp(prefix=PART, suffix=path.suffix, dir=path.parent))
     try:
-        yield Path(temporary), lambda: os.replace(temporary, path)
+        yield Path(temporary), lambda: (_link if new else os.replace)(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -50,26 +51,40 @@ def _named(path):
 
 
 @contextlib.contextmanager
-def _nameless(path):
+def _nameless(path, new):
     """As `_named`, for a file that has no name until it is complete, so that a kill leaves nothing of it."""
     try:
         handle = os.open(path.parent, os.O_TMPFILE | os.O_RDWR, 0o600)
     except (AttributeError, OSError):  # not every system and file system can
-        with _named(path) as pair:
+        with _named(path, new) as pair:
             yield pair
         return
     there = f"/proc/self/fd/{handle}"
 
     def put_in_place():
-        with _named(path) as (temporary, replace):  # the name is taken over: link() never replaces
+        if new:
+            return _link(there, path, handle)
+        with _named(path) as (temporary, replace):  # its name is taken over: link() never replaces
             os.unlink(temporary)
-            os.link(there, temporary, src_dir_fd=handle, follow_symlinks=True)  # the descriptor makes it linkat()
-            replace()
+            _link(there, temporary, handle)
+            return replace()
 
     try:
         yield Path(there), put_in_place
     finally:
         os.close(handle)
+
+
+def _link(temporary, path, handle=None):
+    """Gives a finished file its name, unless the name is taken."""
+    try:
+        os.link(temporary, path, src_dir_fd=handle)  # with a descriptor it is linkat(), which follows /proc
+    except FileExistsError:
+        raise FileExistsError(f"{path} exists by now, another process wrote it; it is not overwritten") from None
+    except OSError:  # a file system without hard links: as exclusive, though not whole after a kill
+        mode = os.stat(temporary).st_mode & 0o777
+        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            file.write(Path(temporary).read_bytes())
 
 
 @contextlib.contextmanager

@@ -24,6 +24,9 @@ VERBS = {
 }
 
 
+LIBRARIES = ("absl", "h5py", "httpx", "PIL", "tensorflow", "tf2onnx")  # that log warnings
+
+
 def main(argv=None):
     """Runs one verb; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -95,9 +98,10 @@ def _quiet():
         stack.enter_context(contextlib.redirect_stdout(_Printable(sys.stdout)))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        disabled = logging.root.manager.disable
-        stack.callback(logging.disable, disabled)
-        logging.disable(logging.CRITICAL)
+        for name in LIBRARIES:
+            logger = logging.getLogger(name)
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.CRITICAL + 1)
         yield
 
 

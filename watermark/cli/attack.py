@@ -34,8 +34,7 @@ def define(values):
 def run(values):
     """Attacks and writes."""
     common.required(values, "kind", "out")
-    if Path(values.out).suffix != (".npz" if values.kind == "forge" else ".keras"):
-        raise ValueError(f"--out={values.out}: expected a name in {'.npz' if values.kind == 'forge' else '.keras'}")
+    common.check_out(values.out, ".npz" if values.kind == "forge" else ".keras")
     model, one = common.open_model(values)
     if values.kind == "forge":
         return _forge(values, one)

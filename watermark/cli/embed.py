@@ -54,8 +54,7 @@ def define_recipe(values):
 def run(values):
     """Embeds, updates the key file, and says what it cost."""
     common.required(values, "key", "out")
-    if Path(values.out).suffix != ".keras":
-        raise ValueError(f"--out={values.out}: expected a name that ends in .keras")
+    common.check_out(values.out, ".keras")
     key = load_key(values.key)
     if not np.array_equal(key.initial, key.verification):
         raise ValueError(f"{values.key} marks a model already; make a key for each model (watermark keygen)")

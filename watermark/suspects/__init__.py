@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from watermark.inference import SuspectError, single_output
+from watermark.limits import check_answers
 from watermark.models import ModelError, load_model
 from watermark.suspects.folder import load_folder
 from watermark.suspects.program import is_function, load_function
@@ -46,7 +47,9 @@ def load_suspect(spec, *, output=None, signature=None, allow_lambda=False, **rem
             return load_saved_model(path, signature=signature, output=output)
         return load_folder(path)
     if path.suffix in (".keras", ".h5", ".hdf5"):
-        return single_output(load_model(path, allow_lambda=allow_lambda), output)
+        model = load_model(path, allow_lambda=allow_lambda)
+        check_answers(path, model)
+        return single_output(model, output)
     readers = {".tflite": load_tflite, ".onnx": load_onnx}
     if path.suffix not in readers:
         raise ModelError(f"{path}: expected {KINDS}")

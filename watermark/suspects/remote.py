@@ -7,6 +7,7 @@ https://github.com/kserve/open-inference-protocol/blob/main/specification/protoc
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 import time
@@ -106,7 +107,9 @@ class Remote:
             config = self._told(f"{url}/config")  # Triton's
         with contextlib.suppress(Exception):  # whatever it says
             tensor = Tensor.of(metadata, self.protocol.tensor.name, config)
-            return replace(self, protocol=replace(self.protocol, tensor=tensor))
+            self.protocol = replace(self.protocol, tensor=tensor)
+        for note in self.notes:
+            logging.getLogger(__name__).info(note)
         return self
 
     def _told(self, url):
