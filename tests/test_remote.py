@@ -121,7 +121,8 @@ def bad():
     ("moved", "HTTP 302"),
 ])
 def test_every_fault_is_one_line(how, why, bad, owned):
-    suspect = suspects.load_suspect(f"{bad}/{how}/m:predict", timeout=0.5, retries=0, limit=200_000)
+    suspect = suspects.load_suspect(f"{bad}/{how}/m:predict", timeout=0.5 if how == "slow" else 20, retries=0,
+                                    limit=200_000)
     with pytest.raises(suspects.SuspectError, match=why) as caught:
         verification.verify(suspect, owned.key, null_keys=0)
     assert "\n" not in str(caught.value) and len(suspect.log) == 1

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from watermark import cli
+from watermark.cli import common
 
 NOISY = '''"""watermark noisy"""
 import logging, os, sys, time, warnings
@@ -79,3 +80,13 @@ def test_a_process_that_is_told_to_end_says_so_in_a_line():
     out, err = child.communicate(timeout=30)
     assert child.returncode == 128 + signal.SIGTERM and out == ""
     assert err.startswith("stopped") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("out", "why"), [("folder.keras", "is a folder"), ("m.npz", "ends in .keras"),
+                                          ("file/m.keras", "is no folder that you may write to")])
+def test_out_is_looked_at_before_the_training(out, why, tmp_path):
+    (tmp_path / "folder.keras").mkdir()
+    (tmp_path / "file").write_text("")
+    common.check_out(tmp_path / "new" / "m.keras", ".keras")
+    with pytest.raises(ValueError, match=why):
+        common.check_out(tmp_path / out, ".keras")

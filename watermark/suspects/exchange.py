@@ -87,7 +87,7 @@ def _of_tls(error):
     while error is not None:
         if isinstance(error, ssl.SSLError):
             return True
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
     return False
 
 

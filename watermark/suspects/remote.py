@@ -65,7 +65,7 @@ def connect(url, *, output=None, input_name=None, signature=None, payload=None, 
     Returns:
       A `Remote`, a callable float32 [N, H, W, C] -> [N, H', W', C].
     """
-    with door(ValueError, f"{url} is no address"):
+    with door(SuspectError, f"{url} is no address"):
         address, _ = urlsplit(url), httpx.URL(url)
     protocol = next((p for pattern, p in PROTOCOLS if re.search(pattern, url.split("?")[0])), Pictures)
     payload = payload or protocol.payloads[0]
