@@ -40,7 +40,7 @@ def is_url(spec):
 
 
 def connect(url, *, output=None, input_name=None, signature=None, payload=None, answer=None, timeout=60.0, retries=3,
-            transcript=None, token=None, ca_bundle=None, limit=LARGEST):
+            transcript=None, token=None, ca_bundle=None, limit=LARGEST, line=None):
     """A suspect behind a URL.
 
     Args:
@@ -61,6 +61,7 @@ def connect(url, *, output=None, input_name=None, signature=None, payload=None, 
       token: bearer token; by default the environment's WATERMARK_TOKEN.
       ca_bundle: certificates to trust instead of the usual ones. TLS is always verified.
       limit: bytes that one answer may have; less where the question was small.
+      line: what sends requests, as `watermark.suspects.exchange.Line` does; it then knows timeout, token and the rest.
 
     Returns:
       A `Remote`, a callable float32 [N, H, W, C] -> [N, H', W', C].
@@ -76,7 +77,7 @@ def connect(url, *, output=None, input_name=None, signature=None, payload=None, 
     token = token or os.environ.get(TOKEN)
     if token and address.scheme == "http" and address.hostname not in ("localhost", "127.0.0.1", "::1"):
         raise ValueError(f"{url}: a bearer token ({TOKEN}) is not sent over plain http; use https")
-    line = Line(timeout, retries, {"Authorization": f"Bearer {token}"} if token else {},
+    line = line or Line(timeout, retries, {"Authorization": f"Bearer {token}"} if token else {},
                 certificates(ca_bundle) if ca_bundle else True)
     remote = Remote(url, protocol(payload, output, Tensor(input_name), signature, answer), line, limit,
                     Path(transcript) if transcript else None)
