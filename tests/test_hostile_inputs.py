@@ -1,4 +1,4 @@
-"""A sample of benchmarks/hostile_inputs.py: every input ends in one of the project's errors, or is read as what it is."""
+"""A sample of benchmarks/hostile_inputs.py: each input ends in one of the project's errors, or is read as what it is."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import hostile_inputs  # noqa: E402
+import hostile_inputs
 
 SAMPLE = {"keys": 30, "claims": 30, "models": 6, "images": 15, "folders": 15, "answers": 30}
 
