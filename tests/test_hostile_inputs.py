@@ -1,4 +1,4 @@
-"""A sample of benchmarks/hostile_inputs.py: each input ends in one of the project's errors, or is read as what it is."""
+"""A sample of benchmarks/hostile_inputs.py: all end in one of the project's errors, or are read as what they are."""
 
 import sys
 from pathlib import Path

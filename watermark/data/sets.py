@@ -13,10 +13,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from watermark.data import drawn
-from watermark.errors import WatermarkError
+from watermark.errors import WatermarkError, door
 from watermark.files import sha256, whole
 
 TIMEOUT = 20  # seconds without a byte
@@ -98,11 +98,12 @@ def folder_images(folder):
 
 def read_image(path):
     """uint8 [H, W] or [H, W, 3] from an image file, a path or an open one."""
-    try:
+    named = isinstance(path, str | Path)
+    with door(DataError, f"{path if named else 'the content'} cannot be read as an image"):
+        if named and Path(path).exists() and not Path(path).is_file():
+            raise ValueError("not a regular file")  # opening a FIFO would wait for ever
         with Image.open(path) as image:
             return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as an image: {error}") from error
 
 
 def _find(name, data_dir, download_dir):
