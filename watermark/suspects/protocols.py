@@ -201,7 +201,7 @@ class Infer(Protocol):
     def notes(self):
         """See `Protocol`."""
         tensor, notes = self.tensor, []
-        if any(tensor.channels_first(channels) for channels in (1, 3)):
+        if self.payload == "json" and any(tensor.channels_first(channels) for channels in (1, 3)):
             notes.append("the server's axes are [N, C, H, W]")
         if self.payload == "json" and "INT" in tensor.datatype:
             notes.append(f"the server takes {tensor.datatype}: pixels go out as whole numbers up to "

@@ -105,7 +105,8 @@ class Remote:
         url = self.url.split("?")[0].removesuffix("/infer")
         metadata, config = self._told(url), {}
         if metadata:
-            config = self._told(f"{url}/config")  # Triton's
+            with contextlib.suppress(SuspectError):  # Triton's; others may do what they like there
+                config = self._told(f"{url}/config")
         with contextlib.suppress(Exception):  # whatever it says
             tensor = Tensor.of(metadata, self.protocol.tensor.name, config)
             self.protocol = replace(self.protocol, tensor=tensor)
@@ -125,7 +126,7 @@ class Remote:
     def __call__(self, images):
         """[N, H, W, C] -> [N, H', W', C]; a SuspectError says what the server did instead of answering."""
         images, tensor = np.asarray(images, np.float32), self.protocol.tensor
-        piece = min(max(1, BATCH // (images.shape[1] * images.shape[2])), self.protocol.most or len(images))
+        piece = min(max(1, BATCH // (images.shape[1] * images.shape[2])), self.protocol.most or BATCH)
         if not tensor.exact:
             return np.concatenate([self._ask(images[i:i + piece]) for i in range(0, len(images), piece)])
         if tensor.exact > EXACT:
