@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from watermark import keys, models, suspects, verification
+from watermark import keys, limits, models, suspects, verification
 from watermark.suspects import folder
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def test_code_in_a_model_file_runs_only_if_allowed(tmp_path):
 
 
 def test_a_zip_bomb_is_refused_by_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "LARGEST", 1 << 20)
+    monkeypatch.setattr(limits, "LARGEST", 1 << 20)
     with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("model.weights.h5", bytes(2 << 20))
     assert (tmp_path / "bomb.keras").stat().st_size < 1 << 14
