@@ -20,8 +20,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from watermark.errors import WatermarkError
-from watermark.files import whole
+from watermark.errors import WatermarkError, door
+from watermark.files import content, whole
 from watermark.keys import derived
 from watermark.verification import FAITHFUL, residual_correlation
 
@@ -80,10 +80,8 @@ def make_signing_key(path):
 
 def load_signing_key(path):
     """The Ed25519 private key of a PEM file without password."""
-    try:
-        private = serialization.load_pem_private_key(Path(path).read_bytes(), None)
-    except (OSError, ValueError, TypeError) as error:
-        raise CommitmentError(f"{path} cannot be read as a private key ({error})") from error
+    with door(CommitmentError, f"{path} cannot be read as a private key"):
+        private = serialization.load_pem_private_key(content(path, LARGEST), None)
     if not isinstance(private, Ed25519PrivateKey):
         raise CommitmentError(f"{path} holds a {type(private).__name__}, expected an Ed25519 key")
     return private
@@ -118,23 +116,19 @@ def check_timestamp(commitment, response, roots):
     Raises:
       CommitmentError: the stamp is of another commitment or of no authority trusted.
     """
-    try:
+    with door(CommitmentError, "the time stamp does not hold"):
         stamp = rfc3161.decode_timestamp_response(response)
         builder = rfc3161.VerifierBuilder()
         for certificate in x509.load_pem_x509_certificates(roots):
             builder = builder.add_root_certificate(certificate)
         builder.build().verify_message(stamp, _signed_part(commitment))
-    except (ValueError, rfc3161.VerificationError) as error:
-        raise CommitmentError(f"the time stamp does not hold: {str(error).splitlines()[0][:160]}") from error
-    return stamp.tst_info.gen_time
+        return stamp.tst_info.gen_time
 
 
 def stamped(commitment, response, roots):
     """`check_timestamp` of files as a `Finding`; a CommitmentError where they cannot be read."""
-    try:
-        contents = [Path(path).read_bytes() for path in (response, roots)]
-    except OSError as error:
-        raise CommitmentError(f"{error.filename} cannot be read ({error.strerror})") from error
+    with door(CommitmentError, "the time stamp or its certificates cannot be read"):
+        contents = [content(path, LARGEST) for path in (response, roots)]
     try:
         when = check_timestamp(commitment, *contents)
     except CommitmentError as error:
@@ -156,12 +150,8 @@ def load_commitment(path):
     path = Path(path)
     if not path.is_file():
         raise CommitmentError(f"{path}: no such commitment file; watermark keygen writes one beside the key")
-    if path.stat().st_size > LARGEST:
-        raise CommitmentError(f"{path} has {path.stat().st_size} bytes, more than a commitment has")
-    try:
-        commitment = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CommitmentError(f"{path} is not a commitment file ({error})") from error
+    with door(CommitmentError, f"{path} is not a commitment file"):
+        commitment = json.loads(content(path, LARGEST).decode())
     if not isinstance(commitment, dict) or commitment.get("format") != FORMAT:
         raise CommitmentError(f"{path} is not a commitment file of the format {FORMAT}")
     texts = [commitment.get(name) for name in ("owner", "key")] + [commitment.get("mark") or ""]

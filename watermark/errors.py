@@ -1,5 +1,49 @@
 """What can go wrong, under one name: `except watermark.WatermarkError` catches every refusal of this project's own."""
 
+import contextlib
+import re
+
+# Control characters, halves of surrogate pairs, and what turns the order of writing around; \t and \n may stay.
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+
 
 class WatermarkError(Exception):
     """Base of the project's errors; each is a ValueError or a RuntimeError too, and its text one line for a user."""
+
+
+class ModelError(WatermarkError, ValueError):
+    """A model that cannot be read or written in the way asked for."""
+
+
+def printable(text):
+    r"""Text of files and servers as a terminal may see it: what would steer it is spelt out.
+
+    >>> printable("Eve\x1b[2J")
+    'Eve\\u001b[2J'
+    """
+    return UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", str(text))
+
+
+def first_line(error):
+    """What a library's error says first, at most 200 printable characters."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return printable((lines or [type(error).__name__])[0][:200])
+
+
+@contextlib.contextmanager
+def door(error, what):
+    """At a loader's door: whatever a damaged or hostile file makes a library raise becomes the door's own error.
+
+    Libraries raise zlib.error, struct.error, RecursionError, OverflowError, MemoryError and more on such files,
+    whatever they promise.
+
+    Args:
+      error: class of the error that this loader promises; one of it passes as it is.
+      what: one line that says what was expected; the library's reason follows in brackets.
+    """
+    try:
+        yield
+    except error:
+        raise
+    except Exception as reason:
+        raise error(f"{what} ({first_line(reason)})") from reason

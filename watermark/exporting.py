@@ -1,7 +1,5 @@
 """Marked models in the forms that others run, each checked: the same answers, and the mark still there."""
 
-import os
-import shutil
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from watermark.files import whole
+from watermark.files import whole, whole_folder
 from watermark.inference import predictor
 from watermark.keys import uniform
 from watermark.models import ModelError, save_model
@@ -86,15 +84,11 @@ def save_saved_model(model, path):
     path = Path(path)
     if path.exists() and not is_saved_model(path):
         raise ModelError(f"{path} exists and is no SavedModel; choose another name")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as temporary:
+    with whole_folder(path) as folder:
         plain = tf.Module()  # Keras' own export writes every weight twice
         plain.weights = [variable.value for variable in model.variables]
         plain.serve = tf.function(lambda image: model(image, training=False), input_signature=[_signature(model)])
-        tf.saved_model.save(plain, str(Path(temporary) / "model"), signatures={"serving_default": plain.serve})
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(Path(temporary) / "model", path)
+        tf.saved_model.save(plain, str(folder), signatures={"serving_default": plain.serve})
 
 
 def _signature(model):

@@ -4,11 +4,20 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+try:
+    import fcntl
+except ImportError:  # on Windows what a kill leaves behind stays
+    fcntl = None
+
+PART = ".part-"
 
 
 @contextlib.contextmanager
@@ -16,37 +25,132 @@ def whole(path, mode=0o644, new=False):
     """Yields a temporary path beside `path` that takes its place, with permissions `mode`, on success.
 
     After an error, or a kill at any moment, `path` is what it was before. With `new`, nothing is ever replaced: of
-    several processes that write one path, one does, and the others get a FileExistsError.
+    several processes that write one path, one does, and the others get a FileExistsError. What a killed process left is
+    removed at the next write into the folder; of a file that is for its owner only, no part is left.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: Keras and numpy look at it.
-    handle, temporary = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)  # mkstemp makes it 0600, so a secret is never readable, not even half-written.
-    try:
-        yield Path(temporary)
+    _sweep(path.parent)
+    with (_named if mode & 0o077 else _nameless)(path, new) as (temporary, put_in_place):
+        yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.chmod(temporary, mode)
-        if new:
-            _link(temporary, path)
-        else:
-            os.replace(temporary, path)
+        put_in_place()
+
+
+@contextlib.contextmanager
+def _named(path, new=False):
+    """(temporary path, what puts it in place)."""
+    # The suffix stays last: Keras and numpy look at it. mkstemp makes it 0600.
+    temporary, handle = _held(lambda: tempfile.mkstemp(prefix=PART, suffix=path.suffix, dir=path.parent))
+    try:
+        yield Path(temporary), lambda: (_link if new else os.replace)(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+        os.close(handle)
 
 
-def _link(temporary, path):
+@contextlib.contextmanager
+def _nameless(path, new):
+    """As `_named`, for a file that has no name until it is complete, so that a kill leaves nothing of it."""
+    try:
+        handle = os.open(path.parent, os.O_TMPFILE | os.O_RDWR, 0o600)
+    except (AttributeError, OSError):  # not every system and file system can
+        with _named(path, new) as pair:
+            yield pair
+        return
+    there = f"/proc/self/fd/{handle}"
+
+    def put_in_place():
+        if new:
+            return _link(there, path, handle)
+        with _named(path) as (temporary, replace):  # its name is taken over: link() never replaces
+            os.unlink(temporary)
+            _link(there, temporary, handle)
+            return replace()
+
+    try:
+        yield Path(there), put_in_place
+    finally:
+        os.close(handle)
+
+
+def _link(temporary, path, handle=None):
     """Gives a finished file its name, unless the name is taken."""
     try:
-        os.link(temporary, path)
+        os.link(temporary, path, src_dir_fd=handle)  # with a descriptor it is linkat(), which follows /proc
     except FileExistsError:
         raise FileExistsError(f"{path} exists by now, another process wrote it; it is not overwritten") from None
     except OSError:  # a file system without hard links: as exclusive, though not whole after a kill
         mode = os.stat(temporary).st_mode & 0o777
         with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(Path(temporary).read_bytes())
+
+
+@contextlib.contextmanager
+def whole_folder(path):
+    """Yields the path of a folder to be made, which then takes the place of the one at `path`.
+
+    The old one is there until the new one is complete. Killed in the instant between two renames, it is beside under
+    another name, and the next call puts it back.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
+    kept = path.with_name(f".{path.name}.before")
+    if kept.exists() and not path.exists():
+        os.replace(kept, path)
+    temporary, handle = _held(lambda: (None, tempfile.mkdtemp(prefix=PART, dir=path.parent)))
+    made = Path(temporary) / path.name
+    try:
+        yield made
+        if path.exists():
+            shutil.rmtree(kept, ignore_errors=True)
+            os.replace(path, kept)
+        try:
+            os.replace(made, path)
+        except OSError:
+            if kept.exists():
+                os.replace(kept, path)
+            raise
+        shutil.rmtree(kept, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(handle)
+
+
+def _held(make):
+    """(path, descriptor that holds it) of what `make` makes, (descriptor or None, path), until no `_sweep` took it."""
+    while True:
+        handle, path = make()
+        handle = os.open(path, os.O_RDONLY) if handle is None else handle
+        _lock(handle)
+        if os.path.exists(path):
+            return path, handle
+        os.close(handle)
+
+
+def _lock(handle, *, wait=True):
+    """Whether this process now holds the open file; the system lets go of it when the process ends, however."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except (AttributeError, OSError):  # somebody else holds it; or nobody can, on such a system
+        return False
+    return True
+
+
+def _sweep(folder):
+    """Removes what killed processes left in a folder: parts that nobody holds any more."""
+    for part in Path(folder).glob(f"{PART}*"):
+        with contextlib.suppress(OSError):
+            handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if _lock(handle, wait=False):
+                    shutil.rmtree(part) if part.is_dir() else part.unlink()
+            finally:
+                os.close(handle)
 
 
 @contextlib.contextmanager
@@ -80,6 +184,19 @@ def only_one(path, busy):
     finally:
         name.unlink(missing_ok=True)
         lock.release()
+
+
+def content(path, limit):
+    """The bytes of a file of at most `limit`; an OSError for a larger one, and for what is no plain file.
+
+    Opening a FIFO would wait for ever.
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(f"{path} is no plain file")
+    if found.st_size > limit:
+        raise OSError(f"{path} has {found.st_size} bytes, more than {limit}")
+    return Path(path).read_bytes()
 
 
 def sha256(path):

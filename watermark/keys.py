@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from watermark.errors import WatermarkError
+from watermark.errors import WatermarkError, door
 from watermark.files import whole
 from watermark.kinds import Kind
 
@@ -216,10 +216,8 @@ def load_key(path: str | Path) -> Key:
     path = Path(path)
     if not path.is_file():
         raise KeyFileError(f"{path}: no such key file; make one with watermark keygen, or make_key and save_key")
-    try:
+    with door(KeyFileError, f"{path} is not a key file or is damaged; restore it from a copy"):
         key, version, digest = _read(path)
-    except Exception as error:  # a hostile file can make zip, zlib, numpy and json fail in a dozen ways
-        raise KeyFileError(f"{path} is not a key file or is damaged ({error}); restore it from a copy") from error
     if version != VERSION:
         raise KeyFileError(f"{path} is a key file of version {version}, this program reads version {VERSION}")
     if key.digest != digest:

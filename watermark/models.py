@@ -1,22 +1,16 @@
 """Model files from anywhere, opened with care: hostile and damaged ones give one clear line."""
 
 import warnings
-import zipfile
 from pathlib import Path
 
 import h5py
 import keras
 
-from watermark.errors import WatermarkError
+from watermark import limits
+from watermark.errors import ModelError, door, first_line
 from watermark.files import whole
 
-LARGEST = 4 << 30  # bytes that a model file may unpack to; VDSR has 3 MB, the largest restoration transformers 1 GB
-
 CODE = "carries Python code in a Lambda layer; pass --allow_lambda if you trust it as you trust a program"
-
-
-class ModelError(WatermarkError, ValueError):
-    """A model that cannot be read or written in the way asked for."""
 
 
 def load_model(path, *, allow_lambda=False):
@@ -38,11 +32,13 @@ def load_model(path, *, allow_lambda=False):
         raise ModelError(f"{path}: expected a model file .keras, .h5 or .hdf5")
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
-    _check_container(path, allow_lambda)
+    size = _check_container(path, allow_lambda)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), limits.weights_within(path, 4 * size + limits.SLACK):
             warnings.simplefilter("ignore")  # on optimizers that are not loaded, and the like
             model = keras.saving.load_model(path, compile=False, safe_mode=not allow_lambda)
+    except ModelError:
+        raise
     except Exception as error:
         raise ModelError(f"{path} cannot be read as a Keras model: {_reason(error)}") from error
     if not isinstance(model, keras.Model):
@@ -54,33 +50,20 @@ def load_model(path, *, allow_lambda=False):
 
 
 def _check_container(path, allow_lambda):
-    """Refuses what is not a model file or would unpack to more than memory holds, before anything is unpacked."""
+    """Refuses what is not a model file or declares more than it holds, before it is unpacked; returns its size."""
     if path.suffix == ".keras":
-        try:
-            with zipfile.ZipFile(path) as archive:
-                size = sum(info.file_size for info in archive.infolist())
-        except (zipfile.BadZipFile, OSError) as error:
-            raise ModelError(f"{path} is not a .keras file or is damaged ({error})") from error
-        if size > LARGEST:
-            raise ModelError(f"{path} would unpack to {size >> 20} MiB, more than {LARGEST >> 20}; refused")
-        return
-    try:
-        with h5py.File(path) as file:
-            config = file.attrs.get("model_config")
-    except OSError as error:
-        raise ModelError(f"{path} is not an HDF5 file or is damaged ({error})") from error
+        with door(ModelError, f"{path} is not a .keras file or is damaged"):
+            return limits.check_archive(path)
+    with door(ModelError, f"{path} is not an HDF5 file or is damaged"), h5py.File(path) as file:
+        limits.check_weights(path, file, size := path.stat().st_size)
+        config = file.attrs.get("model_config")
     if config is None:
         raise ModelError(f"{path} holds weights without a model; save the whole model (model.save)")
     # Keras reads this format without a safe mode: what runs code is refused before Keras sees it.
-    config = config.decode() if isinstance(config, bytes) else str(config)
+    config = config.decode(errors="replace") if isinstance(config, bytes) else str(config)
     if not allow_lambda and any(f'"{name}"' in config for name in ("Lambda", "__lambda__", "TorchModuleWrapper")):
         raise ModelError(f"{path} {CODE}")
-
-
-def first_line(error):
-    """What a library's error says first, at most 200 characters."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0][:200]
+    return size
 
 
 def _reason(error):

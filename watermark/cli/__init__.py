@@ -1,13 +1,17 @@
 """The command line: watermark VERB --flag=value. Exit code 0 is yes or done, 1 no, 2 an error, said in one line."""
 
+import contextlib
 import importlib
 import logging
 import os
+import signal
 import sys
+import threading
+import warnings
 
 from absl import flags
 
-from watermark.quiet import silence
+from watermark.errors import printable
 
 VERBS = {
     "keygen": "draws an owner's key, and a public commitment to it",
@@ -18,6 +22,9 @@ VERBS = {
     "inspect": "says what a key, commitment or model file is, without showing a secret",
     "demo": "marks the shipped DnCNN, prunes it, verifies, and draws a panel; needs nothing",
 }
+
+
+LIBRARIES = ("absl", "h5py", "httpx", "PIL", "tensorflow", "tf2onnx")  # that log warnings
 
 
 def main(argv=None):
@@ -53,22 +60,12 @@ def usage():
 
 
 def _run(verb, rest):
-    values = flags.FlagValues()
-    if {"--help", "-h", "--helpfull"} & set(rest):
-        module = _module(verb)
-        module.define(values)
-        print(f"{module.__doc__.strip()}\n\n{values.get_help(include_special_flags=False).strip()}")
-        return 0
     try:
-        module = _module(verb)
-        module.define(values)
-        left = values([verb, *rest])[1:]
-        if left:
-            raise ValueError(f"unexpected argument {left[0]!r}; flags look like --name=value")
-        return module.run(values) or 0
-    except KeyboardInterrupt:
+        with _quiet(), _stoppable():
+            return _verb(verb, rest)
+    except KeyboardInterrupt as stop:
         print("stopped; the same command goes on where there is something to go on with", file=sys.stderr)
-        return 130
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except Exception as error:
         if os.environ.get("WATERMARK_DEBUG"):
             raise
@@ -76,13 +73,82 @@ def _run(verb, rest):
         return 2
 
 
-def _module(verb):
-    with silence():
-        return importlib.import_module(f"watermark.cli.{verb}")
+def _verb(verb, rest):
+    values = flags.FlagValues()
+    module = importlib.import_module(f"watermark.cli.{verb}")
+    module.define(values)
+    if {"--help", "-h", "--helpfull"} & set(rest):
+        print(f"{module.__doc__.strip()}\n\n{values.get_help(include_special_flags=False).strip()}")
+        return 0
+    left = values([verb, *rest])[1:]
+    if left:
+        raise ValueError(f"unexpected argument {left[0]!r}; flags look like --name=value")
+    return module.run(values) or 0
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Within, a terminal sees what this program says and nothing else.
+
+    TensorFlow, XNNPACK and ONNX Runtime write to file descriptor 2, whatever their log levels; PIL and numpy warn. And
+    what is printed comes in part from files and servers of others, who may write to terminals in control characters.
+    """
+    if os.environ.get("WATERMARK_DEBUG") or sys.stderr is None:
+        yield
+        return
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, nowhere)
+        stack.callback(os.close, kept)
+        if sys.stderr is sys.__stderr__:  # a captured one does not write to the descriptor
+            stack.enter_context(contextlib.redirect_stderr(stack.enter_context(
+                open(kept, "w", buffering=1, encoding=sys.stderr.encoding, errors="replace", closefd=False))))
+        stack.callback(os.dup2, kept, 2)
+        os.dup2(nowhere, 2)
+        stack.enter_context(contextlib.redirect_stdout(_Printable(sys.stdout)))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        for name in LIBRARIES:
+            logger = logging.getLogger(name)
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.CRITICAL + 1)
+        yield
+
+
+class _Printable:
+    """A text stream whose control characters are spelt out."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def write(self, text):
+        """Writes text."""
+        return self.stream.write(printable(text))
+
+
+@contextlib.contextmanager
+def _stoppable():
+    """Within, SIGTERM ends what runs as Ctrl-C does: what was begun is cleaned up or kept to go on with."""
+
+    def stop(number, _):
+        raise KeyboardInterrupt(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _line(error):
     """An error in one line; those that are not the project's own say how to see more."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = printable(" ".join(str(error).split())) or type(error).__name__
     expected = isinstance(error, ValueError | OSError | RuntimeError | flags.Error | FloatingPointError)
     return text[:400] if expected else f"{type(error).__name__}: {text[:300]} (WATERMARK_DEBUG=1 shows where)"

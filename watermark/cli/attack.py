@@ -59,9 +59,7 @@ def run(values):
     """Attacks and writes."""
     common.required(values, "kind", "out")
     forges = values.kind == FORGE
-    suffix = ".npz" if forges else ".keras"
-    if Path(values.out).suffix != suffix:
-        raise ValueError(f"--out={values.out}: expected a name in {suffix}")
+    common.check_out(values.out, ".npz" if forges else ".keras")
     model, one = common.open_model(values)
     if forges:
         return _forge(values, one)

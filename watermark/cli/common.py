@@ -1,6 +1,7 @@
 """What several verbs share: the owner's model, images and task."""
 
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,18 @@ def required(values, *names):
     for name in names:
         if values[name].value is None:
             raise ValueError(f"--{name}=… is needed: {values[name].help}")
+
+
+def check_out(out, suffix):
+    """Raises a ValueError where --out cannot be written, before hours of work are done for it."""
+    path = Path(out)
+    if path.suffix != suffix:
+        raise ValueError(f"--out={out}: expected a name that ends in {suffix}")
+    if path.is_dir():
+        raise ValueError(f"--out={out} is a folder; expected the name of a file")
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ValueError(f"--out={out} cannot be written: {there} is no folder that you may write to")
 
 
 def define_model(values):

@@ -54,8 +54,7 @@ def define_recipe(values):
 def run(values):
     """Embeds, updates the key file, and says what it cost."""
     common.required(values, "key", "out")
-    if Path(values.out).suffix != ".keras":
-        raise ValueError(f"--out={values.out}: expected a name that ends in .keras")
+    common.check_out(values.out, ".keras")
     load_key(values.key)  # says what is wrong before a lock is made beside it
     try:
         with only_one(values.key, f"{values.key} is being embedded by another process; make a key for each model"):

@@ -2,8 +2,8 @@
 
 Asks a suspect for its answer to the key's trigger image, and fresh random keys for comparison. The suspect is a .keras,
 .h5, .tflite or .onnx file, a SavedModel folder, a URL (TensorFlow Serving :predict, Open Inference Protocol v2 /infer,
-or any address that answers a PNG with an image; a bearer token is read from WATERMARK_TOKEN), or a folder of response
-images that someone else made from --write_queries=DIR.
+or any address that answers a PNG with an image; a bearer token is read from WATERMARK_TOKEN), a folder of response
+images that someone else made from --write_queries=DIR, or a function of yours, --suspect=ask.py:function.
 
 Exit code 0: the mark is found (and the claim stands, with --commitment); 1: it is not, or not surely enough; 2: error.
 Several keys, --key=a.npz,b.npz --commitment=a.json,b.json --timestamp=a.tsr,b.tsr: 0 if the first is the older mark.
@@ -64,10 +64,12 @@ def define(values):
     text("output", None, "name of the suspect's output, where there are several", flag_values=values)
     text("signature", None, "of a SavedModel", flag_values=values)
     switch("allow_lambda", False, "run Python code that a model file carries", flag_values=values)
-    flags.DEFINE_enum("payload", None, ["json", "png"], "what goes to a URL: numbers, or 8-bit images",
-                      flag_values=values)
-    text("input_name", None, "of the input tensor of a URL's model (/infer)", flag_values=values)
-    flags.DEFINE_float("timeout", 30.0, "seconds that a URL may be silent", 0.01, flag_values=values)
+    text("payload", None, "what goes to a URL: json, numbers; png, 8-bit images; columns, TensorFlow Serving's; "
+         "multipart:FIELD, a form; json:FIELD, base64", flag_values=values)
+    text("answer", None, "json:FIELD, where a URL answers with JSON that holds the image", flag_values=values)
+    text("input_name", None, "of the input tensor of a URL's model", flag_values=values)
+    flags.DEFINE_float("timeout", 60.0, "seconds for a request to a URL, to the last byte of its answer", 0.01,
+                       flag_values=values)
     number("retries", 3, "of a request to a URL that was refused or timed out", 0, flag_values=values)
     text("transcript", None, "add a line for every request to this file", flag_values=values)
     text("ca_bundle", None, "certificates (PEM) to trust for https, instead of the usual ones", flag_values=values)
@@ -163,7 +165,7 @@ def _write_queries(values, keys):
 def _suspect(values):
     remote = {}
     if is_url(values.suspect):
-        names = ("payload", "input_name", "timeout", "retries", "transcript", "ca_bundle")
+        names = ("payload", "answer", "input_name", "timeout", "retries", "transcript", "ca_bundle")
         remote = {name: values[name].value for name in names}
     return load_suspect(values.suspect, output=values.output, signature=values.signature,
                         allow_lambda=values.allow_lambda, **remote)

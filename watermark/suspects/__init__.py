@@ -3,14 +3,17 @@
 from pathlib import Path
 
 from watermark.inference import SuspectError, single_output
+from watermark.limits import check_answers
 from watermark.models import ModelError, load_model
 from watermark.suspects.folder import load_folder
+from watermark.suspects.program import is_function, load_function
 from watermark.suspects.remote import connect, is_url
 from watermark.suspects.runtimes import is_saved_model, load_onnx, load_saved_model, load_tflite
 
-__all__ = ["ModelError", "SuspectError", "connect", "is_saved_model", "is_url", "load_folder", "load_onnx",
-           "load_saved_model", "load_suspect", "load_tflite"]
-KINDS = "a .keras, .h5, .tflite or .onnx file, a SavedModel folder, a folder of response images, or an http(s) URL"
+__all__ = ["ModelError", "SuspectError", "connect", "is_function", "is_saved_model", "is_url", "load_folder",
+           "load_function", "load_onnx", "load_saved_model", "load_suspect", "load_tflite"]
+KINDS = ("a .keras, .h5, .tflite or .onnx file, a SavedModel folder, a folder of response images, an http(s) URL, or "
+         "ask.py:function")
 
 
 def load_suspect(spec, *, output=None, signature=None, allow_lambda=False, **remote):
@@ -18,10 +21,10 @@ def load_suspect(spec, *, output=None, signature=None, allow_lambda=False, **rem
 
     Args:
       spec: a Keras model; any callable on image batches; or a path or URL: a `.keras`, `.h5`, `.tflite` or `.onnx`
-        file, a SavedModel folder, a folder of response images (`watermark.suspects.folder`), or an http(s) URL
-        (`watermark.suspects.remote`).
+        file, a SavedModel folder, a folder of response images (`watermark.suspects.folder`), an http(s) URL
+        (`watermark.suspects.remote`), or "ask.py:function" (`watermark.suspects.program`).
       output: name of the output to look at, where there are several.
-      signature: of a SavedModel; by default `serving_default`, or the only one.
+      signature: of a SavedModel, here or served; by default `serving_default`, or the only one.
       allow_lambda: whether a Keras file may carry Python code.
       **remote: for a URL, the arguments of `watermark.suspects.remote.connect`.
 
@@ -35,14 +38,18 @@ def load_suspect(spec, *, output=None, signature=None, allow_lambda=False, **rem
     if not isinstance(spec, str | Path):
         return single_output(spec, output) if hasattr(spec, "outputs") else spec
     if is_url(spec):
-        return connect(str(spec), output=output, **remote)
+        return connect(str(spec), output=output, signature=signature, **remote)
+    if is_function(spec):
+        return load_function(str(spec))
     path = Path(spec)
     if path.is_dir():
         if is_saved_model(path):
             return load_saved_model(path, signature=signature, output=output)
         return load_folder(path)
     if path.suffix in (".keras", ".h5", ".hdf5"):
-        return single_output(load_model(path, allow_lambda=allow_lambda), output)
+        model = load_model(path, allow_lambda=allow_lambda)
+        check_answers(path, model)
+        return single_output(model, output)
     readers = {".tflite": load_tflite, ".onnx": load_onnx}
     if path.suffix not in readers:
         raise ModelError(f"{path}: expected {KINDS}")

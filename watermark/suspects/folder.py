@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from watermark.data import read_answer
-from watermark.files import whole
+from watermark.errors import door
+from watermark.files import content, whole
 from watermark.inference import SuspectError
+from watermark.suspects.answers import array, picture
 from watermark.suspects.protocols import png
 
 SUFFIXES = (".npy", ".png", ".tif", ".tiff", ".bmp")
@@ -42,26 +43,18 @@ def load_folder(folder):
         name = query_name(image)
         for suffix in SUFFIXES:
             if (path := folder / f"{name}{suffix}").is_file():
-                return _read(path)
+                return _read(path, image.shape)
         raise SuspectError(f"{folder} holds no answer {name}.npy or .png; write the queries with --write_queries, "
                            "with the same key and --null_keys")
 
-    return lambda images: np.stack([answer(image) for image in images])
+    def suspect(images):
+        with door(SuspectError, f"{folder} holds answers that are not of one size"):
+            return np.stack([answer(image) for image in images])
+
+    return suspect
 
 
-def _read(path):
-    """float32 [H, W, C] of a response file."""
-    if path.stat().st_size > LARGEST:
-        raise SuspectError(f"{path} has {path.stat().st_size >> 20} MiB, more than {LARGEST >> 20}; refused")
-    try:
-        if path.suffix == ".npy":
-            with open(path, "rb") as file:
-                image = np.load(file, allow_pickle=False).astype(np.float32)
-        else:
-            image = read_answer(path)
-    except Exception as error:
-        raise SuspectError(f"{path} cannot be read as an image: {error}") from error
-    image = image[..., None] if image.ndim == 2 else image
-    if image.ndim != 3:
-        raise SuspectError(f"{path} holds an array of shape {list(image.shape)}, expected [H, W, C]")
-    return image
+def _read(path, asked):
+    """float32 [H', W', C] of a response file, of a size that can answer an image `asked` [H, W, C]."""
+    with door(SuspectError, f"{path} cannot be read as an image"):
+        return array(path, asked) if path.suffix == ".npy" else picture(content(path, LARGEST), asked)

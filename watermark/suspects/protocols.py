@@ -3,14 +3,19 @@
 import base64
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import httpx
 import numpy as np
 from PIL import Image
 
-from watermark.data import DataError, read_answer
+from watermark.errors import printable
+from watermark.suspects.answers import number_type, picture, with_channel
 
-PAYLOADS = ("json", "png")
+BOUNDARY = "watermark-" + 24 * "-"  # of a form; always the same, so that a request's digest can be made again
+TYPES = {"FP16": "float16", "FP32": "float32", "FP64": "float64"} | {
+    f"{sign.upper()}{bits}": f"{sign}{bits}" for sign in ("uint", "int") for bits in (8, 16, 32, 64)}
+WHITE = {"UINT16": 65535.0}  # what 1.0 is in whole numbers; 255 in the other types
 
 
 def png(image):
@@ -21,12 +26,22 @@ def png(image):
     return file.getvalue()
 
 
-def _picture(content):
-    """float32 [H, W, C] on [0, 1] from an image file."""
-    try:
-        return read_answer(io.BytesIO(content))
-    except DataError as error:
-        raise ValueError(str(error)) from error
+def _base64(image):
+    return base64.b64encode(png(image)).decode()
+
+
+def _picture(text, asked):
+    """Of a picture in base64, as a data URL or without its head."""
+    if not isinstance(text, str):
+        raise ValueError(f"a {type(text).__name__}, expected an image in base64")
+    return picture(base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text), asked)
+
+
+def _numbers(values):
+    """float32 of nested lists of numbers."""
+    values = np.asarray(values)
+    number_type(values.dtype)
+    return np.float32(values)
 
 
 def _named(values, wanted):
@@ -34,8 +49,49 @@ def _named(values, wanted):
     if wanted is None and len(values) == 1:
         return next(iter(values.values()))
     if wanted not in values:
-        raise KeyError(f"outputs {', '.join(values)}; name one of them, --output=NAME")
+        raise KeyError(f"outputs {', '.join(map(str, values))}; name one of them, --output=NAME")
     return values[wanted]
+
+
+def _count(items, images):
+    """`items`, counted before any is decoded."""
+    if not isinstance(items, list) or len(items) != len(images):
+        found = len(items) if isinstance(items, list) else f"a {type(items).__name__}"
+        raise ValueError(f"expected {len(images)} images, got {found}")
+    return items
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A model's input, as a server's metadata have it.
+
+    Attributes:
+      name: of the tensor, or None.
+      datatype: of the tensor, in the words of the Open Inference Protocol.
+      shape: with -1 for a free side, or None where the server does not tell.
+      most: images that a request may hold, or None.
+      exact: images that a request must hold, or None.
+    """
+
+    name: str | None = None
+    datatype: str = "FP32"
+    shape: tuple | None = None
+    most: int | None = None
+    exact: int | None = None
+
+    @classmethod
+    def of(cls, metadata, name=None, config=None):
+        """From the parsed metadata of a model, and Triton's configuration; for the input `name` or the first one."""
+        found = [tensor for tensor in metadata["inputs"] if name in (None, tensor["name"])][0]
+        shape = tuple(int(side) for side in found["shape"])
+        exact = shape[0] if len(shape) == 4 and shape[0] > 0 else None
+        most = 1 if len(shape) == 3 else int((config or {}).get("max_batch_size") or 0)
+        return cls(str(found["name"]), printable(found["datatype"])[:20], shape, most if most > 0 else None, exact)
+
+    def channels_first(self, channels):
+        """Whether the axes are [N, C, H, W]."""
+        sides = (self.shape or ())[-3:]
+        return len(sides) == 3 and sides[0] == channels != sides[2]
 
 
 @dataclass(frozen=True)
@@ -43,43 +99,72 @@ class Protocol:
     """How one kind of service is asked.
 
     Attributes:
-      payload: one of `payloads`.
+      payload: one of `payloads`; "KIND:FIELD" names a field.
       output: name of the output to look at, where there are several.
-      input_name: of the input tensor.
+      tensor: the model's input.
+      signature: of the model, where there are several.
+      answer: "json:FIELD", where the image comes back in a field of a JSON answer.
     """
 
     payload: str
     output: str | None = None
-    input_name: str | None = None
-    payloads = PAYLOADS
-    batches = True  # whether one request may hold several images
+    tensor: Tensor = field(default_factory=Tensor)
+    signature: str | None = None
+    answer: str | None = None
+    payloads = ("json", "png")
+    batch = None  # images that a request may hold, where the protocol says so
+
+    @property
+    def most(self):
+        """Images that a request may hold, or None."""
+        return self.batch or self.tensor.most
+
+    @property
+    def notes(self):
+        """What is done to the pixels beyond the protocol's plain way, in sentences."""
+        return []
 
     def request(self, images):
         """(body, content type) for images [N, H, W, C]."""
-        if self.payload == "png":
-            content = self.of_pictures([base64.b64encode(png(image)).decode() for image in images])
-        else:
-            content = self.of_numbers(images)
+        content = self.of_pictures([_base64(image) for image in images]) if self.payload == "png" else (
+            self.of_numbers(images))
         return json.dumps(content).encode(), "application/json"
 
 
 class Predict(Protocol):
-    """TensorFlow Serving's row format."""
+    """TensorFlow Serving: rows ("json", "png"), or one array for each input ("columns")."""
+
+    payloads = ("json", "png", "columns")
 
     def of_pictures(self, texts):
         """The question in PNG."""
-        return {"instances": [{"b64": text} for text in texts]}
+        return self._rows([{"b64": text} for text in texts])
 
     def of_numbers(self, images):
         """The question in floats."""
-        return {"instances": images.tolist()}
+        if self.payload != "columns":
+            return self._rows(images.tolist())
+        name = self.tensor.name
+        return self._signed({"inputs": {name: images.tolist()} if name else images.tolist()})
 
-    def response(self, content):
-        """Images of an answer's body."""
-        rows = json.loads(content)["predictions"]
-        rows = [_named(row, self.output) if isinstance(row, dict) and "b64" not in row else row for row in rows]
-        return np.stack([_picture(base64.b64decode(row["b64"])) if isinstance(row, dict) else np.float32(row)
-                         for row in rows])
+    def _rows(self, rows):
+        return self._signed({"instances": [{self.tensor.name: row} for row in rows] if self.tensor.name else rows})
+
+    def _signed(self, content):
+        return content | ({"signature_name": self.signature} if self.signature else {})
+
+    def response(self, content, images):
+        """The images of an answer's body, in rows ("predictions") or in columns ("outputs")."""
+        answer = json.loads(content)
+        if "predictions" not in answer:
+            columns = answer["outputs"]
+            rows = _named(columns, self.output) if isinstance(columns, dict) else columns
+        else:
+            rows = [_named(row, self.output) if isinstance(row, dict) and "b64" not in row else row
+                    for row in _count(answer["predictions"], images)]
+        if _count(rows, images) and isinstance(rows[0], dict):
+            return np.stack([_picture(row["b64"], images.shape[1:]) for row in rows])
+        return _numbers(rows)
 
 
 class Infer(Protocol):
@@ -90,35 +175,91 @@ class Infer(Protocol):
         return self._inputs([len(texts)], "BYTES", texts)
 
     def of_numbers(self, images):
-        """The question in floats."""
-        return self._inputs(list(images.shape), "FP32", images.ravel().tolist())
+        """The question in the type and order of axes that the server's metadata ask for."""
+        tensor = self.tensor
+        if tensor.datatype not in TYPES or tensor.datatype == "INT8":
+            raise ValueError(f"the server takes {tensor.datatype}; expected one of {', '.join(TYPES)} but INT8, or "
+                             "BYTES with --payload=png")
+        if tensor.channels_first(images.shape[-1]):
+            images = images.transpose(0, 3, 1, 2)
+        if tensor.shape and any(side > 0 and side != given for side, given in zip(tensor.shape[-3:], images.shape[1:],
+                                                                                  strict=False)):
+            raise ValueError(f"the server takes images {list(tensor.shape)[-3:]}, not {list(images.shape[1:])}; make a "
+                             "key of that size")
+        if len(tensor.shape or ()) == 3:
+            images = images[0]
+        if "INT" in tensor.datatype:
+            white = WHITE.get(tensor.datatype, 255.0)
+            images = np.round(np.clip(images, 0.0, 1.0) * white).astype(np.int64)
+        return self._inputs(list(images.shape), tensor.datatype, images.ravel().tolist())
 
     def _inputs(self, shape, datatype, data):
-        tensor = {"name": self.input_name or "image", "shape": shape, "datatype": datatype, "data": data}
-        return {"inputs": [tensor]}
+        tensor = {"name": self.tensor.name or "image", "shape": shape, "datatype": datatype, "data": data}
+        return {"inputs": [tensor]} | ({"outputs": [{"name": self.output}]} if self.output else {})
 
-    def response(self, content):
-        """Images of an answer's body."""
+    @property
+    def notes(self):
+        """See `Protocol`."""
+        tensor, notes = self.tensor, []
+        if self.payload == "json" and any(tensor.channels_first(channels) for channels in (1, 3)):
+            notes.append("the server's axes are [N, C, H, W]")
+        if self.payload == "json" and "INT" in tensor.datatype:
+            notes.append(f"the server takes {tensor.datatype}: pixels go out as whole numbers up to "
+                         f"{WHITE.get(tensor.datatype, 255.0):g}")
+        if count := tensor.exact or tensor.most:
+            notes.append(f"the server takes {'' if tensor.exact else 'at most '}{count} image{'s' * (count > 1)} a "
+                         "request")
+        return notes
+
+    def response(self, content, images):
+        """The images of an answer's body."""
         outputs = {tensor["name"]: tensor for tensor in json.loads(content)["outputs"]}
-        tensor = _named(outputs, self.output)
+        tensor, asked = _named(outputs, self.output), images.shape[1:]
         if tensor["datatype"] == "BYTES":
-            return np.stack([_picture(base64.b64decode(item)) for item in tensor["data"]])
-        return np.asarray(tensor["data"], np.float32).reshape(tensor["shape"])
+            return np.stack([_picture(item, asked) for item in _count(tensor["data"], images)])
+        declared = Tensor(shape=tuple(tensor["shape"]))
+        answers = _numbers(tensor["data"]).reshape(declared.shape)
+        if declared.channels_first(asked[2]):
+            answers = np.moveaxis(answers, -3, -1)
+        return answers / np.float32(WHITE.get(tensor["datatype"], 255.0)) if "INT" in tensor["datatype"] else answers
 
 
 class Pictures(Protocol):
-    """One PNG a request, one image an answer."""
+    """One PNG a request, one image an answer: as they are, in a form ("multipart:FIELD"), or in JSON ("json:FIELD")."""
 
-    payloads = ("png",)
-    batches = False
+    payloads = ("png", "multipart:FIELD", "json:FIELD")
+    batch = 1
 
     def request(self, images):
         """(body, content type) for one image [1, H, W, C]."""
+        kind, _, name = self.payload.partition(":")
+        if kind == "multipart":
+            head = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+            form = httpx.Request("POST", "http://form", headers=head,
+                                 files={name: ("image.png", png(images[0]), "image/png")})
+            return form.read(), head["Content-Type"]
+        if kind == "json":
+            content = _base64(images[0])
+            for step in reversed(name.split(".")):
+                content = {step: content}
+            return json.dumps(content).encode(), "application/json"
         return png(images[0]), "image/png"
 
-    def response(self, content):
+    def response(self, content, images):
         """The image of an answer's body, [1, H, W, C]."""
-        return _picture(content)[None]
+        asked = images.shape[1:]
+        if not self.answer:
+            return picture(content, asked)[None]
+        value = json.loads(content)
+        for step in self.answer.partition(":")[2].split("."):
+            value = value[int(step) if isinstance(value, list) else step]
+        return (_picture(value, asked) if isinstance(value, str) else with_channel(_numbers(value)))[None]
+
+
+def fits(payload, payloads):
+    """Whether a payload is one of those that a protocol has, FIELD standing for any name."""
+    kind, colon, name = payload.partition(":")
+    return payload in payloads if not colon else bool(name) and f"{kind}:FIELD" in payloads
 
 
 PROTOCOLS = ((r":predict$", Predict), (r"/v2/models/.+/infer$", Infer))

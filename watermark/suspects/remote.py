@@ -7,25 +7,31 @@ https://github.com/kserve/open-inference-protocol/blob/main/specification/protoc
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import numpy as np
-import requests
-from urllib3.util.retry import Retry
 
+from watermark.errors import door, printable
 from watermark.inference import SuspectError
-from watermark.suspects.protocols import PROTOCOLS, Infer, Pictures
+from watermark.suspects.answers import MARGIN, SCALE
+from watermark.suspects.exchange import Line, certificates
+from watermark.suspects.protocols import PROTOCOLS, Infer, Pictures, Tensor, fits
 
 TOKEN = "WATERMARK_TOKEN"
-LARGEST = 256 << 20  # bytes of one response
-RETRIED = (429, 502, 503, 504)
-BATCH = 1 << 16  # pixels a request: a trigger a request from 256x256 up, 40 of 40x40
+LARGEST = 256 << 20  # bytes of one answer, whatever the question
+BYTES = 32  # a number of JSON at most; and of one answer, for its head and tail:
+FRAME = 1 << 16
+METADATA = 1 << 20  # bytes
+BATCH = 1 << 14  # pixels a request: a trigger a request from 128x128 up, 10 of 40x40
+EXACT = 64  # images that a model of fixed batch is filled up to
 
 
 def is_url(spec):
@@ -33,56 +39,49 @@ def is_url(spec):
     return str(spec).startswith(("http://", "https://"))
 
 
-def connect(url, *, output=None, input_name=None, payload=None, timeout=30.0, retries=3, transcript=None, token=None,
-            ca_bundle=None, limit=LARGEST):
+def connect(url, *, output=None, input_name=None, signature=None, payload=None, answer=None, timeout=60.0, retries=3,
+            transcript=None, token=None, ca_bundle=None, limit=LARGEST, line=None):
     """A suspect behind a URL.
 
     Args:
       url: `.../v1/models/NAME:predict` (TensorFlow Serving), `.../v2/models/NAME/infer` (Open Inference Protocol), or
         any other address, which gets one PNG a request and answers with an image.
       output: name of the output to look at, where there are several.
-      input_name: of the input tensor (Open Inference Protocol); by default what the server's metadata say.
+      input_name: of the input tensor; by default what the server's metadata say (Open Inference Protocol), or none.
+      signature: of the model, where there are several (TensorFlow Serving).
       payload: "json", numbers as they are, or "png", images in 8 bits, which costs some evidence: answers beyond
-        [0, 1] are cut. The default is "json" for the two protocols, "png" for other addresses.
-      timeout: seconds for connecting, and for each silence of the server.
-      retries: how often a request is put again, with doubling pauses, after a refused connection, a timeout, or
-        status 429, 502, 503 or 504.
+        [0, 1] are cut. "columns": numbers, one array for each input (TensorFlow Serving). For other addresses "png",
+        the file as it is, "multipart:FIELD", in a form, or "json:FIELD", in base64. The default is the first of them.
+      answer: for other addresses, "json:FIELD": the image is in that field of a JSON answer, in base64 or as numbers;
+        fields within fields, and places in lists, are written a.b.0. By default the answer is an image file.
+      timeout: seconds for one request, from looking up the address to the last byte, retries included.
+      retries: how often a request is put again, with doubling pauses, after a refused connection or status 429, 502,
+        503 or 504.
       transcript: file to which a line of JSON is added for every request: when, what digest went out, what came back.
       token: bearer token; by default the environment's WATERMARK_TOKEN.
       ca_bundle: certificates to trust instead of the usual ones. TLS is always verified.
-      limit: bytes that one response may have.
+      limit: bytes that one answer may have; less where the question was small.
+      line: what sends requests, as `watermark.suspects.exchange.Line` does; it then knows timeout, token and the rest.
 
     Returns:
       A `Remote`, a callable float32 [N, H, W, C] -> [N, H', W', C].
     """
+    with door(SuspectError, f"{url} is no address"):
+        address, _ = urlsplit(url), httpx.URL(url)
     protocol = next((p for pattern, p in PROTOCOLS if re.search(pattern, url.split("?")[0])), Pictures)
     payload = payload or protocol.payloads[0]
-    if payload not in protocol.payloads:
+    if not fits(payload, protocol.payloads):
         raise ValueError(f"{url} takes the payload {' or '.join(protocol.payloads)}, not {payload!r}")
-    session = requests.Session()
-    pauses = Retry(total=retries, backoff_factor=0.5, status_forcelist=RETRIED, allowed_methods=None,
-                   raise_on_status=False, respect_retry_after_header=False)  # a server could have us wait for hours
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=pauses))
+    if answer and not (protocol is Pictures and fits(answer, ("json:FIELD",))):
+        raise ValueError(f"--answer={answer}: expected json:FIELD, and an address that is neither :predict nor /infer")
     token = token or os.environ.get(TOKEN)
-    address = urlsplit(url)
     if token and address.scheme == "http" and address.hostname not in ("localhost", "127.0.0.1", "::1"):
         raise ValueError(f"{url}: a bearer token ({TOKEN}) is not sent over plain http; use https")
-    if token:
-        session.headers["Authorization"] = f"Bearer {token}"
-    if protocol is Infer:
-        input_name = input_name or _input_name(session, url, timeout, ca_bundle or True)
-    transcript = Path(transcript) if transcript else None
-    return Remote(url, protocol(payload, output, input_name), session, timeout, limit, ca_bundle or True, transcript)
-
-
-def _input_name(session, url, timeout, verify):
-    """The name of the model's input, "image" where the server does not tell: many take any."""
-    with contextlib.suppress(requests.exceptions.RequestException, ValueError, LookupError, TypeError):
-        metadata = session.get(url.split("?")[0].removesuffix("/infer"), timeout=timeout, allow_redirects=False,
-                               verify=verify)
-        return str(metadata.json()["inputs"][0]["name"])
-    return "image"
+    line = line or Line(timeout, retries, {"Authorization": f"Bearer {token}"} if token else {},
+                certificates(ca_bundle) if ca_bundle else True)
+    remote = Remote(url, protocol(payload, output, Tensor(input_name), signature, answer), line, limit,
+                    Path(transcript) if transcript else None)
+    return remote.informed() if protocol is Infer else remote
 
 
 @dataclass
@@ -91,67 +90,84 @@ class Remote:
 
     url: str
     protocol: object
-    session: requests.Session
-    timeout: float
+    line: Line
     limit: int
-    verify: str | bool  # handed to every request, for requests lets the environment overrule a session's
     transcript: Path | None
     log: list = field(default_factory=list)
 
+    @property
+    def notes(self):
+        """What is done to the pixels on the way, in sentences."""
+        return self.protocol.notes
+
+    def informed(self):
+        """Itself, with what the server's metadata say of the model's input; many tell nothing, and take any name."""
+        url = self.url.split("?")[0].removesuffix("/infer")
+        metadata, config = self._told(url), {}
+        if metadata:
+            with contextlib.suppress(SuspectError):  # Triton's; others may do what they like there
+                config = self._told(f"{url}/config")
+        with contextlib.suppress(Exception):  # whatever it says
+            tensor = Tensor.of(metadata, self.protocol.tensor.name, config)
+            self.protocol = replace(self.protocol, tensor=tensor)
+        for note in self.notes:
+            logging.getLogger(__name__).info(note)
+        return self
+
+    def _told(self, url):
+        """What a server says of itself in JSON; {} where it says nothing."""
+        status, body = self._exchange(httpx.Request("GET", url), METADATA)
+        try:
+            told = json.loads(body) if status == 200 else {}
+        except (ValueError, RecursionError):
+            return {}
+        return told if isinstance(told, dict) else {}
+
     def __call__(self, images):
         """[N, H, W, C] -> [N, H', W', C]; a SuspectError says what the server did instead of answering."""
-        images = np.asarray(images, np.float32)
-        piece = max(1, BATCH // (images.shape[1] * images.shape[2])) if self.protocol.batches else 1
-        return np.concatenate([self._ask(images[i:i + piece]) for i in range(0, len(images), piece)])
+        images, tensor = np.asarray(images, np.float32), self.protocol.tensor
+        piece = min(max(1, BATCH // (images.shape[1] * images.shape[2])), self.protocol.most or BATCH)
+        if not tensor.exact:
+            return np.concatenate([self._ask(images[i:i + piece]) for i in range(0, len(images), piece)])
+        if tensor.exact > EXACT:
+            raise SuspectError(f"{self.url} takes {tensor.exact} images a request, no fewer; at most {EXACT} are sent")
+        fill = np.repeat(images[-1:], -len(images) % tensor.exact, axis=0)
+        filled = np.concatenate([images, fill])
+        answers = [self._ask(filled[i:i + tensor.exact]) for i in range(0, len(filled), tensor.exact)]
+        return np.concatenate(answers)[:len(images)]
 
     def _ask(self, images):
-        body, kind = self.protocol.request(images)
-        content = self._post(body, kind)
-        try:
-            answers = np.asarray(self.protocol.response(content), np.float32)
-        except (ValueError, KeyError, TypeError, IndexError, OSError) as error:
-            raise SuspectError(f"{self.url} answered with no image ({self._excerpt(error)})") from error
-        if answers.ndim == 3 and len(images) > 0:
+        with door(SuspectError, f"{self.url} cannot be asked"):
+            body, kind = self.protocol.request(images)
+        count, height, width, channels = images.shape
+        numbers = count * (SCALE * height + MARGIN) * (SCALE * width + MARGIN) * max(channels, 3)
+        request = httpx.Request("POST", self.url, content=body, headers={"Content-Type": kind})
+        status, content = self._exchange(request, min(self.limit, BYTES * numbers + FRAME))
+        if status != 200:
+            raise SuspectError(f"{self.url} answered with HTTP {status} ({_excerpt(content)})")
+        with door(SuspectError, f"{self.url} answered with no image"):
+            answers = np.asarray(self.protocol.response(content, images), np.float32)
+        if answers.ndim == 3:
             answers = answers[..., None] if len(answers) == len(images) else answers[None]
         if answers.ndim != 4 or len(answers) != len(images):
             raise SuspectError(f"{self.url}: expected {len(images)} images [H, W, C], got an array of shape "
                                f"{list(answers.shape)}")
         return answers
 
-    def _post(self, body, kind):
-        entry = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "url": self.url,
-                 "request_sha256": hashlib.sha256(body).hexdigest(), "request_bytes": len(body)}
-        began, content = time.monotonic(), b""
+    def _exchange(self, request, limit):
+        """(status, body), noted in the log whatever comes of it."""
+        body = request.read()
+        entry = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "method": request.method,
+                 "url": str(request.url), "request_sha256": hashlib.sha256(body).hexdigest(),
+                 "request_bytes": len(body)}
+        began, status, content = time.monotonic(), None, b""
         try:
-            with self.session.post(self.url, data=body, headers={"Content-Type": kind}, timeout=self.timeout,
-                                   stream=True, allow_redirects=False, verify=self.verify) as response:
-                entry["status"] = response.status_code
-                content = self._limited(response, began)
-        except requests.exceptions.SSLError as error:
-            raise SuspectError(f"{self.url}: its TLS certificate does not hold ({self._excerpt(error)})") from error
-        except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-            raise SuspectError(f"{self.url} cannot be reached or broke off ({self._excerpt(error)})") from error
-        except requests.exceptions.Timeout as error:
-            raise SuspectError(f"{self.url} did not answer within {self.timeout:g} s") from error
-        except requests.exceptions.RequestException as error:
-            raise SuspectError(f"{self.url}: {self._excerpt(error)}") from error
+            status, content = self.line.send(request, limit)
         finally:
-            self._note(entry | {"response_sha256": hashlib.sha256(content).hexdigest(),
-                                "response_bytes": len(content), "seconds": round(time.monotonic() - began, 3)})
-        if response.status_code != 200:
-            raise SuspectError(f"{self.url} answered with HTTP {response.status_code} ({self._excerpt(content)})")
-        return content
-
-    def _limited(self, response, began):
-        """The body, unless it is too large or drips in too slowly."""
-        content = bytearray()
-        for block in response.iter_content(1 << 16):
-            content += block
-            if len(content) > self.limit:
-                raise SuspectError(f"{self.url} sent more than {self.limit} bytes")
-            if time.monotonic() - began > 10.0 * self.timeout:
-                raise SuspectError(f"{self.url} took longer than {10.0 * self.timeout:g} s for one answer")
-        return bytes(content)
+            self._note(entry | ({"status": status} if status else {}) | {
+                "response_sha256": hashlib.sha256(content).hexdigest(), "response_bytes": len(content),
+                "seconds": round(time.monotonic() - began, 3)})
+        return status, content
 
     def _note(self, entry):
         self.log.append(entry)
@@ -159,7 +175,7 @@ class Remote:
             with open(self.transcript, "a", encoding="utf-8") as file:
                 file.write(json.dumps(entry, sort_keys=True) + "\n")
 
-    @staticmethod
-    def _excerpt(what):
-        text = what.decode("utf-8", "replace") if isinstance(what, bytes) else str(what)
-        return " ".join(text.split())[:160] or "nothing"
+
+def _excerpt(content):
+    """The beginning of an answer, for a message."""
+    return printable(" ".join(content[:4096].decode("utf-8", "replace").split()))[:160] or "nothing"

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from watermark.inference import SuspectError
+from watermark.limits import check_onnx, check_saved_model, check_tflite
 from watermark.models import ModelError, first_line
 
 
@@ -17,6 +18,7 @@ def is_saved_model(path):
 
 def load_saved_model(path, *, signature=None, output=None):
     """A suspect from a SavedModel folder; inputs go in by name. Arguments as for `load_suspect`."""
+    check_saved_model(path)
     try:
         loaded = tf.saved_model.load(str(path))
     except Exception as error:
@@ -57,6 +59,7 @@ def load_tflite(path, *, output=None):
     def one(image):
         interpreter.resize_tensor_input(entry["index"], image.shape)
         interpreter.allocate_tensors()
+        check_tflite(path, interpreter.get_tensor_details())
         interpreter.set_tensor(entry["index"], _quantized(image, entry))
         interpreter.invoke()
         detail = next(d for d in interpreter.get_output_details() if d["index"] == index)
@@ -73,7 +76,8 @@ def load_onnx(path, *, output=None):
     try:
         import onnxruntime
     except ImportError as error:
-        raise ModelError(f"{path} needs ONNX Runtime: pip install onnxruntime") from error
+        raise ModelError(f"{path} needs ONNX Runtime: pip install onnx onnxruntime") from error
+    check_onnx(path)
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:

@@ -1,0 +1,150 @@
+"""Servers that want a client's time, memory or terminal. Oracles: the clock, and the process's largest memory."""
+
+import base64
+import contextlib
+import gzip
+import io
+import json
+import resource
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from watermark import suspects
+
+QUESTION = np.linspace(0, 1, 64, dtype=np.float32).reshape(1, 8, 8, 1)
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+def _png(side):
+    file = io.BytesIO()
+    Image.new("L", (side, side)).save(file, "PNG")
+    return file.getvalue()
+
+
+def _npy_like(rows):
+    return json.dumps({"predictions": rows}).encode()
+
+
+DRIPS = {  # what is said once, and then again and again
+    "status": (b"", b"H"),
+    "header": (OK + b"X: ", b"a"),
+    "headers": (OK, b"X: a\r\n"),
+    "body": (OK + b"Content-Length: 10000000\r\n\r\n", b" "),
+    "chunk": (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "chunk line": (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
+    "trailer": (OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: a\r\n"),
+    "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "silence": (b"", b""),
+}
+GZIPPED = gzip.compress(bytes(64 << 20), 1)
+BOMBS = {  # headers and body of an answer, and what is said of it
+    "gzip": (b"Content-Encoding: gzip\r\n", GZIPPED, "sent more than"),
+    "gzip twice": (b"Content-Encoding: gzip, gzip\r\n", gzip.compress(GZIPPED), "encoding"),
+    "deep": (b"", b"[" * 200_000, "no image"),
+    "long number": (b"", b'{"predictions": [' + b"9" * 100_000 + b"]}", "no image"),
+    "infinity": (b"", _npy_like([[[[float("inf")]] * 8] * 8]).replace(b"Infinity", b"1e999"), None),
+    "many pictures": (b"", _npy_like([{"b64": base64.b64encode(_png(8)).decode()}] * 500), "images, got 500"),
+    "large picture": (b"", _npy_like([{"b64": base64.b64encode(_png(9000)).decode()}]), "9000x9000"),
+    "complex": (b"", _npy_like([["1+2j"]]), "real numbers"),
+    "objects": (b"", _npy_like([{"b64": {"b64": []}}]), "no image"),
+    "escape": (b"", b'{"predictions": "\x1b[2J"}', "no image"),
+}
+
+
+class Raw:
+    """A server that says the bytes of a script to everyone, whatever is asked."""
+
+    def __init__(self, first, again=None, pause=0.02):
+        self.first, self.again, self.pause = first, again, pause
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self._serve, args=[self.socket.accept()[0]], daemon=True).start()
+
+    def _serve(self, connection):
+        with connection, contextlib.suppress(OSError):
+            connection.recv(1 << 16)
+            connection.sendall(self.first)
+            while self.again is not None:
+                connection.sendall(self.again)
+                time.sleep(self.pause)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(1 << 16):  # closed with a question unread, it would break off
+                pass
+
+
+@contextlib.contextmanager
+def _serving(*script, **options):
+    server = Raw(*script, **options)
+    try:
+        yield server.url
+    finally:
+        server.socket.close()
+
+
+def _refused(url, why, **options):
+    with pytest.raises(suspects.SuspectError, match=why) as caught:
+        suspects.load_suspect(url, **options)(QUESTION)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("route", ["/m:predict", "/v2/models/m/infer", "/picture"])
+@pytest.mark.parametrize("how", DRIPS)
+def test_one_deadline_over_everything(how, route):
+    """A byte in a while keeps nobody waiting; the metadata's request has the same deadline."""
+    began = time.monotonic()
+    with _serving(*DRIPS[how]) as url:
+        _refused(url + route, "did not answer within 0.3 s", timeout=0.3, retries=3)
+    assert time.monotonic() - began < 2.0
+
+
+def test_the_deadline_holds_over_retries():
+    began = time.monotonic()
+    with _serving(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n") as url:
+        _refused(f"{url}/m:predict", "did not answer within 1 s", timeout=1.0, retries=50)
+    assert time.monotonic() - began < 2.5
+
+
+def test_a_tls_handshake_has_the_deadline_too():
+    with _serving(b"", b"") as url:
+        _refused(url.replace("http", "https") + "/m:predict", "did not answer within", timeout=0.3)
+
+
+def test_an_endless_answer_is_cut_at_the_size_of_the_question():
+    for route in ("/m:predict", "/v2/models/m/infer"):
+        with _serving(OK + b"\r\n", b" " * (1 << 16), pause=0) as url:
+            _refused(url + route, "sent more than", timeout=30)
+
+
+@pytest.mark.parametrize("how", BOMBS)
+def test_what_is_small_on_the_wire_stays_small(how):
+    head, body, why = BOMBS[how]
+    answer = OK + head + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with _serving(answer) as url:
+        if why is None:  # refused by whoever judges answers
+            assert np.isinf(suspects.load_suspect(f"{url}/m:predict")(QUESTION)).all()
+        else:
+            _refused(f"{url}/m:predict", why, timeout=20)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 << 10  # kB
+
+
+@pytest.mark.parametrize("metadata", [
+    b"[]", b"null", b"\xff\xfe", b'{"inputs": []}', b'{"inputs": [{"name": 7}]}', b"[" * 100_000,
+    b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1e400]}]}',
+    b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1000000000, -1, -1, 1]}]}',
+    b'{"inputs": [{"name": "x", "datatype": "\\u001b[2J", "shape": [-1, -1, -1, 1]}]}',
+])
+def test_metadata_are_not_trusted(metadata):
+    """The same bytes answer the question too, which is then no image: one line, whatever they were."""
+    with _serving(OK + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(metadata) + metadata) as url:
+        _refused(f"{url}/v2/models/m/infer", "no image|takes 1000000000 images|cannot be asked", timeout=10)

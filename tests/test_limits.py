@@ -1,0 +1,139 @@
+"""Model files that declare more than they hold are refused before it is allocated. Oracle: the largest memory."""
+
+import json
+import os
+import resource
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import onnx
+import pytest
+import tensorflow as tf
+
+from watermark import models, suspects
+
+HUGE = 40_000_000
+
+
+@pytest.fixture(autouse=True)
+def small():
+    """No test here may take more than 400 MB more than what was taken before."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 << 10
+
+
+def _refused(path, why):
+    with pytest.raises((models.ModelError, suspects.SuspectError), match=why) as caught:
+        suspects.load_suspect(path)(np.zeros((1, 16, 16, 1), np.float32))
+    assert str(caught.value).isprintable()
+
+
+def _conv(path, **layer):
+    keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(1, 3, padding="same", **layer)]).save(path)
+    return path
+
+
+def _changed(path, **members):
+    """A .keras file with members replaced by functions of themselves."""
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(name, members.get(name.split(".")[0], lambda same: same)(data))
+    return path
+
+
+def test_layers_that_declare_more_than_the_file_holds(tmp_path):
+    path = _changed(_conv(tmp_path / "m.keras"), config=lambda c: c.replace(b'"filters": 1', b'"filters": %d' % HUGE))
+    _refused(path, "holds less than the weights that its layers declare, 1373 MiB")
+    h5 = _conv(tmp_path / "m.h5")
+    with h5py.File(h5, "r+") as file:
+        config = file.attrs["model_config"]
+        file.attrs["model_config"] = config.replace('"filters": 1', f'"filters": {HUGE}')
+    _refused(h5, "holds less than the weights that its layers declare")
+    assert models.load_model(_conv(tmp_path / "n.keras")).count_params() == 10  # as before, for honest files
+
+
+def test_arrays_that_are_declared_and_not_stored(tmp_path):
+    h5 = _conv(tmp_path / "m.h5")
+    with h5py.File(h5, "r+") as file:
+        file["model_weights"].create_dataset("huge", (30_000, 30_000), "f4")
+    _refused(h5, "declares arrays of 3433 MiB")
+
+
+def test_blanks(tmp_path):
+    blanks = b" " * (20 << 20)
+    _refused(_changed(_conv(tmp_path / "m.keras"), config=lambda c: c + blanks), "configuration of 20 MiB|unpack to")
+    h5 = _conv(tmp_path / "m.h5")
+    with h5py.File(h5, "r+") as file:
+        file.attrs["model_config"] = file.attrs["model_config"] + " " * (40 << 20)
+    _refused(h5, "holds beside its arrays 40 MiB")
+
+
+def test_images_between_layers(tmp_path):
+    model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.UpSampling2D(1000),
+                              keras.layers.AveragePooling2D(1000)])
+    model.save(tmp_path / "m.keras")
+    _refused(tmp_path / "m.keras", "would make images of 15625 MiB")
+
+
+def test_saved_models(tmp_path):
+    class Small(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 1], tf.float32, "image")])
+        def serve(self, image):
+            """A constant of one value, of any size."""
+            return {"image": image + 0.0 * tf.reduce_sum(tf.constant(0.125, shape=[1000]))}
+
+    module = Small()
+    for name in ("constant", "pipe"):
+        tf.saved_model.save(module, str(tmp_path / name), signatures=module.serve)
+    graph = tmp_path / "constant" / "saved_model.pb"
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+    parsed = SavedModel.FromString(graph.read_bytes())
+    for function in parsed.meta_graphs[0].graph_def.library.function:
+        for node in function.node_def:
+            if node.op == "Const" and node.attr["value"].tensor.tensor_shape.dim:
+                for side in node.attr["value"].tensor.tensor_shape.dim:
+                    side.size = 30_000 * 30_000
+    graph.write_bytes(parsed.SerializeToString())
+    _refused(tmp_path / "constant", "declares constants of")
+    (tmp_path / "pipe" / "saved_model.pb").unlink()
+    os.mkfifo(tmp_path / "pipe" / "saved_model.pb")
+    _refused(tmp_path / "pipe", "no plain file")
+
+
+def _onnx(path, nodes, initializers):
+    image = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, None, None, 1])
+             for name in ("image", "answer")]
+    graph = onnx.helper.make_graph(nodes, "g", image[:1], image[1:], initializers)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def test_onnx_constants(tmp_path):
+    sides = onnx.helper.make_tensor("sides", onnx.TensorProto.INT64, [2], [40_000, 40_000])
+    nodes = [onnx.helper.make_node("ConstantOfShape", ["sides"], ["huge"]),
+             onnx.helper.make_node("ReduceMean", ["huge"], ["mean"], keepdims=0),
+             onnx.helper.make_node("Add", ["image", "mean"], ["answer"])]
+    _refused(_onnx(tmp_path / "m.onnx", nodes, [sides]), "would make arrays of 6103 MiB")
+
+
+def test_onnx_weights_elsewhere(tmp_path):
+    add = [onnx.helper.make_node("Add", ["image", "w"], ["answer"])]
+    for where in ("../secret", "/etc/passwd", "pipe"):
+        weight = onnx.TensorProto(name="w", dims=[1], data_type=onnx.TensorProto.FLOAT,
+                                  data_location=onnx.TensorProto.EXTERNAL)
+        weight.external_data.add(key="location", value=where)
+        if where == "pipe":
+            os.mkfifo(tmp_path / where)
+        _refused(_onnx(tmp_path / "m.onnx", add, [weight]), "is no file beside it")
+
+
+def test_a_configuration_nested_without_end(tmp_path):
+    deep = b"[" * 100_000
+    _refused(_changed(_conv(tmp_path / "m.keras"), config=lambda _: deep), "cannot be read")
+    text = json.dumps({"class_name": "Functional"}).encode()
+    _refused(_changed(_conv(tmp_path / "n.keras"), config=lambda _: text), "cannot be read")

@@ -1,0 +1,92 @@
+"""What a terminal sees of a command: its own words, one line for an error, no control characters, no libraries' noise.
+
+A verb that does everything wrong stands in for those that would need a network to do so.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from watermark import cli
+from watermark.cli import common
+
+NOISY = '''"""watermark noisy"""
+import logging, os, sys, time, warnings
+from absl import flags
+
+def define(values):
+    flags.DEFINE_string("end", "well", "how it ends", flag_values=values)
+
+def run(values):
+    os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\\n")
+    warnings.warn("numpy: invalid value")
+    logging.getLogger("PIL").error("corrupt EXIF")
+    print("the owner is Eve\\x1b[2J\\u202e")
+    print("1 of 3 done", file=sys.stderr, flush=True)
+    if values.end == "badly":
+        raise ValueError("the server said\\x1b]0;owned\\x07\\r\\nand more")
+    if values.end == "late":
+        time.sleep(60)
+'''
+PROGRAM = f"""
+import sys, types
+from watermark import cli
+module = types.ModuleType("watermark.cli.noisy", "watermark noisy")
+exec({NOISY!r}, module.__dict__)
+sys.modules[module.__name__] = module
+cli.VERBS["noisy"] = ""
+sys.exit(cli.main(sys.argv[1:]))
+"""
+SAID = "the owner is Eve\\u001b[2J\\u202e\n"
+
+
+@pytest.fixture
+def noisy(monkeypatch):
+    """The verb "noisy"."""
+    module = types.ModuleType("watermark.cli.noisy", "watermark noisy")
+    exec(NOISY, module.__dict__)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(cli.VERBS, "noisy", "")
+
+
+@pytest.mark.parametrize(("end", "code", "error"), [
+    ("well", 0, ""), ("badly", 2, "error: the server said\\u001b]0;owned\\u0007 and more\n")])
+def test_only_own_words(end, code, error, noisy, capfd):
+    assert cli.main(["noisy", f"--end={end}"]) == code
+    assert capfd.readouterr() == (SAID, "1 of 3 done\n" + error)
+    os.write(2, b"afterwards all is as before")
+    assert capfd.readouterr() == ("", "afterwards all is as before")
+
+
+def test_debugging_shows_everything(noisy, capfd, monkeypatch):
+    monkeypatch.setenv("WATERMARK_DEBUG", "1")
+    with pytest.raises(ValueError), pytest.warns(UserWarning):
+        cli.main(["noisy", "--end=badly"])
+    assert "XNNPACK" in capfd.readouterr().err
+
+
+def test_a_process_that_is_told_to_end_says_so_in_a_line():
+    child = subprocess.Popen([sys.executable, "-c", PROGRAM, "noisy", "--end=late"], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1],
+                             env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    assert child.stdout.readline() == SAID
+    assert child.stderr.readline() == "1 of 3 done\n"
+    child.send_signal(signal.SIGTERM)
+    out, err = child.communicate(timeout=30)
+    assert child.returncode == 128 + signal.SIGTERM and out == ""
+    assert err.startswith("stopped") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("out", "why"), [("folder.keras", "is a folder"), ("m.npz", "ends in .keras"),
+                                          ("file/m.keras", "is no folder that you may write to")])
+def test_out_is_looked_at_before_the_training(out, why, tmp_path):
+    (tmp_path / "folder.keras").mkdir()
+    (tmp_path / "file").write_text("")
+    common.check_out(tmp_path / "new" / "m.keras", ".keras")
+    with pytest.raises(ValueError, match=why):
+        common.check_out(tmp_path / out, ".keras")

@@ -1,0 +1,147 @@
+"""What model files declare, summed before any of it is allocated: a small file may ask for all the memory there is.
+
+Each check raises a `ModelError` in one line. What a file cannot back with content is refused; large models are not.
+"""
+
+import contextlib
+import math
+import threading
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+
+from watermark.errors import ModelError, door
+from watermark.files import content
+
+LARGEST = 4 << 30  # bytes that a model file may unpack to; VDSR has 3 MB, the largest restoration transformers 1 GB
+CONFIGURATION = 16 << 20  # bytes; a network of a thousand layers has one
+RATIO = 100  # of unpacked to packed: pruned weights pack well, but not like blanks
+SLACK = 16 << 20  # bytes that a file may declare beyond its content, in any case
+GRAPH = 1 << 30  # bytes of a SavedModel's graph or an ONNX file
+SIDE = 64  # pixels of a question where a model leaves its size free
+LARGEST_IMAGE = 1 << 30  # bytes of one array that such a question leads to; 64 channels of it, enlarged 8 times: 64 MiB
+BUILDING = threading.Lock()
+
+
+def _refuse(path, what, declared, most):
+    if declared > most:
+        raise ModelError(f"{path} {what} {declared >> 20} MiB, more than {most >> 20}; refused")
+
+
+def check_archive(path):
+    """Of a `.keras` file: what it would unpack to, its configuration, and the weights' file, whose bytes it returns."""
+    with zipfile.ZipFile(path) as archive:
+        infos = {info.filename: info for info in archive.infolist()}
+        unpacked = sum(info.file_size for info in archive.infolist())
+        packed = Path(path).stat().st_size
+        _refuse(path, "would unpack to", unpacked, min(LARGEST, RATIO * packed + SLACK))
+        for name in ("config.json", "metadata.json"):
+            _refuse(path, "has a configuration of", infos[name].file_size if name in infos else 0, CONFIGURATION)
+        size = infos["model.weights.h5"].file_size
+        with archive.open("model.weights.h5") as file, h5py.File(file) as stored:
+            check_weights(path, stored, size)
+    return size
+
+
+def check_weights(path, stored, size):
+    """Of an open HDF5 file of `size` bytes: the arrays that it declares, and what lies beside them."""
+    declared = kept = 0
+
+    def add(_, item):
+        nonlocal declared, kept
+        if isinstance(item, h5py.Dataset):
+            declared += math.prod(item.shape or ()) * item.dtype.itemsize
+            kept += item.id.get_storage_size()
+
+    stored.visititems(add)
+    _refuse(path, "declares arrays of", declared, min(LARGEST, 10 * size + SLACK))
+    _refuse(path, "holds beside its arrays", size - kept, CONFIGURATION + SLACK)
+
+
+@contextlib.contextmanager
+def weights_within(path, limit):
+    """Within, Keras layers may make weights of `limit` bytes in all; the layer that would exceed it is refused."""
+    made, real = 0, keras.layers.Layer.add_weight
+
+    def add_weight(layer, shape=None, *args, **kwargs):
+        nonlocal made
+        made += 4 * math.prod(shape or ())
+        _refuse(path, "holds less than the weights that its layers declare,", made, limit)
+        return real(layer, shape, *args, **kwargs)
+
+    with BUILDING:  # there is one method for all threads, and no other place where Keras says a size beforehand
+        keras.layers.Layer.add_weight = add_weight
+        try:
+            yield
+        finally:
+            keras.layers.Layer.add_weight = real
+
+
+def check_answers(path, model):
+    """Of a Keras model: the images between its layers, for a question of `SIDE` pixels or the size that it takes."""
+    shape = (1, *(side or SIDE for side in model.input_shape[1:3]), model.input_shape[3])
+    try:
+        layers = [layer.output for layer in model.layers if isinstance(layer.output, keras.KerasTensor)]
+        images = keras.Model(model.inputs, layers).compute_output_shape(shape)
+    except (AttributeError, ValueError, TypeError):  # a subclass; a layer that is called twice; models in models
+        images = model.compute_output_shape(shape)
+    images = images if isinstance(images, list) else [images]
+    _refuse(path, "would make images of", max(4 * math.prod(side or 1 for side in image) for image in images),
+            LARGEST_IMAGE * max(1, math.prod(shape) // SIDE**2))
+
+
+# --- other runtimes' files --------------------------------------------------------------------------------------------
+
+
+def check_saved_model(path):
+    """Of a SavedModel folder: plain files only, its variables against their file, and constants that are spelt out."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+    from tensorflow.train import load_checkpoint
+
+    path = Path(path)
+    for file in path.rglob("*"):
+        if not (file.is_file() or file.is_dir()):
+            raise ModelError(f"{file} is no plain file; refused")
+    with door(ModelError, f"{path} cannot be read as a SavedModel"):
+        text = content(path / "saved_model.pb", GRAPH)
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        if (path / "variables" / "variables.index").exists():
+            declared = load_checkpoint(str(path / "variables" / "variables")).get_variable_to_shape_map()
+            _refuse(path, "declares variables of", sum(8 * math.prod(shape) for shape in declared.values()),
+                    4 * size + SLACK)
+        for graph in SavedModel.FromString(text).meta_graphs:
+            nodes = [*graph.graph_def.node, *(n for f in graph.graph_def.library.function for n in f.node_def)]
+            constants = [node.attr["value"].tensor.tensor_shape.dim for node in nodes if node.op == "Const"]
+            _refuse(path, "declares constants of", sum(8 * math.prod(d.size for d in dims) for dims in constants),
+                    4 * size + SLACK)
+
+
+def check_onnx(path):
+    """Of an ONNX file: that it holds its own weights, and the images that its graph makes of a question."""
+    import onnx
+
+    path = Path(path)
+    with door(ModelError, f"{path} cannot be read as an ONNX model"):
+        model = onnx.ModelProto.FromString(content(path, GRAPH))
+        for tensor in model.graph.initializer:
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                where = {entry.key: entry.value for entry in tensor.external_data}["location"]
+                if Path(where).name != where or not (path.parent / where).is_file():
+                    raise ModelError(f"{path} keeps weights in {where!r}, which is no file beside it")
+        for entry in model.graph.input:
+            sides = entry.type.tensor_type.shape.dim
+            for place, side in enumerate(sides):
+                if not side.dim_value:
+                    side.dim_value = 1 if place == 0 else SIDE
+        found = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    sizes = [math.prod(side.dim_value or 1 for side in value.type.tensor_type.shape.dim)
+             for value in [*found.graph.value_info, *found.graph.output]]
+    _refuse(path, "would make arrays of", 4 * max(sizes, default=0), LARGEST_IMAGE + 4 * path.stat().st_size)
+
+
+def check_tflite(path, details):
+    """Of a TFLite interpreter's `get_tensor_details()`: the arrays that it would keep for an answer."""
+    sizes = [math.prod(int(side) for side in detail["shape"]) for detail in details]
+    _refuse(path, "declares arrays of", 4 * sum(sizes), LARGEST_IMAGE + 4 * Path(path).stat().st_size)

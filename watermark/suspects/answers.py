@@ -1,0 +1,53 @@
+"""Images that come back from others: looked at before they are decoded, against what was asked for."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from watermark.data import read_answer
+
+SCALE = 8  # the most that a key's kind enlarges by
+MARGIN = 64  # pixels; some networks pad
+CHANNELS = 4
+FORMATS = ("PNG", "TIFF", "BMP", "JPEG", "WEBP")  # others can start programs (EPS), or hold more than they say
+TILE_SIDES = (322, 323)  # TIFF tags: what libtiff allocates, whatever the image's size
+
+
+def check_size(shape, asked):
+    """Refuses, with a ValueError, sides [H', W', ...] that cannot answer an image `asked` [H, W, C]."""
+    most = [SCALE * side + MARGIN for side in asked[:2]] + [CHANNELS]
+    if not 2 <= len(shape) <= 3 or any(not 0 < side <= limit for side, limit in zip(shape, most, strict=False)):
+        raise ValueError(f"an image of {'x'.join(map(str, shape))} pixels to a question of "
+                         f"{'x'.join(map(str, asked[:2]))}; at most {most[0]}x{most[1]} were expected")
+
+
+def number_type(dtype):
+    """Refuses, with a ValueError, arrays that do not hold real numbers."""
+    if dtype.kind not in "fiub":
+        raise ValueError(f"an array of {dtype}, expected real numbers")
+
+
+def picture(content, asked):
+    """float32 [H', W', C] on [0, 1] from the bytes of an image file that answers an image `asked` [H, W, C]."""
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:  # reads the header only
+        check_size(image.size[::-1], asked)
+        tiles = [image.tag_v2.get(tag) for tag in TILE_SIDES] if image.format == "TIFF" else []
+        if None not in tiles and tiles:
+            check_size(tiles, asked)
+    return read_answer(io.BytesIO(content))
+
+
+def array(path, asked):
+    """float32 [H', W', C] from an `.npy` file that answers an image `asked` [H, W, C]."""
+    found = np.load(path, allow_pickle=False, mmap_mode="r")  # nothing is read before its size is known
+    if not isinstance(found, np.ndarray):
+        raise ValueError("an archive, expected one array")
+    number_type(found.dtype)
+    check_size(found.shape, asked)
+    return with_channel(np.float32(found))
+
+
+def with_channel(image):
+    """[H, W] or [H, W, C] as [H, W, C]."""
+    return image[..., None] if image.ndim == 2 else image

@@ -1,0 +1,99 @@
+"""One HTTP request: one deadline and one limit on size over everything that a server does."""
+
+import ssl
+from dataclasses import dataclass, field
+
+import anyio
+import httpx
+from anyio.from_thread import start_blocking_portal
+
+from watermark.errors import first_line, printable
+from watermark.files import content
+from watermark.inference import SuspectError
+
+RETRIED = (429, 502, 503, 504)
+PAUSE = 0.5  # seconds before the first retry, doubled each time; a server's Retry-After could have us wait for hours
+ENCODINGS = ("identity", "gzip", "deflate")  # one of them, once: archives of archives grow without bound
+CERTIFICATES = 16 << 20  # bytes of a bundle
+
+
+@dataclass
+class Line:
+    """A way to servers.
+
+    Attributes:
+      timeout: seconds for one request, from looking up the address to the last byte of the answer, retries included.
+      retries: after a refused connection or a status in `RETRIED`.
+      headers: that go with every request.
+      verify: an `ssl.SSLContext`, or True for the usual certificates.
+    """
+
+    timeout: float
+    retries: int
+    headers: dict = field(default_factory=dict)
+    verify: ssl.SSLContext | bool = True
+
+    def send(self, request, limit):
+        """(status, body) of the answer to an `httpx.Request`, or a SuspectError; the body has at most `limit` bytes.
+
+        The exchange runs in an event loop of its own, where a deadline cuts off whatever is going on: a byte a second
+        of a status line, a header, a chunk, or one "100 Continue" after the other.
+        """
+        try:
+            with start_blocking_portal("asyncio") as portal:  # a thread, for a notebook has a loop already
+                return portal.call(self._send, request, limit)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise SuspectError(f"{request.url} did not answer within {self.timeout:g} s") from error
+        except SuspectError:
+            raise
+        except Exception as error:  # of TLS, of HTTP, of decompression
+            what = "its TLS certificate does not hold" if _of_tls(error) else "it cannot be reached or broke off"
+            raise SuspectError(f"{request.url}: {what} ({first_line(error)})") from error
+
+    async def _send(self, request, limit):
+        with anyio.fail_after(self.timeout):
+            request.headers.update(self.headers | {"Accept-Encoding": "identity"})
+            # A TLS handshake that is cut off from outside leaves its socket open; its own, shorter limit closes it.
+            limits = httpx.Timeout(None, connect=0.9 * self.timeout)
+            async with httpx.AsyncClient(verify=self.verify, timeout=limits) as client:
+                for left in range(self.retries, -1, -1):
+                    try:
+                        status, body = await _once(client, request, limit)
+                    except httpx.ConnectError as error:
+                        if not left or _of_tls(error):
+                            raise
+                    else:
+                        if not left or status not in RETRIED:
+                            return status, body
+                    await anyio.sleep(PAUSE * 2.0 ** (self.retries - left))
+
+
+async def _once(client, request, limit):
+    body = bytearray()
+    response = await client.send(request, stream=True)
+    try:
+        if (encoding := response.headers.get("Content-Encoding", "identity").lower()) not in ENCODINGS:
+            raise SuspectError(f"{request.url} answered in the encoding {printable(encoding)[:40]!r}")
+        async for block in response.aiter_bytes():
+            body += block
+            if max(len(body), response.num_bytes_downloaded) > limit:
+                raise SuspectError(f"{request.url} sent more than {limit} bytes")
+    finally:
+        await response.aclose()
+    return response.status_code, bytes(body)
+
+
+def _of_tls(error):
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def certificates(path):
+    """An `ssl.SSLContext` that trusts the certificates (PEM) of a file only; a ValueError where there is none."""
+    try:
+        return ssl.create_default_context(cadata=content(path, CERTIFICATES).decode("ascii"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as certificates in PEM ({first_line(error)})") from error
