@@ -55,11 +55,11 @@ class Judgement:
             "" if self.findings else " (Without a commitment, nothing shows that the key is older than the suspect.)")
 
 
-def judge(suspect, key, *, null_keys=verification.NULL_KEYS, rule="evidence", findings=None, unmarked=None):
+def judge(suspect, key, *, null_keys=verification.NULL_KEYS, rule="evidence", findings=None, unmarked=None, shifts=0):
     """Puts the trigger and fresh keys to a suspect and judges the answers.
 
     Args:
-      suspect, key, null_keys: as for `watermark.verify`.
+      suspect, key, null_keys, shifts: as for `watermark.verify`.
       rule: key in `RULES`.
       findings: from `commitments.check`, or None.
       unmarked: a suspect known not to be marked; fresh keys are put to it too, and those that reach the key's rho are
@@ -68,8 +68,8 @@ def judge(suspect, key, *, null_keys=verification.NULL_KEYS, rule="evidence", fi
     Returns:
       A `Judgement`.
     """
-    response, null = verification.interrogate(suspect, key, null_keys)
-    verdict = verification.judge(response, null, key)
+    response, null, tries, shift = verification.interrogate(suspect, key, null_keys, shifts)
+    verdict = verification.judge(response, null, key, tries=tries, shift=shift)
     rate = None
     if unmarked is not None:
         others = verification.null_rho(inference.as_suspect(unmarked, key.kind), key.kind, max(null_keys, 100),

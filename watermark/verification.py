@@ -12,6 +12,7 @@ import numpy as np
 from scipy import stats
 
 from watermark import metrics
+from watermark.fitting import moved, moves
 from watermark.inference import SuspectError, as_suspect
 from watermark.keys import Key, key_blocks
 from watermark.kinds import Kind
@@ -42,13 +43,16 @@ class Verdict:
       ncc_verified: ncc > 0.95.
       rmse: of S and S', on the [0, 1] scale of pixels; unlike d it does not shrink with the key.
       rho: correlation of what the suspect takes from the trigger, K - S', with what the key asks for, K - S0.
-      p_value: (r + 1) / (n + 1), where r of n fresh random keys reach this key's rho on the same suspect; the
-        chance of that rank for a key that the suspect has never seen. 1 without fresh keys.
+      p_value: tries * (r + 1) / (n + 1), at most 1, where r of n fresh random keys reach this key's rho on the same
+        suspect; the chance of that rank for a key that the suspect has never seen. 1 without fresh keys.
       z_score: how many standard deviations of the fresh keys' rho this key's lies above their mean; without fresh
         keys, above that of `CALIBRATION`.
       null_keys: n, how many fresh keys were asked.
       false_positives: a `Rate`: the share r / n of fresh keys that this suspect would be claimed with at
         this key's rho, with its 95 % interval (Clopper and Pearson); (nan, 0, 1) without fresh keys.
+      tries: in how many ways the answer was looked at (shifts by a pixel), the best of which this is; it counts in
+        `p_value` and in what `z_score` must reach (Bonferroni).
+      shift: (down, right), pixels by which the answer was found to be moved.
     """
 
     distance: float
@@ -62,6 +66,8 @@ class Verdict:
     z_score: float
     null_keys: int
     false_positives: Rate
+    tries: int = 1
+    shift: tuple[int, int] = (0, 0)
 
     @property
     def verified(self) -> bool:
@@ -70,33 +76,45 @@ class Verdict:
 
     @property
     def evident(self) -> bool:
-        """The evidence rule: z_score at least `Z_EVIDENT` and, with 100 fresh keys or more, none of them above.
+        """The evidence rule: z_score at least `z_needed(tries)` and, with 100 fresh keys or more, none of them above.
 
         A rank alone can be had by trying keys until one comes first; a z-score of 6 would take a billion.
         """
-        return _rule(self.z_score, self.null_keys, self.false_positives[0])
+        return _rule(self.z_score, self.null_keys, self.false_positives[0], self.tries)
 
 
 class Answers(NamedTuple):
     """What a suspect said.
 
     Attributes:
-      response: S', float64 [H', W', C].
-      null: rho of the fresh keys, float64 [null_keys].
+      response: S', float64 [H', W', C], moved back by `shift`.
+      null: rho of the fresh keys, float64 [null_keys], their answers moved as well.
+      tries: how many shifts were looked at.
+      shift: (down, right), the best of them, in pixels.
     """
 
     response: np.ndarray
     null: np.ndarray
+    tries: int = 1
+    shift: tuple[int, int] = (0, 0)
 
 
-def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL_KEYS) -> Answers:
+def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL_KEYS, shifts: int = 0) -> Answers:
     """Puts the trigger image and fresh keys to a suspect; arguments and errors as for `verify`."""
     suspect = as_suspect(suspect, key.kind)
-    response = ask(suspect, key.trigger[None], key.initial.shape)[0]
-    return Answers(response, null_rho(suspect, key.kind, null_keys, label=null_label(key)))
+    response = ask(suspect, key.trigger[None], key.initial.shape)
+    ways = moves(shifts)
+    found = [residual_correlation(key.trigger[None], moved(response, move), key.initial[None], key.kind)[0]
+             for move in ways]
+    best = int(np.argmax(found))
+    null = _null(suspect, key.kind, null_keys, null_label(key), list(dict.fromkeys((ways[0], ways[best]))))
+    if is_evident(found[0], null[0], key.initial.size):  # as it stands: nothing else had to be tried
+        return Answers(response[0], null[0])
+    return Answers(moved(response, ways[best])[0], null[-1], len(ways), ways[best])
 
 
-def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_KEYS, p: float = 0.05) -> Verdict:
+def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_KEYS, p: float = 0.05,
+           shifts: int = 0) -> Verdict:
     """Asks `suspect` for its answer to the trigger image and judges it.
 
     >>> import watermark
@@ -111,6 +129,8 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_K
       key: the owner's `Key`.
       null_keys: how many fresh random keys are put to the suspect for `p_value`; 0 for a single query.
       p: significance that gives the threshold.
+      shifts: where the mark is not found as the answer stands, shifts of it up to so many pixels are tried too; for
+        suspects that crop, pad or resample. Every one counts in the evidence.
 
     Returns:
       A `Verdict`.
@@ -118,10 +138,12 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_K
     Raises:
       SuspectError: when the answer has another shape or is not finite.
     """
-    return judge(*interrogate(suspect, key, null_keys), key, p=p)
+    response, null, tries, shift = interrogate(suspect, key, null_keys, shifts)
+    return judge(response, null, key, p=p, tries=tries, shift=shift)
 
 
-def judge(response: np.ndarray, null: np.ndarray, key: Key, *, p: float = 0.05) -> Verdict:
+def judge(response: np.ndarray, null: np.ndarray, key: Key, *, p: float = 0.05, tries: int = 1,
+          shift: tuple[int, int] = (0, 0)) -> Verdict:
     """The `Verdict` on one answer S', where `null` are the rho of fresh keys on the same suspect (`null_rho`)."""
     d = metrics.distance(response, key.verification)
     eta = metrics.threshold(key.verification.size, p)
@@ -129,7 +151,7 @@ def judge(response: np.ndarray, null: np.ndarray, key: Key, *, p: float = 0.05) 
     rho = float(residual_correlation(key.trigger[None], response[None], key.initial[None], key.kind)[0])
     r, n, z = _stands_out(rho, null, key.initial.size)
     return Verdict(d, eta, bool(d <= eta), ncc, bool(ncc > NCC_THRESHOLD), metrics.rmse(response, key.verification),
-                   rho, (r + 1) / (n + 1), z, n, clopper_pearson(r, n))
+                   rho, min(1.0, tries * (r + 1) / (n + 1)), z, n, clopper_pearson(r, n), tries, shift)
 
 
 def is_evident(rho, others, pixels):
@@ -138,8 +160,17 @@ def is_evident(rho, others, pixels):
     return _rule(z, n, r / n if n else 0.0)
 
 
-def _rule(z, n, rate):
-    return bool(z >= Z_EVIDENT and (n < 100 or rate == 0.0))
+def z_needed(tries: int = 1) -> float:
+    """The z-score that evidence takes, where it is the best of so many tries: as rare as `Z_EVIDENT` in one.
+
+    >>> z_needed(), z_needed(9)   # scipy's normal distribution
+    (6.0, 6.34...)
+    """
+    return Z_EVIDENT if tries == 1 else float(stats.norm.isf(stats.norm.sf(Z_EVIDENT) / tries))
+
+
+def _rule(z, n, rate, tries=1):
+    return bool(z >= z_needed(tries) and (n < 100 or rate == 0.0))
 
 
 def _stands_out(rho, others, pixels):
@@ -190,9 +221,16 @@ def null_rho(suspect: Callable, kind: Kind, count: int, label: str = "null") -> 
 
     Keys are drawn, asked and forgotten block by block: a thousand of 600x600 take well under 2 GB.
     """
-    found = [residual_correlation(triggers, ask(suspect, triggers, initials.shape[1:]), initials, kind)
-             for triggers, initials in key_blocks(kind, count, label)]
-    return np.concatenate(found) if found else np.zeros(0)
+    return _null(suspect, kind, count, label, moves(0))[0]
+
+
+def _null(suspect, kind, count, label, ways):
+    """`null_rho` with the answers moved back in each of `ways`, float64 [ways, count]."""
+    found = [np.zeros((len(ways), 0))]
+    for triggers, initials in key_blocks(kind, count, label):
+        responses = ask(suspect, triggers, initials.shape[1:])
+        found.append([residual_correlation(triggers, moved(responses, move), initials, kind) for move in ways])
+    return np.concatenate(found, axis=1)
 
 
 def ask(suspect: Callable, triggers: np.ndarray, shape: tuple) -> np.ndarray:

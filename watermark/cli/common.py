@@ -6,6 +6,7 @@ import numpy as np
 from absl import flags
 
 from watermark import data, inference
+from watermark.fitting import Pixels
 from watermark.models import ModelError, load_model
 from watermark.tasks import Denoising, Examples, SuperResolution
 
@@ -15,6 +16,17 @@ def required(values, *names):
     for name in names:
         if values[name].value is None:
             raise ValueError(f"--{name}=… is needed: {values[name].help}")
+
+
+def define_range(values):
+    """The flag that says which range of pixels a model works on."""
+    flags.DEFINE_string("range", None, "of the pixels that the model takes and gives: 0,255 or -1,1; default: 0,1, or "
+                        "what a file of integers says", flag_values=values)
+
+
+def pixels(values):
+    """The `Pixels` of --range, or None."""
+    return Pixels.parse(values.range) if values.range else None
 
 
 def define_model(values):

@@ -5,6 +5,8 @@ Asks a suspect for its answer to the key's trigger image, and fresh random keys 
 or any address that answers a PNG with an image; a bearer token is read from WATERMARK_TOKEN), or a folder of response
 images that someone else made from --write_queries=DIR.
 
+Several --suspect and --key, or a folder of keys, give a table; every pair that was tried counts in its evidence.
+
 Exit code 0: the mark is there (and the claim stands, with --commitment); 1: not; 2: error. Seconds; a minute with
 1000 fresh keys of 80x80.
 """
@@ -18,6 +20,7 @@ from absl import flags
 
 import watermark
 from watermark import commitments, inference, judgement
+from watermark.cli import common, many
 from watermark.cli.common import required
 from watermark.keys import load_key, random_keys
 from watermark.models import load_model
@@ -32,12 +35,18 @@ REMOTE_NULL_KEYS = 20  # a service may ask money for each
 def define(values):
     """The verb's flags."""
     text, number, switch = flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_bool
-    text("suspect", None, "what to ask: a file, a folder or a URL", flag_values=values)
-    text("key", None, "the owner's key file", flag_values=values)
+    flags.DEFINE_multi_string("suspect", None, "what to ask: a file, a folder or a URL; may be given several times",
+                              flag_values=values)
+    flags.DEFINE_multi_string("key", None, "the owner's key file, or a folder of them; may be given several times",
+                              flag_values=values)
     flags.DEFINE_enum("rule", "evidence", list(judgement.RULES), "what decides: the evidence of fresh keys, or the "
                       "paper's d <= η", flag_values=values)
     number("null_keys", None, f"fresh keys asked beside the key; default 1000, {REMOTE_NULL_KEYS} for a URL, 0 for a "
            "folder of images", 0, flag_values=values)
+    common.define_range(values)
+    number("batch", None, "images that the suspect is asked at most at once", 1, flag_values=values)
+    number("shifts", 1, "where the mark is not found, shifts of the answer up to so many pixels are tried, and counted",
+           0, 8, flag_values=values)
     switch("json", False, "print the result as JSON", flag_values=values)
     text("report", None, "write a page (.html) that anyone can read", flag_values=values)
     text("commitment", None, "the owner's published commitment; the claim must stand under it", flag_values=values)
@@ -62,6 +71,9 @@ def define(values):
 def run(values):
     """Asks, judges, prints; returns 0 or 1."""
     required(values, "key")
+    if many.several(values):
+        return many.run(values, _suspect, _null_keys)
+    values.suspect, (values.key,) = values.suspect and values.suspect[0], values.key
     key = load_key(values.key)
     if values.write_queries:
         return _write_queries(values, key)
@@ -70,11 +82,15 @@ def run(values):
     if values.report and Path(values.report).suffix != ".html":
         raise ValueError(f"--report={values.report}: expected a name that ends in .html")
     suspect = _suspect(values)
+    asked = inference.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
     findings = _findings(values, key, commitment)
     unmarked = load_suspect(values.unmarked, allow_lambda=values.allow_lambda) if values.unmarked else None
-    judged = judgement.judge(suspect, key, null_keys=_null_keys(values), rule=values.rule, findings=findings,
-                             unmarked=unmarked)
-    result = _result(values, judged, suspect)
+    judged = judgement.judge(asked, key, null_keys=_null_keys(values), rule=values.rule, findings=findings,
+                             unmarked=unmarked, shifts=values.shifts)
+    result = _result(values, judged, suspect) | {
+        "notes": many.notes(asked, judged.verdict) + ([] if judged.found else many.range_hint(asked, key))}
+    for line in result["notes"]:
+        print(f"note: {line}", file=sys.stderr)
     if values.report:
         visualizer = load_model(values.visualizer) if values.visualizer else None
         write_report(values.report, judged, result, visualizer)
@@ -88,8 +104,12 @@ def _null_keys(values):
         return values.null_keys
     if is_url(values.suspect):
         return REMOTE_NULL_KEYS
-    path = Path(values.suspect)
-    return 0 if path.is_dir() and not is_saved_model(path) else 1000
+    return 0 if _is_folder(values.suspect) else 1000
+
+
+def _is_folder(spec):
+    """Whether a suspect is a folder of answers."""
+    return Path(spec).is_dir() and not is_saved_model(spec)
 
 
 def _write_queries(values, key):
@@ -108,8 +128,12 @@ def _suspect(values):
     if is_url(values.suspect):
         names = ("payload", "input_name", "timeout", "retries", "transcript", "ca_bundle")
         remote = {name: values[name].value for name in names}
-    return load_suspect(values.suspect, output=values.output, signature=values.signature,
-                        allow_lambda=values.allow_lambda, **remote)
+    suspect = load_suspect(values.suspect, output=values.output, signature=values.signature,
+                           allow_lambda=values.allow_lambda, **remote)
+    if values.range and (_is_folder(values.suspect) or remote and suspect.protocol.payload == "png"):
+        raise ValueError(f"--range={values.range} is for numbers; folders of answers and images in 8 bits are read on "
+                         "[0, 1]")
+    return suspect
 
 
 def _findings(values, key, commitment):

@@ -1,0 +1,131 @@
+"""Many suspects, many keys: one table, in whose evidence every pair that was tried counts; and what to note on each."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from watermark import inference, judgement, verification
+from watermark.cli import common
+from watermark.fitting import BYTES, SIGNED, UNIT
+from watermark.keys import load_key
+
+FOR_ONE = ("report", "commitment", "timestamp", "tsa_roots", "visualizer", "unmarked", "write_queries")
+
+
+def several(values):
+    """Whether the flags name more than one suspect or key."""
+    return len(values.suspect or ()) > 1 or len(values.key) > 1 or any(Path(key).is_dir() for key in values.key)
+
+
+def notes(suspect, verdict):
+    """What was done to make question and answer fit, a line each."""
+    if verdict.tries == 1:
+        return list(suspect.notes)
+    return [*suspect.notes,
+            f"the answer was tried in {verdict.tries} positions and taken {verdict.shift[0]} pixel(s) down and "
+            f"{verdict.shift[1]} to the right; p is {verdict.tries} times what one try would give, and z must reach "
+            f"{verification.z_needed(verdict.tries):.2f}"]
+
+
+def range_hint(suspect, key):
+    """A line where a mark that was not found would be, were the suspect asked on another range of pixels; or none."""
+    found = []
+    for pixels in (BYTES, SIGNED) if suspect.readable and not suspect.pixels else ():
+        other = inference.as_suspect(suspect, key.kind, pixels=pixels)
+        verdict = verification.verify(other, key, null_keys=0)
+        if dataclasses.replace(verdict, tries=len((UNIT, BYTES, SIGNED))).evident:
+            found.append(f"on {pixels} its rho is {verdict.rho:.3f}: verify with "
+                         f"--range={pixels.low:g},{pixels.high:g}")
+    return found
+
+
+def run(values, open_suspect, null_keys):
+    """Asks every suspect for every key and prints a table.
+
+    Args:
+      values: the flags; --suspect and --key are lists.
+      open_suspect, null_keys: functions of `values` with one suspect, as for one verification.
+
+    Returns:
+      0 where a mark was found, 2 where none was and something could not be asked, 1 otherwise.
+    """
+    common.required(values, "suspect")
+    if given := [name for name in FOR_ONE if values[name].value is not None]:
+        raise ValueError(f"--{given[0]} is for one suspect and one key")
+    keys = {path: load_key(path) for path in _key_files(values.key)}
+    rows = []
+    for spec in list(values.suspect):
+        values.suspect = spec
+        rows += _rows(values, spec, keys, open_suspect, null_keys)
+    tried = sum("error" not in row for row in rows)
+    rows = [row if "error" in row else _corrected(row, values.rule, tried) for row in rows]
+    found = any(row.get("found") for row in rows)
+    if values.json:
+        print(json.dumps({"found": found, "rule": values.rule, "tried": tried, "rows": rows}, indent=1,
+                         ensure_ascii=False))
+    else:
+        print(_words(rows, tried))
+    return 0 if found else 2 if any("error" in row for row in rows) else 1
+
+
+def _key_files(names):
+    """Paths of the key files named, those in folders included."""
+    found = []
+    for name in names:
+        inside = sorted(Path(name).glob("*.npz")) if Path(name).is_dir() else [Path(name)]
+        if not inside:
+            raise ValueError(f"--key={name}: no key file (.npz) in this folder")
+        found += map(str, inside)
+    return list(dict.fromkeys(found))
+
+
+def _rows(values, spec, keys, open_suspect, null_keys):
+    """A row for each key; what cannot be asked is said in its row and ends nothing."""
+    try:
+        suspect = open_suspect(values)
+    except (ValueError, RuntimeError, OSError) as error:
+        return [{"suspect": spec, "key": path, "error": _line(error)} for path in keys]
+    rows = []
+    for path, key in keys.items():
+        row = {"suspect": spec, "key": path}
+        try:
+            asked = inference.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
+            judged = judgement.judge(asked, key, null_keys=null_keys(values), rule=values.rule, shifts=values.shifts)
+        except (ValueError, RuntimeError, OSError) as error:
+            rows.append(row | {"error": _line(error)})
+            continue
+        row |= dataclasses.asdict(judged.verdict) | {"verdict": judged.verdict, "notes": notes(asked, judged.verdict)}
+        for line in row["notes"]:
+            print(f"note: {spec}, {path}: {line}", file=sys.stderr)
+        rows.append(row)
+    return rows
+
+
+def _corrected(row, rule, tried):
+    """The row with what its numbers are worth among so many pairs (Bonferroni)."""
+    verdict = row.pop("verdict")
+    among = dataclasses.replace(verdict, tries=verdict.tries * tried)
+    found = judgement.RULES[rule](among)
+    return row | {"p_corrected": min(1.0, verdict.p_value * tried), "found": found}
+
+
+def _words(rows, tried):
+    """The table for a terminal."""
+    head = ("suspect", "key", "ρ", "z", "p", f"p x {tried}", "d <= η", "found")
+    cells = [head]
+    for row in rows:
+        cells.append((row["suspect"], row["key"], "", "", "", "", "", "error") if "error" in row else (
+            row["suspect"], row["key"], f"{row['rho']:.3f}", f"{row['z_score']:.1f}", f"{row['p_value']:.2g}",
+            f"{row['p_corrected']:.2g}", "yes" if row["within_threshold"] else "no", "YES" if row["found"] else "no"))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    lines += [f"error: {row['suspect']}, {row['key']}: {row['error']}" for row in rows if "error" in row]
+    lines.append(f"{tried} pairs were tried: p x {tried} is the chance that any of them looks so good for nothing, and "
+                 f"z must reach {verification.z_needed(max(1, tried)):.2f}, not {verification.Z_EVIDENT:g}. The "
+                 "threshold η knows no such correction.")
+    return "\n".join(lines)
+
+
+def _line(error):
+    return " ".join(str(error).split())[:300]
