@@ -223,8 +223,8 @@ class Suspect:
                 answers.shape[1:3], (height, width), self.way.sides or own, own):
             return answers
         if not self.way.sides:
-            self._notes.append(f"this suspect answers with {_by(answers.shape[1:3])}, not {_by(expected)}: the top left "
-                               "is taken")
+            self._notes.append(f"this suspect answers with {_by(answers.shape[1:3])}, not {_by(expected)}: the top "
+                               "left is taken")
         return answers[:, :height, :width]
 
 
