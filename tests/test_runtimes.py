@@ -352,8 +352,8 @@ def test_tries_raise_the_bar(owned):
     verdict = verification.verify(owned.host, owned.key, null_keys=100, shifts=1)
     assert not verdict.evident and verdict.tries == 9 and verdict.p_value <= 1.0
     # Tables of the normal distribution: 9.87e-10 lies beyond 6, a ninth of it beyond 6.35.
-    assert verification.z_needed(1) == 6.0 and verification.z_needed(9) == pytest.approx(6.347, abs=1e-3)
-    assert verification.z_needed(9) < verification.z_needed(1000) < 7.1
+    assert verification.bar(1) == 6.0 and verification.bar(9) == pytest.approx(6.347, abs=1e-3)
+    assert verification.bar(9) < verification.bar(1000) < 7.1
 
 
 def test_moving_back_is_the_inverse_inside():

@@ -69,7 +69,7 @@ def judge(suspect, key, *, null_keys=verification.NULL_KEYS, rule="evidence", fi
       A `Judgement`.
     """
     response, null, tries, shift = verification.interrogate(suspect, key, null_keys, shifts)
-    verdict = verification.judge(response, null, key, tries=tries, shift=shift)
+    verdict = verification.judge(response, null, key, shift=shift).among(tries)
     rate = None
     if unmarked is not None:
         others = verification.null_rho(inference.as_suspect(unmarked, key.kind), key.kind, max(null_keys, 100),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import keras
@@ -76,11 +76,15 @@ class Verdict:
 
     @property
     def evident(self) -> bool:
-        """The evidence rule: z_score at least `z_needed(tries)` and, with 100 fresh keys or more, none of them above.
+        """The evidence rule: z_score at least `bar(tries)` and, with 100 fresh keys or more, none of them above.
 
         A rank alone can be had by trying keys until one comes first; a z-score of 6 would take a billion.
         """
         return _rule(self.z_score, self.null_keys, self.false_positives[0], self.tries)
+
+    def among(self, tries: int) -> Verdict:
+        """What this verdict is worth as the best of so many tries, besides those counted already (Bonferroni)."""
+        return replace(self, p_value=min(1.0, tries * self.p_value), tries=tries * self.tries)
 
 
 class Answers(NamedTuple):
@@ -139,10 +143,10 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_K
       SuspectError: when the answer has another shape or is not finite.
     """
     response, null, tries, shift = interrogate(suspect, key, null_keys, shifts)
-    return judge(response, null, key, p=p, tries=tries, shift=shift)
+    return judge(response, null, key, p=p, shift=shift).among(tries)
 
 
-def judge(response: np.ndarray, null: np.ndarray, key: Key, *, p: float = 0.05, tries: int = 1,
+def judge(response: np.ndarray, null: np.ndarray, key: Key, *, p: float = 0.05,
           shift: tuple[int, int] = (0, 0)) -> Verdict:
     """The `Verdict` on one answer S', where `null` are the rho of fresh keys on the same suspect (`null_rho`)."""
     d = metrics.distance(response, key.verification)
@@ -151,7 +155,7 @@ def judge(response: np.ndarray, null: np.ndarray, key: Key, *, p: float = 0.05, 
     rho = float(residual_correlation(key.trigger[None], response[None], key.initial[None], key.kind)[0])
     r, n, z = _stands_out(rho, null, key.initial.size)
     return Verdict(d, eta, bool(d <= eta), ncc, bool(ncc > NCC_THRESHOLD), metrics.rmse(response, key.verification),
-                   rho, min(1.0, tries * (r + 1) / (n + 1)), z, n, clopper_pearson(r, n), tries, shift)
+                   rho, (r + 1) / (n + 1), z, n, clopper_pearson(r, n), shift=shift)
 
 
 def is_evident(rho, others, pixels):
@@ -160,17 +164,17 @@ def is_evident(rho, others, pixels):
     return _rule(z, n, r / n if n else 0.0)
 
 
-def z_needed(tries: int = 1) -> float:
+def bar(tries: int = 1) -> float:
     """The z-score that evidence takes, where it is the best of so many tries: as rare as `Z_EVIDENT` in one.
 
-    >>> z_needed(), z_needed(9)   # scipy's normal distribution
+    >>> bar(), bar(9)   # scipy's normal distribution
     (6.0, 6.34...)
     """
     return Z_EVIDENT if tries == 1 else float(stats.norm.isf(stats.norm.sf(Z_EVIDENT) / tries))
 
 
 def _rule(z, n, rate, tries=1):
-    return bool(z >= z_needed(tries) and (n < 100 or rate == 0.0))
+    return bool(z >= bar(tries) and (n < 100 or rate == 0.0))
 
 
 def _stands_out(rho, others, pixels):

@@ -8,7 +8,7 @@ from pathlib import Path
 from watermark import inference, judgement, verification
 from watermark.cli import common
 from watermark.fitting import BYTES, SIGNED, UNIT
-from watermark.keys import load_key
+from watermark.keys import KeyFileError, load_key
 
 FOR_ONE = ("report", "commitment", "timestamp", "tsa_roots", "visualizer", "unmarked", "write_queries")
 
@@ -25,7 +25,7 @@ def notes(suspect, verdict):
     return [*suspect.notes,
             f"the answer was tried in {verdict.tries} positions and taken {verdict.shift[0]} pixel(s) down and "
             f"{verdict.shift[1]} to the right; p is {verdict.tries} times what one try would give, and z must reach "
-            f"{verification.z_needed(verdict.tries):.2f}"]
+            f"{verification.bar(verdict.tries):.2f}"]
 
 
 def range_hint(suspect, key):
@@ -40,12 +40,13 @@ def range_hint(suspect, key):
     return found
 
 
-def run(values, open_suspect, null_keys):
+def run(values, open_suspect, judge):
     """Asks every suspect for every key and prints a table.
 
     Args:
       values: the flags; --suspect and --key are lists.
-      open_suspect, null_keys: functions of `values` with one suspect, as for one verification.
+      open_suspect: function of the flags, with one suspect in them, as for one verification.
+      judge: likewise, of flags, suspect and key.
 
     Returns:
       0 where a mark was found, 2 where none was and something could not be asked, 1 otherwise.
@@ -53,11 +54,10 @@ def run(values, open_suspect, null_keys):
     common.required(values, "suspect")
     if given := [name for name in FOR_ONE if values[name].value is not None]:
         raise ValueError(f"--{given[0]} is for one suspect and one key")
-    keys = {path: load_key(path) for path in _key_files(values.key)}
-    rows = []
+    keys, rows = _keys(values.key)
     for spec in list(values.suspect):
         values.suspect = spec
-        rows += _rows(values, spec, keys, open_suspect, null_keys)
+        rows += _rows(values, spec, keys, open_suspect, judge)
     tried = sum("error" not in row for row in rows)
     rows = [row if "error" in row else _corrected(row, values.rule, tried) for row in rows]
     found = any(row.get("found") for row in rows)
@@ -69,18 +69,24 @@ def run(values, open_suspect, null_keys):
     return 0 if found else 2 if any("error" in row for row in rows) else 1
 
 
-def _key_files(names):
-    """Paths of the key files named, those in folders included."""
-    found = []
+def _keys(names):
+    """({path: key} of the files named, those in folders included; a row for each that cannot be read)."""
+    keys, rows = {}, []
     for name in names:
         inside = sorted(Path(name).glob("*.npz")) if Path(name).is_dir() else [Path(name)]
         if not inside:
             raise ValueError(f"--key={name}: no key file (.npz) in this folder")
-        found += map(str, inside)
-    return list(dict.fromkeys(found))
+        for path in map(str, inside):
+            try:
+                keys[path] = load_key(path)
+            except KeyFileError as error:
+                rows.append({"suspect": "", "key": path, "error": _line(error)})
+    if not keys:
+        raise ValueError(rows[0]["error"])
+    return keys, rows
 
 
-def _rows(values, spec, keys, open_suspect, null_keys):
+def _rows(values, spec, keys, open_suspect, judge):
     """A row for each key; what cannot be asked is said in its row and ends nothing."""
     try:
         suspect = open_suspect(values)
@@ -91,11 +97,11 @@ def _rows(values, spec, keys, open_suspect, null_keys):
         row = {"suspect": spec, "key": path}
         try:
             asked = inference.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
-            judged = judgement.judge(asked, key, null_keys=null_keys(values), rule=values.rule, shifts=values.shifts)
+            judged = judge(values, asked, key)
         except (ValueError, RuntimeError, OSError) as error:
             rows.append(row | {"error": _line(error)})
             continue
-        row |= dataclasses.asdict(judged.verdict) | {"verdict": judged.verdict, "notes": notes(asked, judged.verdict)}
+        row |= {"verdict": judged.verdict, "notes": notes(asked, judged.verdict)}
         for line in row["notes"]:
             print(f"note: {spec}, {path}: {line}", file=sys.stderr)
         rows.append(row)
@@ -103,11 +109,11 @@ def _rows(values, spec, keys, open_suspect, null_keys):
 
 
 def _corrected(row, rule, tried):
-    """The row with what its numbers are worth among so many pairs (Bonferroni)."""
-    verdict = row.pop("verdict")
-    among = dataclasses.replace(verdict, tries=verdict.tries * tried)
-    found = judgement.RULES[rule](among)
-    return row | {"p_corrected": min(1.0, verdict.p_value * tried), "found": found}
+    """The row with its numbers, and what they are worth among so many pairs."""
+    verdict = row["verdict"]
+    among = verdict.among(tried)
+    return row | {"verdict": dataclasses.asdict(verdict), "p_corrected": among.p_value,
+                  "found": judgement.RULES[rule](among)}
 
 
 def _words(rows, tried):
@@ -115,14 +121,18 @@ def _words(rows, tried):
     head = ("suspect", "key", "ρ", "z", "p", f"p x {tried}", "d <= η", "found")
     cells = [head]
     for row in rows:
-        cells.append((row["suspect"], row["key"], "", "", "", "", "", "error") if "error" in row else (
-            row["suspect"], row["key"], f"{row['rho']:.3f}", f"{row['z_score']:.1f}", f"{row['p_value']:.2g}",
-            f"{row['p_corrected']:.2g}", "yes" if row["within_threshold"] else "no", "YES" if row["found"] else "no"))
+        if "error" in row:
+            cells.append((row["suspect"], row["key"], "", "", "", "", "", "error"))
+            continue
+        v = row["verdict"]
+        cells.append((row["suspect"], row["key"], f"{v['rho']:.3f}", f"{v['z_score']:.1f}", f"{v['p_value']:.2g}",
+                      f"{row['p_corrected']:.2g}", "yes" if v["within_threshold"] else "no",
+                      "YES" if row["found"] else "no"))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
-    lines += [f"error: {row['suspect']}, {row['key']}: {row['error']}" for row in rows if "error" in row]
+    lines += [f"error: {row['suspect'] or row['key']}: {row['error']}" for row in rows if "error" in row]
     lines.append(f"{tried} pairs were tried: p x {tried} is the chance that any of them looks so good for nothing, and "
-                 f"z must reach {verification.z_needed(max(1, tried)):.2f}, not {verification.Z_EVIDENT:g}. The "
+                 f"z must reach {verification.bar(max(1, tried)):.2f}, not {verification.Z_EVIDENT:g}. The "
                  "threshold η knows no such correction.")
     return "\n".join(lines)
 

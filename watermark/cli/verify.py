@@ -37,8 +37,8 @@ def define(values):
     text, number, switch = flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_bool
     flags.DEFINE_multi_string("suspect", None, "what to ask: a file, a folder or a URL; may be given several times",
                               flag_values=values)
-    flags.DEFINE_multi_string("key", None, "the owner's key file, or a folder of them; may be given several times",
-                              flag_values=values)
+    flags.DEFINE_list("key", None, "the owner's key file; several, with commas, or a folder of them",
+                      flag_values=values)
     flags.DEFINE_enum("rule", "evidence", list(judgement.RULES), "what decides: the evidence of fresh keys, or the "
                       "paper's d <= η", flag_values=values)
     number("null_keys", None, f"fresh keys asked beside the key; default 1000, {REMOTE_NULL_KEYS} for a URL, 0 for a "
@@ -72,7 +72,7 @@ def run(values):
     """Asks, judges, prints; returns 0 or 1."""
     required(values, "key")
     if many.several(values):
-        return many.run(values, _suspect, _null_keys)
+        return many.run(values, _suspect, _judge)
     values.suspect, (values.key,) = values.suspect and values.suspect[0], values.key
     key = load_key(values.key)
     if values.write_queries:
@@ -85,8 +85,7 @@ def run(values):
     asked = inference.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
     findings = _findings(values, key, commitment)
     unmarked = load_suspect(values.unmarked, allow_lambda=values.allow_lambda) if values.unmarked else None
-    judged = judgement.judge(asked, key, null_keys=_null_keys(values), rule=values.rule, findings=findings,
-                             unmarked=unmarked, shifts=values.shifts)
+    judged = _judge(values, asked, key, findings, unmarked)
     result = _result(values, judged, suspect) | {
         "notes": many.notes(asked, judged.verdict) + ([] if judged.found else many.range_hint(asked, key))}
     for line in result["notes"]:
@@ -97,6 +96,11 @@ def run(values):
         print(f"{values.report}: the report", file=sys.stderr)
     print(json.dumps(result, indent=1, ensure_ascii=False) if values.json else judgement.words(judged))
     return 0 if judged.stands else 1
+
+
+def _judge(values, suspect, key, findings=None, unmarked=None):
+    return judgement.judge(suspect, key, null_keys=_null_keys(values), rule=values.rule, findings=findings,
+                           unmarked=unmarked, shifts=values.shifts)
 
 
 def _null_keys(values):
