@@ -17,10 +17,10 @@ CARRIERS = ("Lambda", "__lambda__", "TorchModuleWrapper")  # classes in a model'
 CODE = "carries Python code in a Lambda layer; pass --allow_lambda if you trust it as you trust a program"
 
 
+PAGE = "docs/bring_an_old_model.md"
 # What Keras 3 cannot read, Keras 2 can: its last version lives on as a package.
-OLD = ("bring it over in an environment of its own (docs/bring_an_old_model.md): pip install tf-keras, then "
-       "TF_USE_LEGACY_KERAS=1 python -c \"import tensorflow as tf; "
-       "tf.keras.models.load_model('OLD', compile=False).save('new.h5')\"")
+OLD = ("bring it over: in an environment of its own, pip install tf-keras and python -c \"import tf_keras; "
+       f"tf_keras.models.load_model('OLD', compile=False).save('new.h5')\" ({PAGE})")
 
 
 class ModelError(WatermarkError, ValueError):
@@ -98,9 +98,11 @@ def _reason(error, path, allow_lambda):
     line, (version, has_code) = first_line(error), _origin(path)
     if has_code and not allow_lambda:
         return f"it {CODE}"
-    if has_code or version.startswith("2.") and path.suffix == ".keras":
-        what = "has Python code in a Lambda layer" if has_code else "is a .keras file"
-        return f"it {what}, of Keras {version}, that Keras {keras.__version__} cannot run ({line[:60]}); {OLD}"
+    if has_code:
+        return (f"the Python code of its Lambda layer cannot be run by this Python and Keras {keras.__version__} "
+                f"({line[:80]}); where it was written, put a layer in the Lambda's place ({PAGE})")
+    if version.startswith("2.") and path.suffix == ".keras":
+        return f"it is of Keras {version}; {OLD}"
     if "Could not locate class" in str(error) or "Unknown layer" in str(error):
         return f"it needs a layer that this program does not know ({line[:160]}); export it as a SavedModel"
     return line
