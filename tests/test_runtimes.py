@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 
-from watermark import exporting, inference, keys, suspects, verification
+from watermark import exporting, inference, keys, models, suspects, verification
 from watermark.fitting import BYTES, CENTRED, SIGNED, UNIT, Pixels, moved, moves, multiples, padded
-from watermark.suspects.adapt import Port
+from watermark.ports import Port
 
 ONNX_TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "float64": TensorProto.DOUBLE,
               "uint8": TensorProto.UINT8}
@@ -129,6 +129,37 @@ def test_saved_models_of_integers(dtype, answer, owned, tmp_path):
     assert float(np.sqrt(np.mean((suspect(owned.key.trigger[None]) - own) ** 2))) < 0.02
     assert verdict.evident
     assert len(suspect.notes) == 1 and dtype in suspect.notes[0]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16"])
+def test_keras_models_of_integers(dtype, owned):
+    """Keras casts what it is fed: all of [0, 1] would be zeros."""
+    inputs = keras.Input((None, None, 1), dtype=dtype)
+    x = keras.ops.cast(inputs, "float32") / 255.0
+    suspect = inference.as_suspect(keras.Model(inputs, owned.marked(x)), owned.key.kind)
+    verdict = verification.verify(suspect, owned.key, null_keys=100)
+    assert verdict.evident and verdict.within_threshold and dtype in suspect.notes[0]
+
+
+@pytest.mark.parametrize(("scale", "zero", "pixels"), [(1 / 255, 0, None), (1 / 127.5, 128, "[-1, 1]"),
+                                                       (1.0, 0, "[0, 255]")])
+def test_onnx_quantised_with_a_scale(scale, zero, pixels, owned, tmp_path):
+    """Bytes that the first node turns into reals and the last one makes of them, with nothing between: K comes back."""
+    weights = [numpy_helper.from_array(np.float32(scale), "s"), numpy_helper.from_array(np.uint8(zero), "z")]
+    nodes = [helper.make_node("DequantizeLinear", ["image", "s", "z"], ["x"]),
+             helper.make_node("QuantizeLinear", ["x", "s", "z"], ["same"])]
+    ports = [helper.make_tensor_value_info(name, TensorProto.UINT8, ["n", 1, "h", "w"]) for name in ("image", "same")]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    suspect = inference.as_suspect(suspects.load_suspect(tmp_path / "m.onnx"), owned.key.kind)
+    np.testing.assert_allclose(suspect(owned.key.trigger[None])[0], owned.key.trigger, atol=0.6 / 255)
+    assert [line for line in suspect.notes if "uint8" in line and str(pixels) in line] == suspect.notes[:pixels is not None]
+
+
+def test_signatures_of_strings_are_said(tmp_path):
+    path = saved(tmp_path / "m", None, lambda x: tf.io.decode_png(x[0]), [None], tf.string)
+    with pytest.raises(models.ModelError, match="strings.*--signature"):
+        suspects.load_suspect(path)
 
 
 def test_float_models_that_answer_bytes(owned, tmp_path):

@@ -10,35 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from watermark import metrics
-from watermark.errors import WatermarkError
 from watermark.fitting import multiples, padded
+from watermark.ports import ModelFile, Port, SuspectError, in_batches
 from watermark.training import Compute
-
-PIXELS = 1 << 18  # per call, which bounds memory at about 200 MB for 64 channels
-
-
-class SuspectError(WatermarkError, RuntimeError):
-    """A suspect that does not answer, or not with an image of the expected size."""
-
-
-def in_batches(run, images, size=None, exact=False):
-    """What `run` answers to images [N, H, W, C] that are put to it in pieces.
-
-    Args:
-      run: images -> as many answers.
-      size: images a piece; by default what bounds memory (`PIXELS`).
-      exact: whether every piece has that size; the last image is repeated where some are missing.
-    """
-    size = size or max(1, PIXELS // (images.shape[1] * images.shape[2]))
-    answers = []
-    for i in range(0, len(images), size):
-        piece = images[i:i + size]
-        if exact and len(piece) < size:
-            answers.append(run(np.concatenate([piece, *[piece[-1:]] * (size - len(piece))]))[:len(piece)])
-        else:
-            answers.append(run(piece))
-    return np.concatenate(answers)
-
 
 _FORWARDS = weakref.WeakKeyDictionary()  # {model: {precision: its traced function}}
 
@@ -125,6 +99,10 @@ def as_suspect(suspect, kind, *, pixels=None, batch=None):
         suspect, pixels, batch = suspect.source, pixels or suspect.pixels, batch or suspect.batch
     if not callable(suspect):
         raise TypeError(f"expected a Keras model or a callable on image batches, got {type(suspect).__name__}")
+    if isinstance(suspect, keras.Model) and "int" in suspect.inputs[0].dtype:  # it would take all of [0, 1] for zeros
+        entry, answer = (Port(tuple(tensor.shape), np.dtype(tensor.dtype)) for tensor in (suspect.inputs[0],
+                                                                                         suspect.outputs[0]))
+        suspect = ModelFile(suspect.name, entry, answer, predictor(suspect))
     return Suspect(suspect, kind, pixels, batch)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from watermark.models import ModelError, first_line
-from watermark.suspects.adapt import ModelFile, Port
+from watermark.ports import ModelFile, Port
 
 ONNX_NAMES = {"float": "float32", "double": "float64"}  # those that are not numpy's
 
@@ -39,6 +39,9 @@ def load_saved_model(path, *, signature=None, output=None):
 
 
 def _port(spec):
+    if spec.dtype == tf.string:
+        raise ModelError("the signature takes or gives strings, as servers do for image files; choose one of numbers "
+                         "(--signature), or serve the model and give its URL")
     return Port(None if spec.shape.rank is None else tuple(spec.shape.as_list()), np.dtype(spec.dtype.as_numpy_dtype))
 
 
@@ -93,14 +96,32 @@ def load_onnx(path, *, output=None):
     inputs, outputs = ({port.name: port for port in ports} for ports in (session.get_inputs(), session.get_outputs()))
     entry = inputs[_only(list(inputs), f"{path} takes the inputs")]
     exit_ = outputs[_chosen(list(outputs), output, path)]
+    scales = _onnx_scales(path) if "int" in entry.type + exit_.type else {}
 
     def run(images):
         return session.run([exit_.name], {entry.name: images})[0]
 
-    return ModelFile(path, _onnx_port(entry, path), _onnx_port(exit_, path), run)
+    return ModelFile(path, _onnx_port(entry, path, scales), _onnx_port(exit_, path, scales), run)
 
 
-def _onnx_port(port, path):
+def _onnx_scales(path):
+    """{tensor: (scale, zero)} of integers that the graph turns into reals first, or makes of reals last."""
+    try:
+        import onnx
+    except ImportError:  # ONNX Runtime alone does not tell
+        return {}
+    graph = onnx.load(str(path)).graph
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    found = {}
+    for node in graph.node:
+        name = {"DequantizeLinear": node.input, "QuantizeLinear": node.output}.get(node.op_type, [None])[0]
+        scale, zero = (values.get(part) for part in (*node.input[1:3], None, None)[:2])
+        if name and scale is not None and scale.size == 1:
+            found[name] = (scale.item(), 0 if zero is None else zero.item())
+    return found
+
+
+def _onnx_port(port, path, scales):
     kind = port.type.removeprefix("tensor(").removesuffix(")")
     try:
         dtype = np.dtype(ONNX_NAMES.get(kind, kind))
@@ -108,7 +129,7 @@ def _onnx_port(port, path):
         raise ModelError(f"{path} takes or gives {port.type}, expected numbers that numpy has") from error
     # Names, and lengths of 0 and below, are what exporters write for free axes.
     shape = tuple(side if isinstance(side, int) and side > 0 else None for side in port.shape) if port.shape else None
-    return Port(shape, dtype)
+    return Port(shape, dtype, *scales.get(port.name, ()))
 
 
 def _only(items, what, name=str):

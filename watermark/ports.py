@@ -7,11 +7,35 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from watermark.errors import WatermarkError
 from watermark.fitting import BYTES, CENTRED, SIGNED, UNIT, Pixels
-from watermark.inference import SuspectError, in_batches
 
+PIXELS = 1 << 18  # per call, which bounds memory at about 200 MB for 64 channels
 WIDE = 8.0  # numbers that lie further apart than this are no pixels on [0, 1] or [-1, 1]
 LAYOUTS = {4: ("NHWC", "NCHW"), 3: ("NHW", "HWC", "CHW"), 2: ("HW",)}  # by the number of axes, the likelier first
+
+
+class SuspectError(WatermarkError, RuntimeError):
+    """A suspect that does not answer, or not with an image of the expected size."""
+
+
+def in_batches(run, images, size=None, exact=False):
+    """What `run` answers to images [N, H, W, C] that are put to it in pieces.
+
+    Args:
+      run: images -> as many answers.
+      size: images a piece; by default what bounds memory (`PIXELS`).
+      exact: whether every piece has that size; the last image is repeated where some are missing.
+    """
+    size = size or max(1, PIXELS // (images.shape[1] * images.shape[2]))
+    answers = []
+    for i in range(0, len(images), size):
+        piece = images[i:i + size]
+        if exact and len(piece) < size:
+            answers.append(run(np.concatenate([piece, *[piece[-1:]] * (size - len(piece))]))[:len(piece)])
+        else:
+            answers.append(run(piece))
+    return np.concatenate(answers)
 
 
 @dataclass(frozen=True)
