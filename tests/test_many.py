@@ -98,7 +98,7 @@ def test_shifts_are_counted_in_the_result(case, owned, capsys):
     code, said, aside = verify(capsys, case, *flags)
     result = json.loads(said)
     assert code == 0 and result["shift"] == [0, 1] and result["tries"] == 9
-    assert result["p_value"] == pytest.approx(9 / 101) and "tried in 9 positions" in aside
+    assert result["p_value"] == pytest.approx(9 / 101) and "in 9 positions of the answer, found moved by (0, 1" in aside
     code, said, _ = verify(capsys, case, *flags, "--shifts=0")
     assert code == 1 and json.loads(said)["tries"] == 1
 

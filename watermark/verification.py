@@ -94,7 +94,7 @@ class Answers(NamedTuple):
       response: S', float64 [H', W', C], moved back by `shift`.
       null: rho of the fresh keys, float64 [null_keys], their answers moved as well.
       tries: how many shifts were looked at.
-      shift: (down, right), the best of them, in pixels.
+      shift: (down, right), in pixels; none unless the mark is found by it.
     """
 
     response: np.ndarray
@@ -107,14 +107,16 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
     """Puts the trigger image and fresh keys to a suspect; arguments and errors as for `verify`."""
     suspect = as_suspect(suspect, key.kind)
     response = ask(suspect, key.trigger[None], key.initial.shape)
-    ways = moves(shifts)
+    ways, pixels = moves(shifts), key.initial.size
     found = [residual_correlation(key.trigger[None], moved(response, move), key.initial[None], key.kind)[0]
              for move in ways]
     best = int(np.argmax(found))
     null = _null(suspect, key.kind, null_keys, null_label(key), list(dict.fromkeys((ways[0], ways[best]))))
-    if is_evident(found[0], null[0], key.initial.size):  # as it stands: nothing else had to be tried
+    if is_evident(found[0], null[0], pixels):  # as it stands: nothing else had to be tried
         return Answers(response[0], null[0])
-    return Answers(moved(response, ways[best])[0], null[-1], len(ways), ways[best])
+    if is_evident(found[best], null[-1], pixels, len(ways)):
+        return Answers(moved(response, ways[best])[0], null[-1], len(ways), ways[best])
+    return Answers(response[0], null[0], len(ways))
 
 
 def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_KEYS, p: float = 0.05,
@@ -158,10 +160,10 @@ def judge(response: np.ndarray, null: np.ndarray, key: Key, *, p: float = 0.05,
                    rho, (r + 1) / (n + 1), z, n, clopper_pearson(r, n), shift=shift)
 
 
-def is_evident(rho, others, pixels):
+def is_evident(rho, others, pixels, tries=1):
     """The evidence rule of `Verdict.evident` for a key of `pixels` pixels with `rho` among those of `others`."""
     r, n, z = _stands_out(rho, others, pixels)
-    return _rule(z, n, r / n if n else 0.0)
+    return _rule(z, n, r / n if n else 0.0, tries)
 
 
 def bar(tries: int = 1) -> float:

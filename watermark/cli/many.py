@@ -1,5 +1,6 @@
 """Many suspects, many keys: one table, in whose evidence every pair that was tried counts; and what to note on each."""
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 from watermark import inference, judgement, verification
 from watermark.cli import common
 from watermark.fitting import BYTES, SIGNED, UNIT
+from watermark.inference import SuspectError
 from watermark.keys import KeyFileError, load_key
 
 FOR_ONE = ("report", "commitment", "timestamp", "tsa_roots", "visualizer", "unmarked", "write_queries")
@@ -22,21 +24,21 @@ def notes(suspect, verdict):
     """What was done to make question and answer fit, a line each."""
     if verdict.tries == 1:
         return list(suspect.notes)
-    return [*suspect.notes,
-            f"the answer was tried in {verdict.tries} positions and taken {verdict.shift[0]} pixel(s) down and "
-            f"{verdict.shift[1]} to the right; p is {verdict.tries} times what one try would give, and z must reach "
-            f"{verification.bar(verdict.tries):.2f}"]
+    tries, z = verdict.tries, verification.bar(verdict.tries)
+    found = f"found moved by {verdict.shift}, rows and columns" if verdict.shift != (0, 0) else "found in none"
+    return [*suspect.notes, f"the mark was looked for in {tries} positions of the answer, {found}; p is {tries} times "
+                            f"that of one, and z must reach {z:.2f}"]
 
 
 def range_hint(suspect, key):
     """A line where a mark that was not found would be, were the suspect asked on another range of pixels; or none."""
     found = []
     for pixels in (BYTES, SIGNED) if suspect.readable and not suspect.pixels else ():
-        other = inference.as_suspect(suspect, key.kind, pixels=pixels)
-        verdict = verification.verify(other, key, null_keys=0)
-        if dataclasses.replace(verdict, tries=len((UNIT, BYTES, SIGNED))).evident:
-            found.append(f"on {pixels} its rho is {verdict.rho:.3f}: verify with "
-                         f"--range={pixels.low:g},{pixels.high:g}")
+        with contextlib.suppress(SuspectError):  # numbers so large may end in none
+            verdict = verification.verify(inference.as_suspect(suspect, key.kind, pixels=pixels), key, null_keys=0)
+            if verdict.among(len((UNIT, BYTES, SIGNED))).evident:
+                found.append(f"on {pixels} its rho is {verdict.rho:.3f}: verify with "
+                             f"--range={pixels.low:g},{pixels.high:g}")
     return found
 
 
