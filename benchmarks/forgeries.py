@@ -50,7 +50,8 @@ def count(name, found, nulls):
     near = [metrics.distance(answer, key.verification) <= metrics.threshold(answer.size) for key, answer in found]
     for null in nulls:
         out = [pair for pair, value in zip(found, rho, strict=True) if verification.stands_out(value, null)]
-        accepted = [key for key, answer in out if verification.judge(np.float64(answer), null, key).evident]
+        accepted = [key for key, answer in out
+                    if verification.judge(verification.Answers(np.float64(answer), null, ""), key).evident]
         holds = [all(f.holds for f in commitments.check(key, commitments.commit(key))) for key in accepted]
         yield (name, len(found), len(null), rho.max(), (rho.max() - null.mean()) / null.std(ddof=1),
                verification.z_needed(len(null)), sum(near), len(out), len(accepted), sum(holds))

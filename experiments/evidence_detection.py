@@ -55,7 +55,7 @@ def values(lab, subjects, row):
     triggers, initials = keys.random_keys(key.kind, lab.profile.null_keys, verification.null_label(key))
     answers, own = ask(triggers), ask(key.trigger[None])
     rhos = verification.residual_correlation(triggers, answers, initials, key.kind)
-    verdict = verification.judge(own[0], rhos, key)
+    verdict = verification.judge(verification.Answers(own[0], rhos, ""), key)
     rho_s = verification.residual_correlation(key.trigger[None], own, key.verification[None], key.kind)[0]
     others = list(zip(answers, initials, strict=True))
     return measures.numbers(verdict) | {

@@ -1,39 +1,42 @@
 """Running networks on images, in float32 unless told otherwise."""
 
+import contextlib
 import os
 import platform
+import weakref
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from watermark import metrics
-from watermark.errors import WatermarkError
+from watermark.fitting import multiples, padded
+from watermark.ports import ModelFile, Port, SuspectError, in_batches
 from watermark.training import Compute
 
-PIXELS = 1 << 18  # per call, which bounds memory at about 200 MB for 64 channels
-
-
-class SuspectError(WatermarkError, RuntimeError):
-    """A suspect that does not answer, or not with an image of the expected size."""
+_FORWARDS = weakref.WeakKeyDictionary()  # {model: {precision: its traced function}}
 
 
 def predictor(model, precision="float32"):
     """A function float32 [N, H, W, C] -> float32 [N, H', W', C'] that runs `model` in inference mode.
 
-    One trace serves every image size; large inputs are fed in pieces.
+    A model is traced once, for every image size and however often this is called; large inputs are fed in pieces.
     """
     compute = Compute(precision)
-    signature = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
-    forward = tf.function(lambda x: model(x, training=False)).get_concrete_function(signature)
+    forwards = _FORWARDS.setdefault(model, {})
+    if precision not in forwards:
+        reference = weakref.ref(model)  # or the trace would keep its model, and this dictionary both
+        signature = tf.TensorSpec(model.input_shape, tf.float32)
+        forward = tf.function(lambda x: reference()(x, training=False))
+        forwards[precision] = forward.get_concrete_function(signature)
+    forward, batch = forwards[precision], model.input_shape[0]
 
     def predict(images):
         images = np.asarray(images, np.float32)
         _check_input(model, images)
-        piece = max(1, PIXELS // (images.shape[1] * images.shape[2]))
         with compute.active():
-            outputs = [forward(tf.constant(images[i:i + piece])).numpy() for i in range(0, len(images), piece)]
-        return np.concatenate(outputs)
+            return in_batches(lambda piece: forward(tf.constant(piece)).numpy(), images, batch, exact=batch is not None)
 
     return predict
 
@@ -83,31 +86,142 @@ def door(model, images, kind):
     return upsampled(images, kind) if tuple(inside[1:3]) == images.shape[1:3] else images
 
 
-def as_suspect(suspect, kind):
-    """A callable [N, H, W, C] -> [N, H', W', C] for a key's `kind`, from a Keras model or from such a callable.
+def as_suspect(suspect, kind, *, pixels=None, batch=None):
+    """A `Suspect` for a key's `kind`, from a Keras model or any callable [N, H, W, C] -> [N, H', W', C].
 
-    A callable that keeps the size gets super-resolution triggers upsampled, as a Keras model does; the first query
-    shows which it is.
+    Args:
+      pixels: the range of pixels that it takes and answers in, a `fitting.Pixels`; by default [0, 1], or what a file of
+        integers says.
+      batch: images a query at most.
     """
-    if isinstance(suspect, keras.Model):
-        predict = predictor(suspect)
-        return lambda images: predict(door(suspect, images, kind))
+    if isinstance(suspect, Suspect):
+        if suspect.kind == kind and not (pixels or batch):
+            return suspect
+        suspect, pixels, batch = suspect.source, pixels or suspect.pixels, batch or suspect.batch
     if not callable(suspect):
         raise TypeError(f"expected a Keras model or a callable on image batches, got {type(suspect).__name__}")
-    return _Upscaler(suspect, kind) if kind.task == "sr" else suspect
+    if isinstance(suspect, keras.Model) and "int" in suspect.inputs[0].dtype:  # it would take all of [0, 1] for zeros
+        entry, answer = (Port(tuple(tensor.shape), np.dtype(tensor.dtype)) for tensor in (suspect.inputs[0],
+                                                                                         suspect.outputs[0]))
+        suspect = ModelFile(suspect.name, entry, answer, predictor(suspect))
+    return Suspect(suspect, kind, pixels, batch)
 
 
-class _Upscaler:
-    def __init__(self, suspect, kind):
-        self.suspect, self.kind, self.keeps_size = suspect, kind, None
+class _Way(NamedTuple):
+    """How K is put: brought to the size of the answer first, or not; and continued to `sides`."""
+
+    upsampled: bool = False
+    sides: tuple | None = None
+
+
+class Suspect:
+    """A suspect as keys of one kind ask it: [N, H, W, C] on [0, 1] -> [N, H', W', C] of the answer's size.
+
+    Where it takes another size than the key has, K is continued by reflection and the answer cut; where its answer is
+    larger than what was asked for, as with networks that pad, the top left is taken. With a super-resolution key and a
+    suspect that keeps the size, K is upsampled first, as by `door`. The first query shows which it is.
+
+    Attributes:
+      kind: of the keys.
+      notes: what was done to make question and answer fit, a line each, complete after the first query.
+    """
+
+    def __init__(self, suspect, kind, pixels=None, batch=None):
+        self.source, self.kind, self.pixels, self.batch = suspect, kind, pixels, batch
+        self._notes = []
+        self.ask, self.sides, self.readable = suspect, (None, None), True
+        if isinstance(suspect, keras.Model):
+            self.ask, self.sides = predictor(suspect), suspect.input_shape[1:3]
+        elif hasattr(suspect, "sides"):
+            self.sides = suspect.sides(kind.channels)
+            self.ask = suspect.on(pixels) if pixels else suspect
+        else:
+            self.readable = False
+        if pixels:
+            self._notes.append(f"pixels are put on {pixels}, and the answers' brought back from there")
+        self.way = None if self.readable or kind.task == "sr" else _Way()
+
+    @property
+    def notes(self):
+        return [*getattr(self.source, "notes", ()), *dict.fromkeys(self._notes)]
 
     def __call__(self, images):
-        if self.keeps_size is None:
-            first = np.asarray(self.suspect(images[:1]))
-            self.keeps_size = first.shape[1:3] == images.shape[1:3]
-            if len(images) == 1 and not self.keeps_size:
-                return first
-        return self.suspect(upsampled(images, self.kind) if self.keeps_size else images)
+        images = np.asarray(images, np.float32)
+        if self.way is None:
+            self.way, first = self._find(images[:1])
+            if self.way.sides:
+                there = self._question(images).shape[1:3]
+                self._notes.append(f"this suspect takes {_by(self.way.sides)}, not {_by(there)}: the question is "
+                                   "continued by reflection, the answer cut")
+            if len(images) == 1:
+                return self._cut(first)
+        return self._cut(self._put(self._question(images), self.way.sides))
+
+    def _question(self, images):
+        return upsampled(images, self.kind) if self.way.upsampled else images
+
+    def _put(self, question, sides):
+        question = padded(question, sides) if sides else question
+        pixels = None if hasattr(self.source, "on") else self.pixels  # a file of integers brings its own there
+        question = pixels.of(question) if pixels else question
+        answer = np.asarray(in_batches(self.ask, question, self.batch) if self.batch else self.ask(question))
+        return pixels.back(answer) if pixels else answer
+
+    def _find(self, first):
+        """(the `_Way`, the answer) for one image."""
+        sides, answer = self._answered(first)
+        asked = sides or first.shape[1:3]
+        kept = all(side < 1.5 * own for side, own in zip(answer.shape[1:3], asked, strict=False))
+        if self.kind.task != "sr" or not kept:
+            return _Way(False, sides), answer
+        sides, answer = self._answered(upsampled(first, self.kind))
+        return _Way(True, sides), answer
+
+    def _answered(self, question):
+        """(sides, answer): in the size that the suspect takes; where that is not known, in the first that works."""
+        there = question.shape[1:3]
+        wanted = tuple(side or own for side, own in zip(self.sides, there, strict=True))
+        if wanted != there and all(side >= own for side, own in zip(wanted, there, strict=True)):
+            return wanted, self._put(question, wanted)
+        try:
+            return None, self._put(question, None)
+        except (SuspectError, tf.errors.OpError) as error:
+            for sides in multiples(there) if self.readable and self.sides == (None, None) else ():
+                with contextlib.suppress(SuspectError, tf.errors.OpError):
+                    return sides, self._put(question, sides)
+            if isinstance(error, SuspectError):
+                raise
+            raise SuspectError(f"the suspect does not answer images of {_by(there)} pixels: "
+                               f"{' '.join(str(error).split())[:300]}") from error
+
+    def _cut(self, answers):
+        """The top left of answers that are larger than asked for, as padding makes them."""
+        height, width, _ = expected = self.kind.answer_shape
+        own = (height, width) if self.way.upsampled else self.kind.sides
+        if answers.shape[1:] == expected or answers.ndim != 4 or not _pads(
+                answers.shape[1:3], (height, width), self.way.sides or own, own):
+            return answers
+        if not self.way.sides:
+            self._notes.append(f"this suspect answers with {_by(answers.shape[1:3])}, not {_by(expected)}: the top "
+                               "left is taken")
+        return answers[:, :height, :width]
+
+
+def _pads(sides, expected, question, own):
+    """Whether answers of `sides` are `expected` ones with a margin, and not the answers of another factor.
+
+    The question had `own` sides and was continued to those of `question`.
+    """
+    factors = [side / asked for side, asked in zip(sides, question, strict=True)]
+    wanted = [there / asked for there, asked in zip(expected, own, strict=True)]
+    if factors == wanted:
+        return True
+    another = factors[0] == factors[1] and factors[0].is_integer()
+    return not another and all(1 <= f / w < 2 for f, w in zip(factors, wanted, strict=True))
+
+
+def _by(sides):
+    return f"{sides[0]}x{sides[1]}"
 
 
 def evaluate(model, task, images, variant=None, *, metric=metrics.psnr, precision="float32"):

@@ -82,29 +82,30 @@ class Judgement:
         return "The suspect carries the owner's mark."
 
 
-def judge(suspect, key, *, null_keys=NULL_KEYS, rule="evidence", findings=None, unmarked=None, fresh_seed=None,
-          bare_seed=None):
+def judge(suspect, key, *, rule="evidence", findings=None, unmarked=None, bare_seed=None, **asked):
     """Puts the trigger and fresh keys to a suspect and judges the answers.
 
     Args:
-      suspect, key, null_keys, fresh_seed, bare_seed: as for `watermark.verify`.
+      suspect, key, bare_seed: as for `watermark.verify`.
       rule: key in `RULES`; "threshold" asks for the paper's d <= eta besides the evidence.
       findings: from `commitments.check`, or None.
       unmarked: a suspect known not to be marked; fresh keys are put to it too, and those that reach the key's rho are
         counted as false claims.
+      **asked: null_keys, fresh_seed, shifts, as for `watermark.verify`.
 
     Returns:
       A `Judgement`.
     """
-    response, null, fresh_seed = verification.interrogate(suspect, key, null_keys, fresh_seed)
-    verdict = verification.judge(response, null, key, fresh_seed=fresh_seed, bare_seed=bare_seed)
+    answers = verification.interrogate(suspect, key, **asked)
+    verdict = verification.judge(answers, key, bare_seed=bare_seed)
     rate = answer = None
     if unmarked is not None:
         unmarked = inference.as_suspect(unmarked, key.kind)
         answer = verification.ask(unmarked, key.trigger[None], key.initial.shape)[0]
-        others = verification.null_rho(unmarked, key.kind, max(null_keys, 100), label=f"unmarked {fresh_seed}")
+        others = verification.null_rho(unmarked, key.kind, max(verdict.null_keys, 100),
+                                       label=f"unmarked {verdict.fresh_seed}")
         rate = verification.clopper_pearson(int(np.sum(others >= verdict.rho)), len(others))
-    return Judgement(verdict, rule, RULES[rule](verdict), findings, rate, null, response, answer, key)
+    return Judgement(verdict, rule, RULES[rule](verdict), findings, rate, answers.null, answers.response, answer, key)
 
 
 def _what_is_there(verdict):
@@ -123,7 +124,8 @@ def settles(judged):
     verdict, answer, S = judged.verdict, judged.response, judged.key.verification
     found = []
     if verdict.null_keys < NULL_KEYS:
-        found.append(f"more fresh keys: with --null_keys={NULL_KEYS} z must reach {z_needed(NULL_KEYS):.1f} only")
+        least = z_needed(NULL_KEYS, FALSE_POSITIVE_RATE / verdict.tries)
+        found.append(f"more fresh keys: with --null_keys={NULL_KEYS} z must reach {least:.1f} only")
     if answer.min() >= 0.0 and answer.max() <= 1.0 and (S.min() < 0.0 or S.max() > 1.0):
         found.append("answers as floats (.npy, or numbers from a URL): these are cut to [0, 1], as images of 8 bits "
                      "are, and S goes beyond")

@@ -1,6 +1,8 @@
 """Model files from anywhere, opened with care: hostile and damaged ones give one clear line."""
 
+import json
 import warnings
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -10,7 +12,12 @@ from watermark import limits
 from watermark.errors import ModelError, door, first_line
 from watermark.files import whole
 
+CARRIERS = ("Lambda", "__lambda__", "TorchModuleWrapper")  # classes in a model's config that bring code
 CODE = "carries Python code in a Lambda layer; pass --allow_lambda if you trust it as you trust a program"
+PAGE = "docs/bring_an_old_model.md"
+# What Keras 3 cannot read, Keras 2 can: its last version lives on as a package.
+OLD = ("bring it over: in an environment of its own, pip install tf-keras and python -c \"import tf_keras; "
+       f"tf_keras.models.load_model('OLD', compile=False).save('new.h5')\" ({PAGE})")
 
 
 def load_model(path, *, allow_lambda=False):
@@ -28,6 +35,8 @@ def load_model(path, *, allow_lambda=False):
       ModelError: one line that says what was expected, what came and what to do.
     """
     path = Path(path)
+    if (path / "saved_model.pb").exists():
+        raise ModelError(f"{path} is a SavedModel, which answers as a suspect but has no layers to train; {OLD}")
     if path.suffix not in (".keras", ".h5", ".hdf5"):
         raise ModelError(f"{path}: expected a model file .keras, .h5 or .hdf5")
     if not path.is_file():
@@ -40,7 +49,7 @@ def load_model(path, *, allow_lambda=False):
     except ModelError:
         raise
     except Exception as error:
-        raise ModelError(f"{path} cannot be read as a Keras model: {_reason(error)}") from error
+        raise ModelError(f"{path} cannot be read as a Keras model: {_reason(error, path, allow_lambda)}") from error
     if not isinstance(model, keras.Model):
         raise ModelError(f"{path} holds a {type(model).__name__}, expected a Keras model")
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
@@ -61,19 +70,40 @@ def _check_container(path, allow_lambda):
         raise ModelError(f"{path} holds weights without a model; save the whole model (model.save)")
     # Keras reads this format without a safe mode: what runs code is refused before Keras sees it.
     config = config.decode(errors="replace") if isinstance(config, bytes) else str(config)
-    if not allow_lambda and any(f'"{name}"' in config for name in ("Lambda", "__lambda__", "TorchModuleWrapper")):
+    if not allow_lambda and any(f'"{name}"' in config for name in CARRIERS):
         raise ModelError(f"{path} {CODE}")
     return size
 
 
-def _reason(error):
+def _reason(error, path, allow_lambda):
     """The first line of an error, with a hint where one is due."""
-    line = first_line(error)
-    if "lambda" in str(error).lower():
+    line, (version, has_code) = first_line(error), _origin(path)
+    if has_code and not allow_lambda:
         return f"it {CODE}"
+    if has_code:
+        return (f"the Python code of its Lambda layer cannot be run by this Python and Keras {keras.__version__} "
+                f"({line[:80]}); where it was written, put a layer in the Lambda's place ({PAGE})")
+    if version.startswith("2.") and path.suffix == ".keras":
+        return f"it is of Keras {version}; {OLD}"
     if "Could not locate class" in str(error) or "Unknown layer" in str(error):
         return f"it needs a layer that this program does not know ({line[:160]}); export it as a SavedModel"
     return line
+
+
+def _origin(path):
+    """(the version of Keras that wrote a model file, whether it carries Python code)."""
+    try:
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as archive:
+                version = json.loads(archive.read("metadata.json"))["keras_version"]
+                config = archive.read("config.json").decode()
+        else:
+            with h5py.File(path) as file:
+                version, config = file.attrs.get("keras_version", "unknown"), file.attrs["model_config"]
+    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile):
+        return "unknown", False
+    version, config = (text.decode() if isinstance(text, bytes) else str(text) for text in (version, config))
+    return version, any(f'"{name}"' in config for name in CARRIERS)
 
 
 def save_model(model, path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import keras
@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 from watermark import metrics
+from watermark.fitting import moved, moves
 from watermark.inference import SuspectError, as_suspect
 from watermark.keys import Key, key_blocks, refusal
 from watermark.kinds import Kind
@@ -46,17 +47,20 @@ class Verdict:
       ncc_verified: ncc > 0.95.
       rmse: of S and S', on the [0, 1] scale of pixels; unlike d it does not shrink with the key.
       rho: correlation of what the suspect takes from the trigger, K - S', with what the key asks for, K - S0.
-      p_value: (r + 1) / (n + 1), where r of n fresh random keys reach this key's rho on the same suspect; the
-        chance of that rank for a key that the suspect has never seen. 1 without fresh keys.
+      p_value: tries * (r + 1) / (n + 1), at most 1, where r of n fresh random keys reach this key's rho on the same
+        suspect; the chance of that rank for a key that the suspect has never seen. 1 without fresh keys.
       z_score: how many standard deviations of the fresh keys' rho this key's lies above their mean; nan with fewer
         than 2 fresh keys.
-      z_needed: the bar for it, `z_needed(null_keys)`.
+      z_needed: the bar for it, `z_needed(null_keys, FALSE_POSITIVE_RATE / tries)`.
       null_keys: n, how many fresh keys were asked.
       false_positives: a `Rate`: the share r / n of fresh keys that this suspect would be claimed with at
         this key's rho, with its 95 % interval (Clopper and Pearson); (nan, 0, 1) without fresh keys.
       fidelity: rho of S itself, how much of S0 is in what is claimed to be the mark.
       refusal: why nothing can be claimed with this key whatever the numbers say, `keys.refusal`; "" for a sound key.
       fresh_seed: what the fresh keys were drawn from; `verify` with it repeats the verification to the bit.
+      tries: in how many ways the answer was looked at (shifts by a pixel), the best of which this is; it counts in
+        `p_value` and in `z_needed` (Bonferroni).
+      shift: (down, right), pixels by which the answer was found to be moved.
     """
 
     distance: float
@@ -74,6 +78,8 @@ class Verdict:
     fidelity: float
     refusal: str = ""
     fresh_seed: str = ""
+    tries: int = 1
+    shift: tuple[int, int] = (0, 0)
 
     @property
     def verified(self) -> bool:
@@ -93,6 +99,12 @@ class Verdict:
         """What a claim may rest on: the key stands out, and is one that was drawn as the fresh keys were."""
         return self.stands_out and not self.refusal
 
+    def among(self, tries: int) -> Verdict:
+        """What this verdict is worth as the best of so many tries, besides those counted already (Bonferroni)."""
+        every = tries * self.tries
+        return replace(self, p_value=min(1.0, tries * self.p_value), tries=every,
+                       z_needed=z_needed(self.null_keys, FALSE_POSITIVE_RATE / every))
+
     @property
     def near(self) -> bool:
         """Whether something is there, though not enough for a claim: what more or better questions might settle."""
@@ -106,27 +118,39 @@ class Answers(NamedTuple):
     """What a suspect said.
 
     Attributes:
-      response: S', float64 [H', W', C].
-      null: rho of the fresh keys, float64 [null_keys].
+      response: S', float64 [H', W', C], moved back by `shift`.
+      null: rho of the fresh keys, float64 [null_keys], their answers moved as well.
       fresh_seed: what these were drawn from.
+      tries: how many shifts were looked at.
+      shift: (down, right), in pixels; none unless the mark is found by it.
     """
 
     response: np.ndarray
     null: np.ndarray
     fresh_seed: str
+    tries: int = 1
+    shift: tuple[int, int] = (0, 0)
 
 
 def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL_KEYS,
-                fresh_seed: str | None = None) -> Answers:
+                fresh_seed: str | None = None, shifts: int = 0) -> Answers:
     """Puts the trigger image and fresh keys to a suspect; arguments and errors as for `verify`."""
-    suspect = as_suspect(suspect, key.kind)
+    suspect, ways = as_suspect(suspect, key.kind), moves(shifts)
     fresh_seed = fresh_seed or secrets.token_hex(16)
-    response = ask(suspect, key.trigger[None], key.initial.shape)[0]
-    return Answers(response, null_rho(suspect, key.kind, null_keys, label=fresh_seed), fresh_seed)
+    response = ask(suspect, key.trigger[None], key.initial.shape)
+    found = [residual_correlation(key.trigger[None], moved(response, move), key.initial[None], key.kind)[0]
+             for move in ways]
+    best = int(np.argmax(found))
+    null = _null(suspect, key.kind, null_keys, fresh_seed, list(dict.fromkeys((ways[0], ways[best]))))
+    if stands_out(found[0], null[0]):  # as it stands: nothing else had to be tried
+        return Answers(response[0], null[0], fresh_seed)
+    if stands_out(found[best], null[-1], len(ways)):
+        return Answers(moved(response, ways[best])[0], null[-1], fresh_seed, len(ways), ways[best])
+    return Answers(response[0], null[0], fresh_seed, len(ways))
 
 
 def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_KEYS, p: float = 0.05,
-           fresh_seed: str | None = None, bare_seed: int | str | None = None) -> Verdict:
+           fresh_seed: str | None = None, bare_seed: int | str | None = None, shifts: int = 0) -> Verdict:
     """Asks `suspect` for its answer to the trigger image and judges it.
 
     >>> import watermark
@@ -145,6 +169,8 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_K
       fresh_seed: what the fresh keys are drawn from, to repeat a verification; by default, this machine's randomness,
         so that nobody can have prepared a key or a suspect for them.
       bare_seed: for a key of an experiment, `make_key(seed)` without an owner: that seed, from which K must follow.
+      shifts: where the mark is not found as the answer stands, shifts of it up to so many pixels are tried too; for
+        suspects that crop, pad or resample. Every one counts in the evidence.
 
     Returns:
       A `Verdict`.
@@ -152,13 +178,12 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_K
     Raises:
       SuspectError: when the answer has another shape or is not finite.
     """
-    response, null, fresh_seed = interrogate(suspect, key, null_keys, fresh_seed)
-    return judge(response, null, key, p=p, fresh_seed=fresh_seed, bare_seed=bare_seed)
+    return judge(interrogate(suspect, key, null_keys, fresh_seed, shifts), key, p=p, bare_seed=bare_seed)
 
 
-def judge(response: np.ndarray, null: np.ndarray, key: Key, *, p: float = 0.05, fresh_seed: str = "",
-          bare_seed: int | str | None = None) -> Verdict:
-    """The `Verdict` on one answer S', where `null` are the rho of fresh keys on the same suspect (`null_rho`)."""
+def judge(answers: Answers, key: Key, *, p: float = 0.05, bare_seed: int | str | None = None) -> Verdict:
+    """The `Verdict` on what a suspect said."""
+    response, null, fresh_seed, tries, shift = answers
     d = metrics.distance(response, key.verification)
     eta = metrics.threshold(key.verification.size, p)
     ncc = metrics.ncc(response, key.verification)
@@ -167,13 +192,13 @@ def judge(response: np.ndarray, null: np.ndarray, key: Key, *, p: float = 0.05, 
     r, n, z = _rank(float(rho), null)
     return Verdict(d, eta, bool(d <= eta), ncc, bool(ncc > NCC_THRESHOLD), metrics.rmse(response, key.verification),
                    float(rho), (r + 1) / (n + 1), z, z_needed(n), n, clopper_pearson(r, n), float(fidelity),
-                   refusal(key, bare_seed), fresh_seed)
+                   refusal(key, bare_seed), fresh_seed, shift=shift).among(tries)
 
 
-def stands_out(rho: float, others: np.ndarray) -> bool:
-    """`Verdict.stands_out` of a key with `rho` among those of `others`."""
+def stands_out(rho: float, others: np.ndarray, tries: int = 1) -> bool:
+    """`Verdict.stands_out` of a key with `rho` among those of `others`, the best of so many tries."""
     r, n, z = _rank(rho, others)
-    return bool(n >= LEAST_KEYS and not r and z >= z_needed(n))
+    return bool(n >= LEAST_KEYS and not r and z >= z_needed(n, FALSE_POSITIVE_RATE / tries))
 
 
 def _rank(rho, others):
@@ -227,9 +252,16 @@ def null_rho(suspect: Callable, kind: Kind, count: int, label: str = "null") -> 
 
     Keys are drawn, asked and forgotten block by block: a thousand of 600x600 take well under 2 GB.
     """
-    found = [residual_correlation(triggers, ask(suspect, triggers, initials.shape[1:]), initials, kind)
-             for triggers, initials in key_blocks(kind, count, label)]
-    return np.concatenate(found) if found else np.zeros(0)
+    return _null(suspect, kind, count, label, moves(0))[0]
+
+
+def _null(suspect, kind, count, label, ways):
+    """`null_rho` with the answers moved back in each of `ways`, float64 [ways, count]."""
+    found = [np.zeros((len(ways), 0))]
+    for triggers, initials in key_blocks(kind, count, label):
+        responses = ask(suspect, triggers, initials.shape[1:])
+        found.append([residual_correlation(triggers, moved(responses, move), initials, kind) for move in ways])
+    return np.concatenate(found, axis=1)
 
 
 def ask(suspect: Callable, triggers: np.ndarray, shape: tuple) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from absl import flags
 
 from watermark import data, inference
+from watermark.fitting import Pixels
 from watermark.models import ModelError, load_model
 from watermark.tasks import Denoising, Examples, SuperResolution
 
@@ -31,6 +32,17 @@ def check_out(out, suffix):
     there = next(parent for parent in path.absolute().parents if parent.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise ValueError(f"--out={out} cannot be written: {there} is no folder that you may write to")
+
+
+def define_range(values):
+    """The flag that says which range of pixels a model works on."""
+    flags.DEFINE_string("range", None, "of the pixels that the model takes and gives: 0,255 or -1,1; default: 0,1, or "
+                        "what a file of integers says", flag_values=values)
+
+
+def pixels(values):
+    """The `Pixels` of --range, or None."""
+    return Pixels.parse(values.range) if values.range else None
 
 
 def define_model(values):

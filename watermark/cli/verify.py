@@ -5,8 +5,10 @@ Asks a suspect for its answer to the key's trigger image, and fresh random keys 
 or any address that answers a PNG with an image; a bearer token is read from WATERMARK_TOKEN), a folder of response
 images that someone else made from --write_queries=DIR, or a function of yours, --suspect=ask.py:function.
 
-Exit code 0: the mark is found (and the claim stands, with --commitment); 1: it is not, or not surely enough; 2: error.
 Several keys, --key=a.npz,b.npz --commitment=a.json,b.json --timestamp=a.tsr,b.tsr: 0 if the first is the older mark.
+Several --suspect, or a folder of keys, give a table; every pair that was tried counts in its evidence.
+
+Exit code 0: the mark is found (and the claim stands, with --commitment); 1: it is not, or not surely enough; 2: error.
 Seconds; a minute with 1000 fresh keys of 80x80.
 """
 
@@ -18,8 +20,8 @@ from pathlib import Path
 
 from absl import flags
 
-from watermark import commitments, judgement
-from watermark.cli import results
+from watermark import commitments, inference, judgement
+from watermark.cli import common, many, results
 from watermark.cli.common import required
 from watermark.files import whole
 from watermark.keys import load_key, random_keys
@@ -38,8 +40,10 @@ def define(values):
     """The verb's flags."""
     text, number, switch = flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_bool
     several = flags.DEFINE_list
-    text("suspect", None, "what to ask: a file, a folder or a URL", flag_values=values)
-    several("key", None, "the owner's key file; several, with commas, to see whose mark is older", flag_values=values)
+    flags.DEFINE_multi_string("suspect", None, "what to ask: a file, a folder or a URL; may be given several times",
+                              flag_values=values)
+    several("key", None, "the owner's key file; several, with commas, to see whose mark is older; or a folder of them",
+            flag_values=values)
     flags.DEFINE_enum("rule", "evidence", list(judgement.RULES), "what decides: the evidence of fresh keys, or that "
                       "and the paper's d <= η (which a forger gets for nothing)", flag_values=values)
     number("null_keys", None, f"fresh keys asked beside the key; default {NULL_KEYS}, {REMOTE_NULL_KEYS} for a URL, "
@@ -49,6 +53,10 @@ def define(values):
          "randomness", flag_values=values)
     text("bare_seed", None, "for the key of an experiment, which names no owner: the seed that it was drawn from",
          flag_values=values)
+    common.define_range(values)
+    number("batch", None, "images that the suspect is asked at most at once", 1, flag_values=values)
+    number("shifts", 1, "where the mark is not found, shifts of the answer up to so many pixels are tried, and counted",
+           0, 8, flag_values=values)
     text("verifier", "", "who verifies, for the report", flag_values=values)
     switch("json", False, "print the result as JSON", flag_values=values)
     text("report", None, "write a page (.html) that anyone can read", flag_values=values)
@@ -78,6 +86,9 @@ def define(values):
 def run(values):
     """Asks, judges, prints; returns 0 or 1."""
     required(values, "key")
+    if many.several(values):
+        return many.run(values, _suspect, _judge)
+    values.suspect = values.suspect and values.suspect[0]
     keys = [load_key(path) for path in values.key]
     if values.write_queries:
         return _write_queries(values, keys)
@@ -87,12 +98,15 @@ def run(values):
     findings = _findings(values, keys)
     suspect = _suspect(values)
     unmarked = load_suspect(values.unmarked, allow_lambda=values.allow_lambda) if values.unmarked else None
-    identified, judged = results.identity(values.suspect), []
+    identified, judged, told = results.identity(values.suspect), [], []
     for key, found in zip(keys, findings, strict=True):
-        count, seed = _fresh(values, key)
-        judged.append(judgement.judge(suspect, key, null_keys=count, rule=values.rule, findings=found,
-                                      unmarked=unmarked, fresh_seed=seed, bare_seed=_number(values.bare_seed)))
-    told = [results.result(values, j, suspect, identified) for j in judged]
+        asked = inference.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
+        judged.append(_judge(values, asked, key, found, unmarked))
+        fitted = many.notes(asked, judged[-1].verdict) + ([] if judged[-1].found else many.range_hint(asked, key))
+        result = results.result(values, judged[-1], suspect, identified)
+        told.append(result | {"notes": [*fitted, *result["notes"]]})
+        for line in fitted:
+            print(f"note: {line}", file=sys.stderr)
     prevails, decision = judgement.decide(judged)
     if values.report:
         visualizer = load_model(values.visualizer) if values.visualizer else None
@@ -105,6 +119,12 @@ def run(values):
     else:
         print(_words(judged, told, decision))
     return 0 if prevails is judged[0] else 1
+
+
+def _judge(values, suspect, key, findings=None, unmarked=None):
+    count, seed = _fresh(values, key)
+    return judgement.judge(suspect, key, rule=values.rule, findings=findings, unmarked=unmarked,
+                           bare_seed=_number(values.bare_seed), null_keys=count, fresh_seed=seed, shifts=values.shifts)
 
 
 def _words(judged, told, decision):
@@ -121,7 +141,7 @@ def _number(seed):
 def _fresh(values, key):
     """(how many fresh keys, what they are drawn from); the latter None for this machine's randomness."""
     path = Path(values.suspect)
-    if is_url(values.suspect) or not path.is_dir() or is_saved_model(path):
+    if is_url(values.suspect) or not _is_folder(path):
         count = REMOTE_NULL_KEYS if is_url(values.suspect) else NULL_KEYS
         return count if values.null_keys is None else values.null_keys, values.fresh_seed
     if values.fresh_seed:
@@ -138,6 +158,11 @@ def _fresh(values, key):
         raise SuspectError(f"{path} has no {FRESH} that tells which fresh keys were asked; copy it from the folder of "
                            "questions (--write_queries), or ask for none with --null_keys=0") from error
     return (count if values.null_keys is None else min(count, values.null_keys)), _seed(nonce, key)
+
+
+def _is_folder(spec):
+    """Whether a suspect is a folder of answers."""
+    return Path(spec).is_dir() and not is_saved_model(spec)
 
 
 def _seed(nonce, key):
@@ -167,8 +192,12 @@ def _suspect(values):
     if is_url(values.suspect):
         names = ("payload", "answer", "input_name", "timeout", "retries", "transcript", "ca_bundle")
         remote = {name: values[name].value for name in names}
-    return load_suspect(values.suspect, output=values.output, signature=values.signature,
-                        allow_lambda=values.allow_lambda, **remote)
+    suspect = load_suspect(values.suspect, output=values.output, signature=values.signature,
+                           allow_lambda=values.allow_lambda, **remote)
+    if values.range and (_is_folder(values.suspect) or remote and suspect.protocol.payload == "png"):
+        raise ValueError(f"--range={values.range} is for numbers; folders of answers and images in 8 bits are read on "
+                         "[0, 1]")
+    return suspect
 
 
 def _findings(values, keys):

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from watermark.inference import SuspectError
 from watermark.limits import check_onnx, check_saved_model, check_tflite
 from watermark.models import ModelError, first_line
+from watermark.ports import ModelFile, Port
+
+ONNX_NAMES = {"float": "float32", "double": "float64"}  # those that are not numpy's
 
 
 def is_saved_model(path):
@@ -31,13 +33,18 @@ def load_saved_model(path, *, signature=None, output=None):
     _, inputs = function.structured_input_signature
     entry = _only(sorted(inputs), f"{path}, signature {name}, takes the inputs")
     exit_ = _chosen(sorted(function.structured_outputs), output, path)
-    dtype = inputs[entry].dtype
 
-    def suspect(images):
-        return _attempt(lambda x: function(**{entry: tf.cast(x, dtype)})[exit_].numpy(), images, path)
+    def run(images, loaded=loaded):  # held here, or its variables would be collected
+        return function(**{entry: tf.constant(images)})[exit_].numpy()
 
-    suspect.loaded = loaded  # or its variables would be collected
-    return suspect
+    return ModelFile(path, _port(inputs[entry]), _port(function.structured_outputs[exit_]), run)
+
+
+def _port(spec):
+    if spec.dtype == tf.string:
+        raise ModelError("the signature takes or gives strings, as servers do for image files; choose one of numbers "
+                         "(--signature), or serve the model and give its URL")
+    return Port(None if spec.shape.rank is None else tuple(spec.shape.as_list()), np.dtype(spec.dtype.as_numpy_dtype))
 
 
 def load_tflite(path, *, output=None):
@@ -53,22 +60,30 @@ def load_tflite(path, *, output=None):
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{path} cannot be read as a TFLite model: {first_line(error)}") from error
     entry = _only(interpreter.get_input_details(), f"{path} takes the inputs", lambda d: d["name"])
-    found = {detail["name"]: detail["index"] for detail in interpreter.get_output_details()}
-    index = found[_chosen(list(found), output, path)]
+    found = {detail["name"]: detail for detail in interpreter.get_output_details()}
+    exit_ = found[_chosen(list(found), output, path)]
+    ready = []
 
-    def one(image):
-        interpreter.resize_tensor_input(entry["index"], image.shape)
-        interpreter.allocate_tensors()
-        check_tflite(path, interpreter.get_tensor_details())
-        interpreter.set_tensor(entry["index"], _quantized(image, entry))
+    def run(images):
+        if ready != [images.shape]:
+            interpreter.resize_tensor_input(entry["index"], images.shape)
+            interpreter.allocate_tensors()
+            check_tflite(path, interpreter.get_tensor_details())
+            ready[:] = [images.shape]
+        interpreter.set_tensor(entry["index"], images)
         interpreter.invoke()
-        detail = next(d for d in interpreter.get_output_details() if d["index"] == index)
-        return _real(interpreter.get_tensor(index), detail)
+        return interpreter.get_tensor(exit_["index"])
 
-    def suspect(images):
-        return _attempt(lambda x: np.concatenate([one(image[None]) for image in x]), images, path)
+    return ModelFile(path, _lite_port(entry), _lite_port(exit_), run)
 
-    return suspect
+
+def _lite_port(detail):
+    # Old converters leave the axes that are free at 1, and say so in no signature.
+    signature = detail["shape_signature"] if len(detail["shape_signature"]) else detail["shape"]
+    free = len(signature) == 4 and all(side == 1 for side in signature[1:3])
+    shape = tuple(None if side < 0 or free and i < 3 else int(side) for i, side in enumerate(signature))
+    scale, zero = detail["quantization"]
+    return Port(shape, np.dtype(detail["dtype"]), float(scale), int(zero))
 
 
 def load_onnx(path, *, output=None):
@@ -82,34 +97,43 @@ def load_onnx(path, *, output=None):
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ModelError(f"{path} cannot be read as an ONNX model: {first_line(error)}") from error
-    entry = _only([i.name for i in session.get_inputs()], f"{path} takes the inputs")
-    exit_ = _chosen([o.name for o in session.get_outputs()], output, path)
+    inputs, outputs = ({port.name: port for port in ports} for ports in (session.get_inputs(), session.get_outputs()))
+    entry = inputs[_only(list(inputs), f"{path} takes the inputs")]
+    exit_ = outputs[_chosen(list(outputs), output, path)]
+    scales = _onnx_scales(path) if "int" in entry.type + exit_.type else {}
 
-    def suspect(images):
-        return _attempt(lambda x: session.run([exit_], {entry: np.asarray(x, np.float32)})[0], images, path)
+    def run(images):
+        return session.run([exit_.name], {entry.name: images})[0]
 
-    return suspect
+    return ModelFile(path, _onnx_port(entry, path, scales), _onnx_port(exit_, path, scales), run)
 
 
-def _attempt(run, images, path):
+def _onnx_scales(path):
+    """{tensor: (scale, zero)} of integers that the graph turns into reals first, or makes of reals last."""
     try:
-        return np.asarray(run(np.asarray(images, np.float32)), np.float32)
-    except Exception as error:
-        shape = list(np.shape(images))
-        raise SuspectError(f"{path} does not answer images of shape {shape}: {first_line(error)}") from error
+        import onnx
+    except ImportError:  # ONNX Runtime alone does not tell
+        return {}
+    graph = onnx.load(str(path)).graph
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    found = {}
+    for node in graph.node:
+        name = {"DequantizeLinear": node.input, "QuantizeLinear": node.output}.get(node.op_type, [None])[0]
+        scale, zero = (values.get(part) for part in (*node.input[1:3], None, None)[:2])
+        if name and scale is not None and scale.size == 1:
+            found[name] = (scale.item(), 0 if zero is None else zero.item())
+    return found
 
 
-def _quantized(image, detail):
-    scale, zero = detail["quantization"]
-    if detail["dtype"] == np.float32 or not scale:
-        return image.astype(detail["dtype"])
-    limits = np.iinfo(detail["dtype"])
-    return np.clip(np.round(image / scale) + zero, limits.min, limits.max).astype(detail["dtype"])
-
-
-def _real(answer, detail):
-    scale, zero = detail["quantization"]
-    return (answer.astype(np.float32) - zero) * scale if scale and answer.dtype != np.float32 else answer
+def _onnx_port(port, path, scales):
+    kind = port.type.removeprefix("tensor(").removesuffix(")")
+    try:
+        dtype = np.dtype(ONNX_NAMES.get(kind, kind))
+    except TypeError as error:
+        raise ModelError(f"{path} takes or gives {port.type}, expected numbers that numpy has") from error
+    # Names, and lengths of 0 and below, are what exporters write for free axes.
+    shape = tuple(side if isinstance(side, int) and side > 0 else None for side in port.shape) if port.shape else None
+    return Port(shape, dtype, *scales.get(port.name, ()))
 
 
 def _only(items, what, name=str):

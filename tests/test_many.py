@@ -1,0 +1,113 @@
+"""`watermark verify` with many suspects and keys, and what it says of suspects that had to be fitted."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from watermark import cli, exporting, keys, models, verification
+
+
+@pytest.fixture(scope="module")
+def case(owned, tmp_path_factory):
+    """A folder with the marked network, the one before, and the owner's key among others."""
+    folder = tmp_path_factory.mktemp("case")
+    models.save_model(owned.marked, folder / "marked.keras")
+    models.save_model(owned.host, folder / "host.keras")
+    (folder / "keys").mkdir()
+    keys.save_key(owned.key, folder / "keys" / "mine.npz")
+    keys.save_key(keys.make_key("another", size=16, owner="Ada"), folder / "keys" / "other.npz")
+    (folder / "empty").mkdir()
+    (folder / "empty" / "notes.txt").write_text("not a key")
+    return folder
+
+
+def verify(capsys, case, *arguments):
+    """(exit code, stdout, stderr)."""
+    code = cli.main(["verify", "--null_keys=100", *(argument.format(case) for argument in arguments)])
+    return code, *capsys.readouterr()
+
+
+def test_many_suspects_and_keys_in_one_table(case, capsys):
+    """Four pairs are tried, a fifth and sixth cannot be; one is found, and its p is four times what it is alone."""
+    flags = ("--suspect={0}/marked.keras", "--suspect={0}/host.keras", "--suspect={0}/none.keras", "--key={0}/keys/")
+    code, said, _ = verify(capsys, case, *flags, "--json")
+    table = json.loads(said)
+    assert code == 0 and table["tried"] == 4 and table["found"] and len(table["rows"]) == 6
+    found = [row for row in table["rows"] if row.get("found")]
+    assert [(row["suspect"], row["key"]) for row in found] == [(f"{case}/marked.keras", f"{case}/keys/mine.npz")]
+    assert found[0]["verdict"]["p_value"] == pytest.approx(1 / 101)
+    assert found[0]["p_corrected"] == pytest.approx(4 / 101)
+    assert found[0]["z_needed_corrected"] == pytest.approx(verification.z_needed(100, 1e-9 / 4))
+    assert ["no such" in row.get("error", "") for row in table["rows"]] == [False] * 4 + [True] * 2
+    code, said, _ = verify(capsys, case, *flags)
+    assert code == 0 and said.count("YES") == 1 and "4 pairs were tried" in said
+    assert "one try in so many" in said and said.count("no such model file") == 2
+
+
+def test_what_no_pair_shows(case, capsys):
+    """Exit code 1 where all were asked and none found, 2 where one could not be asked."""
+    assert verify(capsys, case, "--suspect={0}/host.keras", "--key={0}/keys/")[0] == 1
+    assert verify(capsys, case, "--suspect={0}/host.keras", "--suspect={0}/no.onnx", "--key={0}/keys/mine.npz")[0] == 2
+
+
+def test_a_bad_key_among_many_ends_nothing(case, capsys):
+    bad = case / "bad.npz"
+    bad.write_bytes(b"no key")
+    key = "--key={0}/keys/mine.npz,{0}/bad.npz"
+    code, said, _ = verify(capsys, case, "--suspect={0}/marked.keras", key, "--json")
+    assert code == 0 and json.loads(said)["tried"] == 1 and "not a key file" in said
+    assert verify(capsys, case, "--suspect={0}/marked.keras", "--suspect={0}/host.keras", "--key={0}/bad.npz")[0] == 2
+
+
+@pytest.mark.parametrize(("flags", "why"), [
+    (("--key={0}/keys/", "--report=page.html"), "--report is for one suspect and one key"),
+    (("--key={0}/empty",), "no key file"), (("--key={0}/keys/mine.npz", "--range=255,0"), "expected LOW < HIGH")])
+def test_flags_that_do_not_go_together(flags, why, case, capsys):
+    code, _, said = verify(capsys, case, "--suspect={0}/marked.keras", *flags)
+    assert code == 2 and why in said and said.count("\n") == 1
+
+
+def test_the_range_that_fits_is_named(case, owned, capsys):
+    """A network on [0, 255] is not found as it stands, and the line that follows tells how."""
+    inputs = keras.Input((None, None, 1))
+    answer = owned.marked(keras.layers.Rescaling(1 / 255)(inputs))
+    models.save_model(keras.Model(inputs, keras.layers.Rescaling(255.0)(answer)), case / "bytes.keras")
+    flags = ("--suspect={0}/bytes.keras", "--key={0}/keys/mine.npz", "--json")
+    code, said, aside = verify(capsys, case, *flags)
+    assert code == 1 and "verify with --range=0,255" in aside
+    assert any("--range=0,255" in line for line in json.loads(said)["notes"])
+    code, said, aside = verify(capsys, case, *flags, "--range=0,255")
+    assert code == 0 and json.loads(said)["distance"] < 1e-5 and "note: pixels are put on [0, 255]" in aside
+
+
+def test_what_had_to_be_fitted_is_said(case, owned, capsys):
+    """A file of one size and one batch: a line on standard error, and among the notes of the result."""
+    inputs = keras.Input(batch_shape=(1, 24, 24, 1))
+    exporting.save_saved_model(keras.Model(inputs, owned.marked(inputs)), case / "fixed")
+    code, said, aside = verify(capsys, case, "--suspect={0}/fixed", "--key={0}/keys/mine.npz", "--json", "--batch=1")
+    notes = json.loads(said)["notes"]
+    assert code == 0 and len(notes) == 1 and "takes 24x24, not 16x16" in notes[0] and f"note: {notes[0]}" in aside
+
+
+def test_shifts_are_counted_in_the_result(case, owned, capsys):
+    inputs = keras.Input((None, None, 1))
+    x = keras.layers.ZeroPadding2D(((0, 0), (1, 0)))(owned.marked(inputs))
+    models.save_model(keras.Model(inputs, keras.layers.Cropping2D(((0, 0), (0, 1)))(x)), case / "moved.keras")
+    flags = ("--suspect={0}/moved.keras", "--key={0}/keys/mine.npz", "--json")
+    code, said, aside = verify(capsys, case, *flags)
+    result = json.loads(said)
+    assert code == 0 and result["shift"] == [0, 1] and result["tries"] == 9
+    assert result["p_value"] == pytest.approx(9 / 101) and "in 9 positions of the answer, found moved by (0, 1" in aside
+    code, said, _ = verify(capsys, case, *flags, "--shifts=0")
+    assert code == 1 and json.loads(said)["tries"] == 1
+
+
+def test_a_range_is_no_matter_of_pictures(case, owned, capsys):
+    (case / "answers").mkdir()
+    np.save(case / "answers" / "a.npy", np.zeros((16, 16, 1)))
+    code, _, said = verify(capsys, case, "--suspect={0}/answers", "--key={0}/keys/mine.npz", "--range=0,255")
+    assert code == 2 and "is for numbers" in said
+    code, _, said = verify(capsys, case, "--suspect=http://127.0.0.1:9/x", "--key={0}/keys/mine.npz", "--range=-1,1")
+    assert code == 2 and "is for numbers" in said

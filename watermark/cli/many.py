@@ -1,0 +1,143 @@
+"""Many suspects, many keys: one table, in whose evidence every pair that was tried counts; and what to note on each."""
+
+import contextlib
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from watermark import inference, judgement, verification
+from watermark.cli import common
+from watermark.fitting import BYTES, SIGNED, UNIT
+from watermark.inference import SuspectError
+from watermark.keys import KeyFileError, load_key
+
+FOR_ONE = ("report", "commitment", "timestamp", "tsa_roots", "visualizer", "unmarked", "write_queries")
+
+
+def several(values):
+    """Whether the flags name more than one suspect or key."""
+    return len(values.suspect or ()) > 1 or any(Path(key).is_dir() for key in values.key)
+
+
+def notes(suspect, verdict):
+    """What was done to make question and answer fit, a line each."""
+    if verdict.tries == 1:
+        return list(suspect.notes)
+    tries, z = verdict.tries, verdict.z_needed
+    found = f"found moved by {verdict.shift}, rows and columns" if verdict.shift != (0, 0) else "found in none"
+    return [*suspect.notes, f"the mark was looked for in {tries} positions of the answer, {found}; p is {tries} times "
+                            f"that of one, and z must reach {z:.2f}"]
+
+
+def range_hint(suspect, key):
+    """A line where a mark that was not found would be, were the suspect asked on another range of pixels; or none."""
+    found = []
+    for pixels in (BYTES, SIGNED) if suspect.readable and not suspect.pixels else ():
+        with contextlib.suppress(SuspectError):  # numbers so large may end in none
+            verdict = verification.verify(inference.as_suspect(suspect, key.kind, pixels=pixels), key,
+                                          null_keys=verification.RANKED)
+            if verdict.among(len((UNIT, BYTES, SIGNED))).evident:
+                found.append(f"on {pixels} its rho is {verdict.rho:.3f}: verify with "
+                             f"--range={pixels.low:g},{pixels.high:g}")
+    return found
+
+
+def run(values, open_suspect, judge):
+    """Asks every suspect for every key and prints a table.
+
+    Args:
+      values: the flags; --suspect and --key are lists.
+      open_suspect: function of the flags, with one suspect in them, as for one verification.
+      judge: likewise, of flags, suspect and key.
+
+    Returns:
+      0 where a mark was found, 2 where none was and something could not be asked, 1 otherwise.
+    """
+    common.required(values, "suspect")
+    if given := [name for name in FOR_ONE if values[name].value is not None]:
+        raise ValueError(f"--{given[0]} is for one suspect and one key")
+    keys, rows = _keys(values.key)
+    for spec in list(values.suspect):
+        values.suspect = spec
+        rows += _rows(values, spec, keys, open_suspect, judge)
+    tried = sum("error" not in row for row in rows)
+    rows = [row if "error" in row else _corrected(row, values.rule, tried) for row in rows]
+    found = any(row.get("found") for row in rows)
+    if values.json:
+        print(json.dumps({"found": found, "rule": values.rule, "tried": tried, "rows": rows}, indent=1,
+                         ensure_ascii=False))
+    else:
+        print(_words(rows, tried))
+    return 0 if found else 2 if any("error" in row for row in rows) else 1
+
+
+def _keys(names):
+    """({path: key} of the files named, those in folders included; a row for each that cannot be read)."""
+    keys, rows = {}, []
+    for name in names:
+        inside = sorted(Path(name).glob("*.npz")) if Path(name).is_dir() else [Path(name)]
+        if not inside:
+            raise ValueError(f"--key={name}: no key file (.npz) in this folder")
+        for path in map(str, inside):
+            try:
+                keys[path] = load_key(path)
+            except KeyFileError as error:
+                rows.append({"suspect": "", "key": path, "error": _line(error)})
+    if not keys:
+        raise ValueError(rows[0]["error"])
+    return keys, rows
+
+
+def _rows(values, spec, keys, open_suspect, judge):
+    """A row for each key; what cannot be asked is said in its row and ends nothing."""
+    try:
+        suspect = open_suspect(values)
+    except (ValueError, RuntimeError, OSError) as error:
+        return [{"suspect": spec, "key": path, "error": _line(error)} for path in keys]
+    rows = []
+    for path, key in keys.items():
+        row = {"suspect": spec, "key": path}
+        try:
+            asked = inference.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
+            judged = judge(values, asked, key)
+        except (ValueError, RuntimeError, OSError) as error:
+            rows.append(row | {"error": _line(error)})
+            continue
+        row |= {"verdict": judged.verdict, "notes": notes(asked, judged.verdict)}
+        for line in row["notes"]:
+            print(f"note: {spec}, {path}: {line}", file=sys.stderr)
+        rows.append(row)
+    return rows
+
+
+def _corrected(row, rule, tried):
+    """The row with its numbers, and what they are worth among so many pairs."""
+    verdict = row["verdict"]
+    among = verdict.among(tried)
+    return row | {"verdict": dataclasses.asdict(verdict), "p_corrected": among.p_value,
+                  "z_needed_corrected": among.z_needed, "found": judgement.RULES[rule](among)}
+
+
+def _words(rows, tried):
+    """The table for a terminal."""
+    head = ("suspect", "key", "ρ", "z", "p", f"p x {tried}", "d <= η", "found")
+    cells = [head]
+    for row in rows:
+        if "error" in row:
+            cells.append((row["suspect"], row["key"], "", "", "", "", "", "error"))
+            continue
+        v = row["verdict"]
+        cells.append((row["suspect"], row["key"], f"{v['rho']:.3f}", f"{v['z_score']:.1f}", f"{v['p_value']:.2g}",
+                      f"{row['p_corrected']:.2g}", "yes" if v["within_threshold"] else "no",
+                      "YES" if row["found"] else "no"))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    lines += [f"error: {row['suspect'] or row['key']}: {row['error']}" for row in rows if "error" in row]
+    lines.append(f"{tried} pairs were tried: p x {tried} is the chance that any of them looks so good for nothing, and "
+                 "the bar on z is that of one try in so many. The threshold η knows no such correction.")
+    return "\n".join(lines)
+
+
+def _line(error):
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,223 @@
+"""What a model file says of its input and output, and how images go in and come out by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from watermark.errors import WatermarkError
+from watermark.fitting import BYTES, CENTRED, SIGNED, UNIT, Pixels
+
+PIXELS = 1 << 18  # per call, which bounds memory at about 200 MB for 64 channels
+WIDE = 8.0  # numbers that lie further apart than this are no pixels on [0, 1] or [-1, 1]
+LAYOUTS = {4: ("NHWC", "NCHW"), 3: ("NHW", "HWC", "CHW"), 2: ("HW",)}  # by the number of axes, the likelier first
+
+
+class SuspectError(WatermarkError, RuntimeError):
+    """A suspect that does not answer, or not with an image of the expected size."""
+
+
+def in_batches(run, images, size=None, exact=False):
+    """What `run` answers to images [N, H, W, C] that are put to it in pieces.
+
+    Args:
+      run: images -> as many answers.
+      size: images a piece; by default what bounds memory (`PIXELS`).
+      exact: whether every piece has that size; the last image is repeated where some are missing.
+    """
+    size = size or max(1, PIXELS // (images.shape[1] * images.shape[2]))
+    answers = []
+    for i in range(0, len(images), size):
+        piece = images[i:i + size]
+        if exact and len(piece) < size:
+            answers.append(run(np.concatenate([piece, *[piece[-1:]] * (size - len(piece))]))[:len(piece)])
+        else:
+            answers.append(run(piece))
+    return np.concatenate(answers)
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output as the file declares it.
+
+    Attributes:
+      shape: a length for every axis, None where it is free; or None where nothing is known.
+      dtype: what the file takes or gives.
+      scale, zero: of integers that stand for (integer - zero) * scale; scale 0 where they stand for themselves.
+    """
+
+    shape: tuple | None
+    dtype: np.dtype
+    scale: float = 0.0
+    zero: int = 0
+
+    @property
+    def whole(self):
+        """Whether it holds integers."""
+        return np.issubdtype(self.dtype, np.integer)
+
+    @property
+    def pixels(self):
+        """The range of pixels that its integers tell of; [0, 1] for floats, which tell of none."""
+        if not self.whole:
+            return UNIT
+        limits = np.iinfo(self.dtype)
+        if not self.scale:
+            return CENTRED if limits.max == 127 else BYTES
+        low, high = ((limit - self.zero) * self.scale for limit in (limits.min, limits.max))
+        if high - low > WIDE:
+            return CENTRED if low < -WIDE else BYTES
+        return SIGNED if max(abs(low + 1.0), abs(high - 1.0)) < 0.1 else UNIT
+
+    def encoded(self, numbers):
+        """Real numbers in this type."""
+        if not self.whole:
+            return numbers.astype(self.dtype)
+        limits = np.iinfo(self.dtype)
+        numbers = np.round(numbers / self.scale) + self.zero if self.scale else np.round(numbers)
+        return np.clip(numbers, limits.min, limits.max).astype(self.dtype)
+
+    def decoded(self, numbers):
+        """Real numbers, float32, of what came in this type."""
+        numbers = np.asarray(numbers, np.float32)
+        return (numbers - self.zero) * np.float32(self.scale) if self.scale else numbers
+
+    def __str__(self):
+        sides = "of unknown shape" if self.shape is None else [side or "any" for side in self.shape]
+        return f"{self.dtype} {sides}".replace("'", "")
+
+
+@dataclass
+class ModelFile:
+    """A suspect from a file: float32 [N, H, W, C] on [0, 1] -> [N, H', W', C].
+
+    The order of its axes, its type, its range and its batch are read from the file; where the axes leave a choice, the
+    first query decides.
+
+    Attributes:
+      path: of the file, for messages.
+      entry, exit: the `Port`s.
+      run: an array as `entry` has it -> the answer as `exit` has it.
+      pixels: the range it works on, or None for what the file says.
+      notes: what was done to make question and answer fit, a line each.
+    """
+
+    path: object
+    entry: Port
+    exit: Port
+    run: Callable
+    pixels: Pixels | None = None
+    notes: list = field(default_factory=list)
+    layout: str | None = field(default=None, init=False)
+    answers: Pixels | None = field(default=None, init=False)
+
+    def on(self, pixels):
+        """The same suspect on another range of pixels."""
+        return replace(self, pixels=pixels)
+
+    def sides(self, channels):
+        """(H, W) that the file asks for, None for a free one."""
+        layout = self._layouts(channels)[0]
+        shape = self.entry.shape or [None] * len(layout)
+        return tuple(shape[layout.index(axis)] for axis in "HW")
+
+    def __call__(self, images):
+        images = np.asarray(images, np.float32)
+        if self.layout is None:
+            self.layout = self._find(images[:1])
+        size = self._batch(self.layout)
+        return in_batches(lambda piece: self._ask(piece, self.layout), images, size, exact=size is not None)
+
+    def _batch(self, layout):
+        """How many images a query must have, or None."""
+        if "N" not in layout:
+            return 1
+        return self.entry.shape[0] if self.entry.shape else None
+
+    def _layouts(self, channels):
+        """The orders of axes that the declared shape allows, the likeliest first."""
+        shape = self.entry.shape
+        if shape is None:
+            return LAYOUTS[4]
+        found = [layout for layout in LAYOUTS.get(len(shape), ())
+                 if ("C" in layout or channels == 1) and ("C" not in layout or _at(shape, layout) in (None, channels))]
+        if not found:
+            raise SuspectError(f"{self.path} takes {self.entry}, no images of {channels} channel(s); is the key for "
+                               "this kind of model?")
+        return sorted(found, key=lambda layout: "C" in layout and _at(shape, layout) != channels)
+
+    def _find(self, image):
+        """The order of axes, where the declared shape allows several the first that answers [1, H, W, C] sensibly."""
+        layouts, errors = self._layouts(image.shape[3]), {}
+        chosen = layouts[0]
+        for layout in layouts if len(layouts) > 1 else ():
+            try:
+                if _like(self._ask(np.repeat(image, self._batch(layout) or 1, axis=0), layout), image):
+                    chosen = layout
+                    break
+            except SuspectError as error:
+                errors[layout] = error
+        if chosen in errors:
+            raise errors[chosen]
+        if chosen != "NHWC":
+            self._note(f"this suspect's axes are in the order {chosen}; images are turned to it, answers back")
+        return chosen
+
+    def _ask(self, images, layout):
+        numbers = (self.pixels or self.entry.pixels).of(images)
+        try:
+            answer = np.asarray(self.run(self.entry.encoded(_turned(numbers, layout))))
+        except Exception as error:
+            raise SuspectError(f"{self.path} takes {self.entry} and does not answer images of shape "
+                               f"{list(images.shape)}: {' '.join(str(error).split())[:200]}") from error
+        answer = _images(self.exit.decoded(answer), layout, images.shape)
+        return (self.pixels or self._read_on(answer)).back(answer)
+
+    def _read_on(self, answer):
+        """The range that answers lie on by what the file says; the first one settles it, and `notes` say so."""
+        if self.answers is None:
+            asked = self.entry.pixels
+            if self.exit.whole and not self.exit.scale:
+                self.answers = self.exit.pixels
+            else:  # of a model that takes bytes, floats may be bytes or not
+                self.answers = UNIT if asked.high > WIDE >= np.ptp(answer) else asked
+            if {asked, self.answers} != {UNIT}:
+                self._note(f"this suspect takes {self.entry.dtype} and answers {self.exit.dtype}; "
+                           f"pixels are put on {asked}, its answers read on {self.answers}")
+        return self.answers
+
+    def _note(self, line):
+        if line not in self.notes:
+            self.notes.append(line)
+
+
+def _like(answer, image):
+    """Whether an answer has an image's channels and proportions."""
+    return answer.ndim == 4 and answer.shape[3] == image.shape[3] and (
+        answer.shape[1] * image.shape[2] == answer.shape[2] * image.shape[1])
+
+
+def _at(shape, layout):
+    return shape[layout.index("C")]
+
+
+def _turned(images, layout):
+    """Images [N, H, W, C] with their axes in another order; without N or C, those have one image or one channel."""
+    missing = tuple(i for i, axis in enumerate("NHWC") if axis not in layout)
+    there = "".join(axis for axis in "NHWC" if axis in layout)
+    return np.squeeze(images, missing).transpose([there.index(axis) for axis in layout])
+
+
+def _images(answer, layout, asked):
+    """An answer as images [N, H', W', C], or as it is where it has no such axes.
+
+    Its axes are in the question's order, unless the number of channels fits at another place only.
+    """
+    for order in sorted(LAYOUTS.get(answer.ndim, ()), key=lambda order: order != layout):
+        if ("C" not in order or _at(answer.shape, order) == asked[3]) and ("N" not in order or len(answer) == asked[0]):
+            answer = answer.transpose([order.index(axis) for axis in "NHWC" if axis in order])
+            answer = answer if "N" in order else answer[None]
+            return answer if "C" in order else answer[..., None]
+    return answer
