@@ -1,0 +1,46 @@
+"""Abstract pictures drawn from a seed: what stands in for the abstract paintings of Adi et al."""
+
+import numpy as np
+
+from watermark.baselines.common import integers
+from watermark.kinds import Kind
+
+SHAPES = 8
+UNIT = 1 << 12  # side of the canvas, whatever the picture's size in pixels
+
+
+def _disc(x, y, a, b, c):
+    return (x - a) ** 2 + (y - b) ** 2 < (c // 2) ** 2
+
+
+def _rings(x, y, a, b, c):
+    return ((x - a) ** 2 + (y - b) ** 2) // (UNIT * (c // 4 + UNIT // 8)) % 2 == 0
+
+
+def _stripes(x, y, a, b, c):
+    across, down = a % 17 - 8, b % 17 - 8
+    return (across * x + down * y) // (c + UNIT) % 2 == 0
+
+
+def _side(x, y, a, b, c):
+    across, down = a % 17 - 8, b % 17 - 8
+    return across * (x - c) + down * (y - b) > 0
+
+
+FIGURES = (_disc, _rings, _stripes, _side)
+
+
+def abstract_pictures(seed: int | str, kind: Kind, count: int) -> np.ndarray:
+    """`count` pictures, uint8 [count, H, W, C]: discs, rings, stripes and half-planes, each adding a grey modulo 256.
+
+    All of it is whole numbers, so that every machine draws the same.
+    """
+    rows, columns = ((2 * np.arange(side) + 1) * (UNIT // 2) // side for side in kind.sides)
+    y, x = rows[:, None], columns[None, :]
+    pictures = np.zeros((count, *kind.trigger_shape), np.uint8)
+    for i, picture in enumerate(pictures):
+        draws = integers(f"adi picture {i} {seed!r}", (SHAPES, 4), UNIT)
+        greys = integers(f"adi greys {i} {seed!r}", (SHAPES, kind.channels))
+        for (figure, *place), grey in zip(draws, greys, strict=True):
+            picture[FIGURES[figure % len(FIGURES)](x, y, *place)] += np.uint8(grey)
+    return pictures
