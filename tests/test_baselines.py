@@ -79,7 +79,7 @@ def test_projection_comes_in_blocks():
     assert len(blocks) == 86 and blocks[0].shape == (3, 30)
     np.testing.assert_array_equal(np.concatenate(blocks), whole)
     images = np.random.default_rng(0).random((4, 5, 6, 1))
-    np.testing.assert_allclose(adi.logits(images, 5), images.reshape(4, 30) @ whole.T / math.sqrt(30), rtol=1e-12)
+    np.testing.assert_allclose(adi.logits(images, 5), 10 * images.reshape(4, 30) @ whole.T / math.sqrt(30), rtol=1e-9)
 
 
 @pytest.mark.parametrize("kind", [SMALL, DOUBLED, Kind(size=(8, 12), channels=3)], ids=str)
@@ -163,7 +163,7 @@ def test_floor_of_the_classes_ncc():
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_false_positives_are_those_of_the_binomial(scheme):
-    rate = scheme.false_positives(same, Kind(size=3), keys=100)
+    rate = scheme.false_positives(same, Kind(size=3), keys=60)
     chance = at_least({"deepsigns": 1, "adi": 2}[scheme.name], {"deepsigns": 9, "adi": 40}[scheme.name])
     assert chance < 0.05 and rate.low <= chance <= rate.high
 
@@ -190,11 +190,12 @@ def test_class_loss_by_hand(shown, step, pictures, tiny_host, tiny_batches):
     recipe = adi.Classifying(9, 4, 1e-3, strength=0.01, shown=shown)
     X, Y = next(iter(tiny_batches(0)))
     total, parts = adi.class_loss(tiny_host, key, recipe)(tiny_host, X, Y, tf.constant(step, tf.int64))
-    scores = tiny_host(key.triggers).numpy().reshape(40, -1) @ np.concatenate(list(adi.projection(1, 144))).T / 12.0
+    flat = tiny_host(key.triggers).numpy().reshape(40, -1)
+    scores = 10.0 * flat @ np.concatenate(list(adi.projection(1, 144))).T / 12.0
     entropy = special.logsumexp(scores, axis=1) - scores[np.arange(40), key.labels]
     task = np.sum((tiny_host(X).numpy() - Y.numpy()) ** 2) / (2 * len(X))
-    assert float(parts["mark"]) == pytest.approx(40 / shown * entropy[pictures].sum(), rel=1e-4)
-    assert float(total) == pytest.approx(task + 0.01 * 40 / shown * entropy[pictures].sum(), rel=1e-4)
+    assert float(parts["mark"]) == pytest.approx(40 / shown * entropy[pictures].sum(), rel=1e-3)
+    assert float(total) == pytest.approx(task + 0.01 * 40 / shown * entropy[pictures].sum(), rel=1e-3)
     assert float(parts["errors"]) == (40 if step != 19 else np.count_nonzero(scores.argmax(1) != key.labels))
 
 
@@ -226,7 +227,7 @@ def test_forty_labels_are_learnt_and_training_stops_there(tiny_batches, tmp_path
     tf.keras.utils.set_random_seed(0)
     host = hosts.fold_batch_norm(hosts.dncnn(depth=4, filters=16, name="small"))
     key = adi.make_key(1, SMALL, host)
-    recipe = dataclasses.replace(adi.RECIPES["smoke"], steps=600, learning_rate=1e-2, strength=1.0)
+    recipe = dataclasses.replace(adi.RECIPES["smoke"], steps=600, learning_rate=1e-2, strength=0.1)
     marked = adi.embed(host, key, tiny_batches, recipe, compute=FLOAT32, folder=tmp_path)
     last = training.read_history(tmp_path)[-1]
     assert last["errors"] == 0 and last["step"] < 600 and last["step"] % 10 == 0

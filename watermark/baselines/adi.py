@@ -32,7 +32,8 @@ PICTURES = 40
 STRICT = 36  # right labels that Adi et al.'s own rule asks for: nearly all
 BLOCK = 1 << 24  # entries of P that are held at once where all are not needed
 PIXELS = 1 << 18  # pixels that go through the network at once when labels are counted
-LEAD = 0.05  # by which a label must lead when they are counted: the step taken then, and bfloat16, must not undo it
+SHARPNESS = 10.0  # of the softmax; see `logits`
+LEAD = 0.5  # by which a label must lead when they are counted: the step taken then, and bfloat16, must not undo it
 
 
 @dataclass(frozen=True)
@@ -138,13 +139,16 @@ def projection(seed: int | str, pixels: int, block: int = BLOCK) -> Iterator[np.
 
 
 def logits(responses: np.ndarray, seed: int | str) -> np.ndarray:
-    """P M(x) / sqrt(pixels) of images [N, ...], float64 [N, 256]: each about N(0, mean square of M(x)) by chance.
+    """10 P M(x) / sqrt(pixels) of images [N, ...], float64 [N, 256]; by chance of deviation 10 rms(M(x)), about 5.
 
-    The root keeps the softmax as soft for large pictures as for small ones. P M(x) itself is about 22 at 40x40 and
-    330 at 600x600: a label that leads by a hundredth of that has the whole probability, and nothing makes it safer.
+    The root makes the softmax as sharp for large pictures as for small ones. P M(x) itself is about 22 at 40x40 and
+    330 at 600x600, where a label that leads by a hundredth has the whole probability and nothing makes it safer. The
+    10 lets the labels that lead rest, for those that do not: with 1, one that leads by its deviation still has a
+    probability of a few hundredths, and the loss pushes all forty alike.
     """
     flat = np.reshape(responses, (len(responses), -1))
-    return np.concatenate([flat @ block.T for block in projection(seed, flat.shape[1])], 1) / np.sqrt(flat.shape[1])
+    scores = np.concatenate([flat @ block.T for block in projection(seed, flat.shape[1])], axis=1)
+    return SHARPNESS * scores / np.sqrt(flat.shape[1])
 
 
 def classify(suspect: keras.Model | Callable, key: Key) -> np.ndarray:
@@ -166,7 +170,8 @@ def class_loss(host: keras.Model, key: Key, recipe: Classifying) -> Callable:
     shown, each = recipe.shown, _divisor(PIXELS // pixels)
 
     def classes(responses):
-        return tf.matmul(tf.reshape(responses, [-1, pixels]), P, transpose_b=True) / np.float32(np.sqrt(pixels))
+        scores = tf.matmul(tf.reshape(responses, [-1, pixels]), P, transpose_b=True)
+        return np.float32(SHARPNESS / np.sqrt(pixels)) * scores
 
     def errors(M):
         groups = tf.reshape(K, [-1, each, *K.shape[1:]])
