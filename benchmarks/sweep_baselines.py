@@ -32,15 +32,6 @@ MOST_LOSS = 0.3  # dB; the paper's baselines lose .10 to .31
 SEED = "sweep"
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("hosts", ["dncnn"], "which hosts")
-flags.DEFINE_enum("scheme", "deepsigns", list(SCHEMES), "which baseline")
-flags.DEFINE_list("strengths", ["1e-5", "1e-4", "1e-3"], "values of lambda")
-flags.DEFINE_integer("steps", None, "training steps, if not the recipe's", lower_bound=1)
-flags.DEFINE_integer("batch_size", None, "patches a step, if not the recipe's", lower_bound=1)
-flags.DEFINE_bool("stop", None, "whether adi stops at forty labels of forty, if not as its recipe says")
-flags.DEFINE_float("minutes", None, "no training step is taken later")
-flags.DEFINE_integer("fresh_keys", 0, "how many fresh keys are put to the unmarked host to count false positives")
-flags.DEFINE_string("workdir", "build/sweep_baselines", "folder of records.jsonl and of trainings cut short")
 
 
 def recipe_for(scheme, strength, **changes):
@@ -77,6 +68,7 @@ def chosen(records):
 def sweep(scheme, host_name, recipes, workdir, deadline=None):
     """Records of the recipes, kept or made now; those that the deadline leaves out are missing."""
     path, found = Path(workdir) / "records.jsonl", []
+    path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_text().splitlines() if path.exists() else []
     kept = {record["id"]: record for record in map(json.loads, lines)}
     for recipe in recipes:
@@ -122,5 +114,19 @@ def main(_):
                   f"95 % interval {rate.low:.4f} to {rate.high:.4f}")
 
 
+def define_flags():
+    """Not at import, where these names could meet those of another script."""
+    flags.DEFINE_list("hosts", ["dncnn"], "which hosts")
+    flags.DEFINE_enum("scheme", "deepsigns", list(SCHEMES), "which baseline")
+    flags.DEFINE_list("strengths", ["1e-5", "1e-4", "1e-3"], "values of lambda")
+    flags.DEFINE_integer("steps", None, "training steps, if not the recipe's", lower_bound=1)
+    flags.DEFINE_integer("batch_size", None, "patches a step, if not the recipe's", lower_bound=1)
+    flags.DEFINE_bool("stop", None, "whether adi stops at forty labels of forty, if not as its recipe says")
+    flags.DEFINE_float("minutes", None, "no training step is taken later")
+    flags.DEFINE_integer("fresh_keys", 0, "how many fresh keys are put to the unmarked host to count false positives")
+    flags.DEFINE_string("workdir", "build/sweep_baselines", "folder of records.jsonl and of trainings cut short")
+
+
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

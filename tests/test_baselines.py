@@ -2,9 +2,11 @@
 
 import dataclasses
 import hashlib
+import importlib.util
 import inspect
 import math
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -303,3 +305,43 @@ def test_repr_tells_no_secret(scheme):
 def test_pictures_a_step_divide_forty(shown):
     with pytest.raises(ValueError, match="divisor of 40"):
         adi.Classifying(1, 1, 1e-3, shown=shown)
+
+
+# --- the sweep ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def script():
+    path = Path(__file__).parents[1] / "benchmarks" / "sweep_baselines.py"
+    spec = importlib.util.spec_from_file_location("sweep_baselines", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_strength_that_the_rule_chooses(script):
+    """Highest NCC at a loss of at most .3 dB, then the cheapest; none if all cost more."""
+    records = [{"ncc": ncc, "psnr_loss": loss} for ncc, loss in ((0.99, 0.31), (0.97, 0.3), (0.97, 0.2), (0.9, 0.0))]
+    assert script.chosen(records) == records[2]
+    assert script.chosen(records[:1]) is None
+
+
+def test_a_sweep_goes_on_where_it_stopped(script, monkeypatch, tmp_path):
+    asked = []
+
+    def measure(scheme, host_name, recipe, folder, deadline=None):
+        if deadline is not None and asked:
+            raise training.Stopped("the time is up")
+        asked.append((scheme.name, host_name, recipe.strength))
+        return {"psnr_loss": 0.1, "seconds": 1.0, "ncc": recipe.strength, "correct": 40, "p_value": 0.0}
+
+    monkeypatch.setattr(script, "measure", measure)
+    recipes = [script.recipe_for(adi, strength, steps=5, stop=None) for strength in (0.1, 0.2)]
+    assert recipes[0] == dataclasses.replace(adi.RECIPES["quick"], steps=5, strength=0.1)
+    first = script.sweep(adi, "dncnn", recipes, tmp_path, deadline=0.0)
+    both = script.sweep(adi, "dncnn", recipes, tmp_path)
+    assert len(first) == 1 and both[0] == first[0] and len(both) == 2
+    assert asked == [("adi", "dncnn", 0.1), ("adi", "dncnn", 0.2)]
+    script.sweep(adi, "red", recipes[:1], tmp_path)
+    assert asked[2:] == [("adi", "red", 0.1)]
+    assert script.sweep(adi, "dncnn", recipes, tmp_path) == both and len(asked) == 3
