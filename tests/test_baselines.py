@@ -53,7 +53,7 @@ def test_keys_are_the_same_on_any_machine():
     label, classes = deepsigns.make_key("a", SMALL), adi.make_key("a", SMALL)
     rows = next(adi.projection("a", 20))
     assert [digest(a) for a in (label.trigger, label.labels, classes.pictures, classes.labels, rows)] == [
-        "6679c20c0172", "f125dcd98840", "dcab0ef9268c", "808d7533f84b", "e51e392ee78f"]
+        "6679c20c0172", "f125dcd98840", "ee1516712674", "808d7533f84b", "e51e392ee78f"]
 
 
 def test_label_key_by_its_moments():
@@ -71,7 +71,8 @@ def test_pictures_are_one_drawing_at_any_size():
     small, large = (abstract_pictures(3, Kind(size=size), 5).astype(float) for size in (20, 100))
     np.testing.assert_array_equal(large[:, 2::5, 2::5], small)  # centres of the pixels coincide
     assert len({picture.tobytes() for picture in small}) == 5
-    assert small.std((1, 2, 3)).min() > 20
+    sketches = abstract_pictures(1, Kind(size=32), 40).astype(float)  # among the seed's first drawings is a pale one
+    assert sketches.std((1, 2, 3)).min() >= 50
 
 
 def test_projection_comes_in_blocks():
