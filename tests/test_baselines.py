@@ -132,8 +132,8 @@ def test_label_verdict(matches):
 def test_floor_of_the_labels_ncc():
     """Without a mark: (mean / root mean square) of the labels, .8652, times that of the answer.
 
-    An answer of mean .487 and deviation .264 is at .7595; unmarked VDSR's, .487 and .255, at .766 less its covariance
-    with nothing. The trigger itself is at .8036, by hand from the mixture.
+    The trigger itself is at .8036, by hand from the mixture; the paper's .7595 belongs to an answer of mean .487 and
+    deviation .266, near what unmarked super-resolution hosts give (docs/baselines.md).
     """
     kind = Kind(size=300)
     key = deepsigns.make_key(3, kind)
