@@ -33,6 +33,7 @@ setup(
         "scikit-image",
         "scipy",
         "tensorflow>=2.18",
+        "tifffile",
     ],
     extras_require={
         "onnx": ["onnx", "onnxruntime", "tf2onnx"],
