@@ -115,7 +115,7 @@ def patch_size(values, one, key):
         raise ValueError(f"the model takes images of {sides[0]}x{sides[1]} pixels only and the key's trigger has "
                          f"{trigger}x{trigger}; make a key of that size, or save the model with free sides")
     if key.kind.channels != one.input_shape[-1]:
-        raise ValueError(f"the model has {one.input_shape[-1]} channels, the key {key.kind['channels']}; make a key "
+        raise ValueError(f"the model has {one.input_shape[-1]} channels, the key {key.kind.channels}; make a key "
                          f"with watermark keygen --channels={one.input_shape[-1]}")
     return values.patch or fixed or trigger
 
