@@ -13,7 +13,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["watermark", "watermark.*"]),
-    package_data={"watermark": ["pages/*.html"], "watermark.data": ["sets.json"], "watermark.lab": ["*.mplstyle"]},
+    package_data={"watermark": ["pages/*.html"], "watermark.data": ["sets.json"],
+                  "watermark.lab": ["paper.json", "*.mplstyle"]},
     entry_points={"console_scripts": ["watermark = watermark.cli:main"]},
     install_requires=[
         "absl-py",
