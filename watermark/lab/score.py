@@ -1,0 +1,158 @@
+"""How far our tables agree with the paper's: counts, and every cell that disagrees.
+
+A cell is a row's verdict by d, its verdict by NCC, or its PSNR. It counts if there is a trial of it and something to
+compare with; what was not measured is neither agreement nor disagreement. A verdict agrees if more than half of the
+trials have the paper's, a PSNR if the mean over trials is within 0.05 dB of the unmarked host's, above or below: the
+gap that the paper calls acceptable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from watermark.lab.paper import Paper, Row
+
+GAP = 0.05  # dB, Section V-C
+ROUNDING = 1e-9  # of a difference in dB: 30.41 - 30.36 is within the gap
+Values = Mapping[str, float | bool]
+Rows = Iterable[tuple[Row, Sequence[Values]]]  # each row with the values of its trials
+
+
+@dataclass(frozen=True)
+class Count:
+    """Cells and trials that agree, of those that there are.
+
+    >>> str(Count(12, 16, 28, 36))
+    '12 of 16 (28 of 36 trials)'
+    """
+
+    cells: int = 0
+    of_cells: int = 0
+    trials: int = 0
+    of_trials: int = 0
+
+    def __add__(self, other: Count) -> Count:
+        return Count(self.cells + other.cells, self.of_cells + other.of_cells, self.trials + other.trials,
+                     self.of_trials + other.of_trials)
+
+    def __str__(self) -> str:
+        trials = f" ({self.trials} of {self.of_trials} trials)" if self.of_trials != self.of_cells else ""
+        return f"{self.cells} of {self.of_cells}{trials}"
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A cell that is not as it should be.
+
+    Attributes:
+      row: whose cell it is.
+      value: its name among the row's values.
+      says: in words, what was measured and what was expected.
+      remarks: what is known of the paper's number.
+    """
+
+    row: Row
+    value: str
+    says: str
+    remarks: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        row = ", ".join(f"{name} {value}" for name, value in self.row.items())
+        return "; ".join([f"{row}: {self.says}", *self.remarks])
+
+
+@dataclass(frozen=True)
+class Score:
+    """The agreement of a table, or of several added up.
+
+    Attributes:
+      d: verdicts by the distance, the paper's `d <= eta`.
+      ncc: verdicts by NCC > .95.
+      psnr: within `GAP` of the unmarked host.
+      disagreements: every cell that is counted in none of them.
+    """
+
+    d: Count = Count()
+    ncc: Count = Count()
+    psnr: Count = Count()
+    disagreements: tuple[Disagreement, ...] = field(default=(), repr=False)
+
+    def __add__(self, other: Score) -> Score:
+        return Score(self.d + other.d, self.ncc + other.ncc, self.psnr + other.psnr,
+                     self.disagreements + other.disagreements)
+
+    def __str__(self) -> str:
+        parts = [f"{title} in {count}" for title, count in
+                 (("d verdicts agree", self.d), ("NCC verdicts agree", self.ncc),
+                  (f"PSNR is within {GAP} dB of the unmarked host", self.psnr)) if count.of_cells]
+        return ", ".join(parts) or "no cell to compare"
+
+
+def score(rows: Rows, paper: Paper, unmarked: Callable[[Row], float | None] = lambda row: None) -> Score:
+    """The score of one table.
+
+    Args:
+      rows: (row, values of its trials) pairs, where there are trials or none.
+      paper: the paper's table.
+      unmarked: row -> PSNR in dB of its unmarked host on the same images, or None where no such comparison is meant:
+        at the unmarked host itself, and after an attack. `unmarked_in` makes one of a table that has those rows.
+
+    Raises:
+      PaperError: if a row leaves open which of the paper's lines is its own.
+    """
+    total = Score()
+    for row, trials in rows:
+        d, wrong_d = _verdicts("verified", "d ≤ η", row, trials, paper)
+        ncc, wrong_ncc = _verdicts("ncc_verified", "NCC > .95", row, trials, paper)
+        psnr, wrong_psnr = _fidelity(row, trials, unmarked(row))
+        total += Score(d, ncc, psnr, (*wrong_d, *wrong_ncc, *wrong_psnr))
+    return total
+
+
+def unmarked_in(rows: Rows, **axes: str | float | bool) -> Callable[[Row], float | None]:
+    """The `unmarked` of a table that has the unmarked hosts in rows of its own, those at `axes`: `lam=0`.
+
+    Returns:
+      A function from a row to the mean PSNR of the row that differs from it in `axes` only; None for such a row itself,
+      and where it was not measured.
+    """
+    measured = {frozenset(row.items()): found for row, trials in rows if (found := _found("psnr", trials))}
+
+    def unmarked(row: Row) -> float | None:
+        host = {**row, **axes}
+        found = measured.get(frozenset(host.items()))
+        return None if host == dict(row) or not found else float(np.mean(found))
+
+    return unmarked
+
+
+def _verdicts(value, rule, row, trials, paper):
+    """The count of one cell of verdicts, and its disagreement if it has one."""
+    found, line = _found(value, trials), paper.line(row)
+    if not found or line is None or value not in line.values:
+        return Count(), ()
+    theirs = line.values[value]
+    agreeing = sum(bool(verdict) == theirs for verdict in found)
+    agrees = agreeing > len(found) / 2
+    says = f"{rule} in {sum(map(bool, found))} of {len(found)} trials, in the paper {'yes' if theirs else 'no'}"
+    return (Count(int(agrees), 1, agreeing, len(found)),
+            () if agrees else (Disagreement(row, value, says, line.remarks),))
+
+
+def _fidelity(row, trials, host):
+    """The count of one cell of PSNR, and its disagreement if it has one."""
+    found = _found("psnr", trials)
+    if not found or host is None:
+        return Count(), ()
+    agrees = abs(np.mean(found) - host) <= GAP + ROUNDING
+    agreeing = sum(abs(psnr - host) <= GAP + ROUNDING for psnr in found)
+    says = f"PSNR {np.mean(found):.2f} dB, {np.mean(found) - host:+.2f} dB from the unmarked host"
+    return (Count(int(agrees), 1, agreeing, len(found)), () if agrees else (Disagreement(row, "psnr", says),))
+
+
+def _found(value, trials):
+    """What the trials have of a value; a scheme without a verdict leaves it out."""
+    return [trial[value] for trial in trials if trial.get(value) is not None]
