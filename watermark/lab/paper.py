@@ -3,6 +3,7 @@
 They stand in `paper.json` beside this module, a block a table, a line a row, in natural units: dB, distances such as
 2.09e-3, rates as fractions, seconds (the paper prints minutes of embedding). Of each table it says:
 
+- `printed`: where in the paper, for who reads the file.
 - `axes`: what tells its lines apart. `null` is an axis that the line does not have (an overwriting has no rate).
 - `implied`, and `everywhere` for the whole table: what the paper's numbers are of without printing it as an axis.
 - `values`: what is printed; `null` where the paper prints nothing.
