@@ -95,7 +95,8 @@ def connect(url, **access):
     if not fits(payload, protocol.payloads):
         raise ValueError(f"{url} takes the payload {' or '.join(protocol.payloads)}, not {payload!r}")
     if access.answer and not (protocol is Pictures and fits(access.answer, ("json:FIELD",))):
-        raise ValueError(f"--answer={access.answer}: expected json:FIELD, and an address that is neither :predict nor /infer")
+        raise ValueError(f"--answer={access.answer}: expected json:FIELD, and an address that is neither :predict nor "
+                         "/infer")
     token = access.token or os.environ.get(TOKEN)
     if token and address.scheme == "http" and address.hostname not in ("localhost", "127.0.0.1", "::1"):
         raise ValueError(f"{url}: a bearer token ({TOKEN}) is not sent over plain http; use https")
