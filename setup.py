@@ -2,7 +2,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-TEST = ["pytest", "kserve", "onnx", "onnxruntime", "tf2onnx"]
+TEST = ["pytest", "pytest-xdist", "kserve", "onnx", "onnxruntime", "tf2onnx"]
 
 setup(
     name="watermark-image-dnn",
