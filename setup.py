@@ -2,7 +2,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-TEST = ["pytest", "kserve", "onnx", "onnxruntime", "tf2onnx"]
+TEST = ["pytest", "ipykernel", "kserve", "nbclient", "nbformat", "onnx", "onnxruntime", "tf2onnx"]
 
 setup(
     name="watermark-image-dnn",
@@ -13,9 +13,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["watermark", "watermark.*"]),
+    py_modules=["watermark_image_dnn"],
     package_data={"watermark": ["pages/*", "py.typed"], "watermark.data": ["sets.json"],
                   "watermark.lab": ["paper.json"]},
-    entry_points={"console_scripts": ["watermark = watermark.cli:main"]},
+    entry_points={"console_scripts": ["watermark = watermark_image_dnn:main"]},
     install_requires=[
         "absl-py",
         "ai-edge-litert",
