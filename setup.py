@@ -3,6 +3,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 TEST = ["pytest", "ipykernel", "kserve", "nbclient", "nbformat", "onnx", "onnxruntime", "tf2onnx"]
+SITE = ["latex2mathml", "mkdocs-material", "mkdocstrings[python]", "pymdown-extensions"]
 
 setup(
     name="watermark-image-dnn",
@@ -41,6 +42,6 @@ setup(
     extras_require={
         "onnx": ["onnx", "onnxruntime", "tf2onnx"],
         "test": TEST,
-        "dev": [*TEST, "mkdocs-material", "mkdocstrings[python]", "pre-commit", "ruff"],
+        "dev": [*TEST, *SITE, "pre-commit", "ruff"],
     },
 )
