@@ -2,7 +2,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-TEST = ["pytest", "pytest-xdist", "kserve", "onnx", "onnxruntime", "tf2onnx"]
+TEST = ["pytest", "ipykernel", "kserve", "nbclient", "nbformat", "pytest-xdist", "onnx", "onnxruntime", "tf2onnx"]
+SITE = ["latex2mathml", "mkdocs-material", "mkdocstrings[python]", "pymdown-extensions"]
 
 setup(
     name="watermark-image-dnn",
@@ -13,9 +14,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["watermark", "watermark.*"]),
+    py_modules=["watermark_image_dnn"],
     package_data={"watermark": ["pages/*", "py.typed"], "watermark.data": ["sets.json"],
                   "watermark.lab": ["paper.json"]},
-    entry_points={"console_scripts": ["watermark = watermark.cli:main"]},
+    entry_points={"console_scripts": ["watermark = watermark_image_dnn:main"]},
     install_requires=[
         "absl-py",
         "anyio",
@@ -41,6 +43,6 @@ setup(
     extras_require={
         "onnx": ["onnx", "onnxruntime", "tf2onnx"],
         "test": TEST,
-        "dev": [*TEST, "mkdocs-material", "mkdocstrings[python]", "pre-commit", "ruff"],
+        "dev": [*TEST, *SITE, "pre-commit", "ruff"],
     },
 )

@@ -22,6 +22,8 @@ from watermark.verification import Verdict, verify
 TFLITE = ("tflite", "tflite_float16", "tflite_int8")
 FORMATS = ("keras", "saved_model", *TFLITE, "onnx")
 SUFFIXES = {"keras": ".keras", "saved_model": "", "onnx": ".onnx"} | dict.fromkeys(TFLITE, ".tflite")
+HIGHEST = 16.0  # of a pixel that an exported SavedModel takes; noisy images leave [0, 1], uint8 ones by far
+RANGE = "image: float32 [N, H, W, C] on [0, 1]; divide uint8 pixels by 255"
 SIDE = 48  # of the images that parity is measured on, for models of free size
 
 
@@ -88,16 +90,29 @@ def parity(model: keras.Model, suspect: Callable) -> float:
     return float(np.max(np.abs(predictor(model)(images) - suspect(images))))
 
 
-def save_saved_model(model: keras.Model, path: str | Path) -> None:
-    """Writes a SavedModel folder that plain `tf.saved_model.load` reads, whole or not at all."""
+def save_saved_model(model: keras.Model, path: str | Path, checked: bool = True) -> None:
+    """Writes a SavedModel folder that plain `tf.saved_model.load` reads, whole or not at all.
+
+    Its `about()` says the range of its input; `checked`: it refuses images that are far outside, as uint8 ones are.
+    """
     path = Path(path)
     if path.exists() and not is_saved_model(path):
         raise ModelError(f"{path} exists and is no SavedModel; choose another name")
     with whole_folder(path) as folder:
         plain = tf.Module()  # Keras' own export writes every weight twice
         plain.weights = [variable.value for variable in model.variables]
-        plain.serve = tf.function(lambda image: model(image, training=False), input_signature=[_signature(model)])
+        plain.serve = tf.function(_serving(model, checked), input_signature=[_signature(model)])
+        plain.about = tf.function(lambda: tf.constant(RANGE), input_signature=[])
         tf.saved_model.save(plain, str(folder), signatures={"serving_default": plain.serve})
+
+
+def _serving(model, checked):
+    def serve(image):
+        if checked:  # TensorFlow turns uint8 arrays into float32 ones without a word
+            tf.debugging.assert_less_equal(tf.reduce_max(image), HIGHEST, f"expected {RANGE}")
+        return model(image, training=False)
+
+    return serve
 
 
 def _signature(model):
@@ -106,7 +121,7 @@ def _signature(model):
 
 def _tflite(model, form, calibration):
     with tempfile.TemporaryDirectory() as folder:
-        save_saved_model(model, Path(folder) / "model")
+        save_saved_model(model, Path(folder) / "model", checked=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(folder) / "model"))
         if form != "tflite":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
