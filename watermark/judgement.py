@@ -17,6 +17,8 @@ RULES = {
 }
 EXCHANGEABLE = ("This rests on the key having been drawn as the fresh keys were, by a hash: of the owner's name and "
                 "secret, which were fixed before the suspect was at hand.")
+BARE = ("The key is an experiment's, drawn from a bare seed: whoever knows the seed has the key, and it shows nothing "
+        "about an owner.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +177,8 @@ def notes(judged):
         return []
     if judged.found:
         damaged = "The answer is beyond the paper's η: the mark is damaged, but no fresh key comes near it."
-        return [*([] if v.within_threshold else [damaged]), EXCHANGEABLE, worth(judged)]
+        rests = [EXCHANGEABLE, worth(judged)] if judged.key.owner else [BARE]
+        return [*([] if v.within_threshold else [damaged]), *rests]
     if v.within_threshold and v.fidelity < FAITHFUL:
         more = "" if v.null_keys < LEAST_KEYS else ", and the suspect does no more for this key than for any"
         return [f"S fits the answer, but has little to do with S₀ (ρ = {v.fidelity:.2f}){more}: S may have been "
