@@ -2,7 +2,7 @@
 
 In --out each host leaves <host>.json, the course, and <host>.npz, its state, or once it is finished <host>.keras in its
 place, which loads under TensorFlow too: two files a host. The full recipe is some minutes a host on an H100, by the
-count of operations (DnCNN 3.3 MFLOP a pixel and step, 9 billion pixels; not measured). Needs jax, keras, numpy, pillow,
+count of operations (DnCNN 3.3 MFLOP a pixel, 7.9 billion pixels; not measured). Needs jax, keras, numpy, pillow,
 scipy, absl-py, filelock and h5py: pip install -e .[gpu], and jax[cuda13] for the GPU.
 
     python experiments/train_hosts_jax.py --hosts=dncnn,red,vdsr,srdncnn --minutes=8 --out=runs/jax
