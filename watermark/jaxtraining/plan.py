@@ -52,20 +52,23 @@ def train(plan: Plan, data_dir: str | Path, out: str | Path, say: Callable[[str]
     "<host>.keras" in place of the state. With a seed other than 0, "<host>-<seed>".
     """
     out = Path(out)
-    left = [name for name in plan.hosts if not _path(out, plan, name, ".keras").exists() or
-            _path(out, plan, name, ".npz").exists()]
+
+    def finished(name):  # an exported one has its state beside it
+        return _path(out, plan, name, ".keras").exists() and not _path(out, plan, name, ".npz").exists()
+
+    left = [name for name in plan.hosts if not finished(name)]
     for i, name in enumerate(left):
         shares = [plan.share.get(other, 1.0) for other in left[i:]]
         now = time.monotonic()
         deadline = now + (plan.pace.deadline - now) * shares[0] / sum(shares)
         train_host(HOSTS[name], replace(plan, pace=replace(plan.pace, deadline=deadline)), data_dir, out, say)
-    return not any(_path(out, plan, name, ".npz").exists() for name in plan.hosts)
+    return all(map(finished, plan.hosts))
 
 
 def train_host(host: Host, plan: Plan, data_dir: str | Path, out: Path, say: Callable[[str], None]) -> None:
     """Trains one host until it is finished or the deadline of the plan's pace."""
     course, state = replace(plan.course, clip=host.clip), _path(out, plan, host.name, ".npz")
-    if not plan.export and time.monotonic() > plan.pace.deadline:
+    if time.monotonic() >= plan.pace.deadline and not (plan.export and state.exists()):
         say(f"{host.name}: no time left")
         return
     keras.utils.set_random_seed(course.seed)
