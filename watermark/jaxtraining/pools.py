@@ -108,8 +108,8 @@ def _pool(images, weights, size):
 def denoising_pool(images: list, size: int) -> Pool:
     """Grey images at the four `SIZES`, uint8."""
     images = [Image.fromarray(grey(image)) for image in images]
-    planes = [(np.asarray(image.resize([round(side * scale) for side in image.size], Image.Resampling.BICUBIC)),)
-              for image in images for scale in SIZES]
+    planes = [(np.asarray(image.resize((round(image.width * scale), round(image.height * scale)),
+                                       Image.Resampling.BICUBIC)),) for image in images for scale in SIZES]
     return _pool(planes, [1.0] * len(planes), size)
 
 
