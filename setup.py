@@ -41,6 +41,7 @@ setup(
         "tifffile",
     ],
     extras_require={
+        "gpu": ["jax"],  # for experiments/train_hosts_jax.py; which GPU, jax's own extras say, such as jax[cuda13]
         "onnx": ["onnx", "onnxruntime", "tf2onnx"],
         "test": TEST,
         "dev": [*TEST, *SITE, "pre-commit", "ruff"],

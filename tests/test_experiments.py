@@ -110,4 +110,5 @@ def test_no_greeting_comes_before_a_scripts_own_words():
     """Every script imports the lab first; TensorFlow is silenced there."""
     for path in SCRIPTS:
         imports = re.findall(r"^(?:from|import) (watermark\S*|\w+_\w+)", path.read_text(), re.MULTILINE)
-        assert imports[0] == "watermark.lab" or (path.parent / f"{imports[0]}.py").exists(), path
+        # A script that has no TensorFlow imports the package within functions only.
+        assert not imports or imports[0] == "watermark.lab" or (path.parent / f"{imports[0]}.py").exists(), path

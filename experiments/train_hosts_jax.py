@@ -1,0 +1,111 @@
+"""Trains hosts on a GPU by Keras on JAX, without TensorFlow: stops at a deadline, goes on with the same command.
+
+In --out each host leaves <host>.json, the course, and <host>.npz, its state, or once it is finished <host>.keras in its
+place, which loads under TensorFlow too: two files a host. The full recipe is some minutes a host on an H100, by the
+count of operations (DnCNN 3.3 MFLOP a pixel, 7.9 billion pixels; not measured). Needs jax, keras, numpy, pillow,
+scipy, absl-py, filelock and h5py: pip install -e .[gpu], and jax[cuda13] for the GPU.
+
+    python experiments/train_hosts_jax.py --hosts=dncnn,red,vdsr,srdncnn --minutes=8 --out=runs/jax
+    python experiments/train_hosts_jax.py --hosts=red --seed=1                    # the second RED
+    python experiments/train_hosts_jax.py --minutes=0 --export                    # models of the unfinished, too
+    python experiments/train_hosts_jax.py --smoke --out=runs/jax-smoke            # to see it run, on the CPU
+
+On a machine that reaches no package index and gives back only what is left in $OUT (Keras and its needs carried as
+wheels in .whl, the image sets in .sets, files of an earlier call in .back):
+
+    python3 -m pip install -q --no-index --no-deps --target /tmp/site .whl/*.whl && export PYTHONPATH=/tmp/site:. &&
+    cp .back/* $OUT/; python3 experiments/train_hosts_jax.py --data_dir=.sets --out=$OUT --minutes=8
+"""
+
+import os
+import sys
+import time
+
+from absl import app, flags
+
+FLAGS = flags.FLAGS
+HOSTS = ["dncnn", "red", "vdsr", "srdncnn"]
+# Operations of a step are in the proportion of the hosts' weights.
+SHARE = ["dncnn:5.6", "red:4.1", "vdsr:6.7", "srdncnn:5.6"]
+SMOKE = dict(steps=4, batch_size=2, patch=16, chunk=2, grow=["0.5:2"], images=1)
+
+
+def define_flags():
+    """The flags of this script."""
+    flags.DEFINE_list("hosts", HOSTS, "which, in the order in which they are trained")
+    flags.DEFINE_float("minutes", None, "after which the state is kept and the script ends", lower_bound=0.0)
+    flags.DEFINE_list("share", SHARE, "host:share of the time; what one leaves over goes to the next")
+    flags.DEFINE_string("out", "runs/jax", "folder of states, courses and models")
+    flags.DEFINE_string("data_dir", None, "folder of image sets; default is the environment's WATERMARK_DATA")
+    flags.DEFINE_integer("seed", 0, "of initial weights and batches; another one than 0 is in the files' names")
+    flags.DEFINE_integer("steps", 30_000, "of each host, one cosine", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 64, "patches in a step", lower_bound=1)
+    flags.DEFINE_integer("patch", 64, "side of a patch in pixels", lower_bound=8)
+    flags.DEFINE_list("grow", [], "share of the steps:factor, ...: from there on a batch is so many times as large")
+    flags.DEFINE_list("scales", ["2:1", "3:1", "4:1"], "scale:weight in the loss of super-resolution")
+    flags.DEFINE_float("learning_rate", 2e-3, "the first step's")
+    flags.DEFINE_enum("optimizer", "muon", ["muon", "adam"], "Muon for kernels, or Adam for all")
+    flags.DEFINE_float("average", 0.999, "momentum of the running average of the weights; 0 for the last ones")
+    flags.DEFINE_bool("bfloat16", True, "compute in bfloat16; weights are float32 ever")
+    flags.DEFINE_integer("chunk", 100, "steps in one dispatch", lower_bound=1)
+    flags.DEFINE_float("save_every", 60.0, "seconds between two times of keeping the state")
+    flags.DEFINE_float("measure_every", 30.0, "seconds between two points of the course")
+    flags.DEFINE_integer("images", 4, "test images that are measured", lower_bound=1)
+    flags.DEFINE_bool("export", False, "write unfinished hosts as models, too")
+    flags.DEFINE_bool("smoke", False, f"to see it run: {SMOKE}")
+
+
+def _numbers(flag, kind=float):
+    """[(key, number)] of a flag whose items are key:number."""
+    try:
+        return [(kind(key), float(number)) for key, number in (item.split(":") for item in FLAGS[flag].value)]
+    except ValueError:
+        raise ValueError(f"--{flag}: expected items like {FLAGS[flag].default[0] if FLAGS[flag].default else '0.7:2'}, "
+                         f"got {','.join(FLAGS[flag].value)}") from None
+
+
+def plan(began):
+    """The `watermark.jaxtraining.plan.Plan` that the flags ask for, its minutes counted from `began`."""
+    from watermark.hosts import get_host
+    from watermark.jaxtraining.loop import Course, Pace
+    from watermark.jaxtraining.plan import Plan
+
+    course = Course(FLAGS.steps, FLAGS.batch_size, FLAGS.patch, FLAGS.learning_rate, FLAGS.optimizer,
+                    average=FLAGS.average, growth=tuple((share, int(by)) for share, by in _numbers("grow")),
+                    bfloat16=FLAGS.bfloat16, seed=FLAGS.seed)
+    deadline = float("inf") if FLAGS.minutes is None else began + 60.0 * FLAGS.minutes
+    pace = Pace(FLAGS.chunk, FLAGS.save_every, FLAGS.measure_every, deadline)
+    return Plan(tuple(get_host(name).name for name in FLAGS.hosts), course, pace, dict(_numbers("scales", int)),
+                dict(_numbers("share", str)), FLAGS.images, FLAGS.export)
+
+
+def main(argv):
+    """0 at the end and at the deadline; 2, with one line, for what a user can mend."""
+    if len(argv) > 1:
+        print(f"error: unexpected argument {argv[1]!r}; flags look like --hosts=red", file=sys.stderr)
+        return 2
+    if FLAGS.smoke:
+        for name, value in SMOKE.items():
+            FLAGS[name].value = value
+    began = time.monotonic()  # before JAX is imported
+    try:
+        from watermark.jaxtraining.plan import train
+
+        data_dir = FLAGS.data_dir or os.environ.get("WATERMARK_DATA")
+        if not data_dir:
+            raise ValueError("no image sets: pass --data_dir=DIR or set WATERMARK_DATA=DIR")
+        if not train(plan(began), data_dir, FLAGS.out):
+            print("NOTE: not all hosts are finished; the same command goes on")
+    except ImportError as error:
+        print(f"error: {error}; pip install -e .[gpu]", file=sys.stderr)
+        return 2
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ["KERAS_BACKEND"] = "jax"
+    define_flags()
+    app.run(main)

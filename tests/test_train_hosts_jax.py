@@ -1,0 +1,140 @@
+"""Oracles: `watermark.data` and `watermark.tasks` for images and quality, an uninterrupted run for a resumed one."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from watermark import data, metrics
+from watermark.hosts import HOSTS
+from watermark.tasks import TASKS
+
+ROOT = Path(__file__).parents[1]
+needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is missing: pip install -e .[gpu]")
+FREE = ("watermark", "watermark.hosts", "watermark.optimizers", "watermark.recipes", "watermark.files",
+        "watermark.metrics", "watermark.errors")
+FLAGS = ("--patch=16", "--batch_size=2", "--chunk=2", "--images=2", "--measure_every=0", "--save_every=0")
+
+
+def _python(*arguments, **environment):
+    found = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])} | environment
+    return subprocess.run([sys.executable, *map(str, arguments)], env=found, capture_output=True, text=True)
+
+
+def test_hosts_are_made_without_tensorflow():
+    """NumPy's backend of Keras needs no other framework."""
+    code = f"import sys, importlib; sys.modules['tensorflow'] = None; [importlib.import_module(m) for m in {FREE}]; "
+    done = _python("-c", code + "from watermark import hosts; hosts.fold_batch_norm(hosts.red(depth=5, filters=4))",
+                   KERAS_BACKEND="numpy")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """A folder of two smooth images 40x48 a set, grey or in colours."""
+    folder, rng = tmp_path_factory.mktemp("sets"), np.random.default_rng(0)
+    for name in ("train400", "set12", "t91", "bsd200", "set14"):
+        (folder / name).mkdir()
+        for i in range(2):
+            wave = 127 + 100 * np.sin(np.add.outer(rng.random(40) + np.arange(40) / 3, np.arange(48) / 4))
+            image = np.uint8(wave if name in ("train400", "set12") else np.stack([wave, wave.max() - wave, wave], -1))
+            Image.fromarray(image).save(folder / name / f"{i}.png")
+    return folder
+
+
+def _train(sets, out, *flags, **environment):
+    return _python(ROOT / "tests" / "tiny_hosts_jax.py", f"--data_dir={sets}", f"--out={out}", *FLAGS, *flags,
+                   **environment)
+
+
+@needs_jax
+def test_trained_hosts_load_under_tensorflow_and_are_as_good_there(sets, tmp_path):
+    done = _train(sets, tmp_path, "--steps=6", "--grow=0.5:2", "--scales=2:1,3:0.5", "--minutes=9")
+    assert done.returncode == 0 and "NOTE" not in done.stdout, done.stderr
+    assert {p.name for p in tmp_path.iterdir()} == {f"{name}.{end}" for name in HOSTS for end in ("json", "keras")}
+    for name, host in HOSTS.items():
+        rows = json.loads((tmp_path / f"{name}.json").read_text())
+        assert [row["step"] for row in rows] == [2, 3, 5, 6]
+        assert rows[-1]["pixels"] == (3 * 2 + 3 * 4) * 16 * 16
+        model, task = keras.saving.load_model(tmp_path / f"{name}.keras"), TASKS[host.task]
+        assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
+        images = list(map(data.read_image, sorted((sets / host.test_sets[0]).iterdir())))
+        for variant in [""] if host.task == "denoise" else [2, 3]:
+            found = []
+            for X, Y in task.pairs(images, variant):
+                X, Y = (image[:, (image.shape[1] - len(image)) // 2:][:, :len(image), None] for image in (X, Y))
+                found.append(metrics.psnr(*task.comparable(np.asarray(model(X[None]))[0], Y, variant)))
+            key = f"psnr_x{variant}_average" if variant else "psnr_average"
+            assert rows[-1][key] == pytest.approx(np.mean(found), abs=2e-3)
+
+
+@needs_jax
+def test_a_killed_training_goes_on_to_the_same_weights(sets, tmp_path):
+    flags = ("--hosts=red", "--steps=6", "--seed=1")
+    assert _train(sets, tmp_path / "once", *flags).returncode == 0
+    assert _train(sets, tmp_path / "twice", *flags, TINY_DIE="2").returncode == 9
+    assert [p.name for p in (tmp_path / "twice").iterdir()] == ["red-1.npz"]
+    other = _train(sets, tmp_path / "twice", "--hosts=red", "--steps=7", "--seed=1")
+    assert other.returncode == 2 and "another course" in other.stderr
+    late = _train(sets, tmp_path / "twice", *flags, "--minutes=0", "--export")
+    assert late.returncode == 0 and "red: step 4 of 6" in late.stdout and "NOTE" in late.stdout
+    assert (tmp_path / "twice" / "red-1.keras").exists()  # and yet it goes on:
+    assert _train(sets, tmp_path / "twice", *flags).returncode == 0
+    assert not (tmp_path / "twice" / "red-1.npz").exists()
+    once, twice = (keras.saving.load_model(tmp_path / run / "red-1.keras") for run in ("once", "twice"))
+    for a, b in zip(once.get_weights(), twice.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@needs_jax
+def test_what_is_missing_is_said_in_a_line(sets, tmp_path):
+    done = _train(tmp_path / "nowhere", tmp_path / "out", "--steps=2")
+    assert done.returncode == 2 and done.stderr.startswith("error: expected the images of train400")
+
+
+@needs_jax
+@pytest.mark.parametrize("shape", [(41, 30), (24, 24, 3)])
+def test_images_are_degraded_as_by_the_projects_own_data(shape):
+    from watermark.jaxtraining import pools
+
+    image = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    np.testing.assert_array_equal(pools.grey(image), data.grey(image))
+    np.testing.assert_allclose(pools.luminance(image), data.luminance(image), atol=1e-6)
+    for scale in (2, 3, 4):
+        for ours, theirs in zip(pools.low_and_high(pools.luminance(image), scale),
+                                data.low_and_high(data.luminance(image), scale), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=2e-6)
+
+
+@needs_jax
+def test_patches_come_in_all_eight_flips_and_turns():
+    """By hand: the patch is the whole image, and input and target are one image."""
+    import jax
+
+    from watermark.jaxtraining import pools
+
+    image = np.arange(9, dtype=np.float16).reshape(3, 3)
+    pool = pools._pool([(image, image), (image + 9, image + 9)], [1.0, 0.5], 3)
+    X, Y, weights = map(np.asarray, pools.draw(pool, jax.random.key(0), 200, 3))
+    np.testing.assert_array_equal(X, Y)
+    np.testing.assert_array_equal(weights, np.where(Y.min((1, 2, 3)) < 9, 1.0, 0.5))
+    expected = {np.rot90(side, turns).tobytes() for side in (image, image[:, ::-1]) for turns in range(4)}
+    assert {np.float16(patch[..., 0] % 9).tobytes() for patch in Y} == expected
+
+
+@needs_jax
+def test_noise_is_of_the_stated_strength_and_new_for_every_batch():
+    import jax
+
+    from watermark.jaxtraining import pools
+
+    pool = pools.denoising_pool([np.full((64, 64), 100, np.uint8)], 32)
+    draws = [np.subtract(*pools.draw(pool, jax.random.key(seed), 16, 32)[:2]) for seed in range(2)]
+    assert np.std(draws[0]) == pytest.approx(25 / 255, rel=0.02) and not np.allclose(*draws)
