@@ -11,7 +11,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = {
     "errors": -2, "files": -1, "kinds": -1, "recipes": -1, "optimizers": 0, "metrics": 0, "keys": 0, "training": 0,
     "data": 0, "tasks": 0.5, "hosts": 0.5,
-    "models": 0.5, "inference": 1, "checkpoints": 1, "embedding": 1.5, "visualizer": 1.5, "verification": 1.5,
+    "models": 0.5, "inference": 1, "ranges": 1, "checkpoints": 1, "preflight": 1.5,
+    "embedding": 1.5, "visualizer": 1.5, "verification": 1.5,
     "suspects": 1.5, "attacks": 2, "exporting": 2, "commitments": 2, "judgement": 2, "report": 2.5, "": 2.5, "lab": 3,
     "cli": 3.5, "__main__": 4,
 }

@@ -11,10 +11,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from watermark import preflight
 from watermark.files import whole
 from watermark.inference import predictor
 from watermark.keys import uniform
 from watermark.models import ModelError, save_model
+from watermark.ranges import RANGES, wrapped
 from watermark.suspects import is_saved_model, load_suspect
 from watermark.verification import Verdict, verify
 
@@ -39,7 +41,7 @@ class Exported:
     verdict: Verdict | None
 
 
-def export(model, path, form, *, key=None, calibration=None, null_keys=100):
+def export(model, path, form, *, key=None, calibration=None, null_keys=100, pixels="0,1"):
     """Writes `model` in another form and checks it.
 
     Args:
@@ -52,6 +54,7 @@ def export(model, path, form, *, key=None, calibration=None, null_keys=100):
         smooth noise. Eight images of uniform noise are added, or the ranges would cut what any trigger calls up; the
         trigger itself never goes in.
       null_keys: as for `watermark.verify`.
+      pixels: range of the model's own pixels, which the exported form keeps; key in `watermark.ranges.RANGES`.
 
     Returns:
       An `Exported`.
@@ -66,11 +69,12 @@ def export(model, path, form, *, key=None, calibration=None, null_keys=100):
     elif form == "keras":
         save_model(model, path)
     else:
-        content = _onnx(model) if form == "onnx" else _tflite(model, form, calibration)
+        content = _onnx(model) if form == "onnx" else _tflite(model, form, _typical(model, calibration, pixels))
         with whole(path) as temporary:
             temporary.write_bytes(content)
-    suspect = load_suspect(path)
-    return Exported(path, parity(model, suspect), verify(suspect, key, null_keys=null_keys) if key else None)
+    suspect = load_suspect(path, pixels=pixels)
+    asked = model if pixels == "0,1" else wrapped(model, pixels)
+    return Exported(path, parity(asked, suspect), verify(suspect, key, null_keys=null_keys) if key else None)
 
 
 def parity(model, suspect):
@@ -101,7 +105,14 @@ def _signature(model):
     return tf.TensorSpec(model.inputs[0].shape, tf.float32, "image")
 
 
-def _tflite(model, form, calibration):
+def _typical(model, calibration, pixels):
+    """Inputs that int8 takes its ranges from, in the model's own range."""
+    low, high = RANGES[pixels]
+    images = [*(_smooth_noise(model) if calibration is None else calibration), *_noise(model, 8)]
+    return [np.float32(low + (high - low) * image) for image in images]
+
+
+def _tflite(model, form, images):
     with tempfile.TemporaryDirectory() as folder:
         save_saved_model(model, Path(folder) / "model")
         converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(folder) / "model"))
@@ -110,8 +121,7 @@ def _tflite(model, form, calibration):
         if form == "tflite_float16":
             converter.target_spec.supported_types = [tf.float16]
         if form == "tflite_int8":
-            images = [*(_smooth_noise(model) if calibration is None else calibration), *_noise(model, 8)]
-            converter.representative_dataset = lambda: ([np.float32(image[None])] for image in images)
+            converter.representative_dataset = lambda: ([image[None]] for image in images)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -120,8 +130,8 @@ def _tflite(model, form, calibration):
 
 def _noise(model, count):
     """Uniform noise [count, H, W, C] of a size that the model takes."""
-    shape = (side or default for side, default in zip(model.input_shape[1:], (SIDE, SIDE + 4, 1), strict=True))
-    return uniform("noise", (count, *shape))
+    shape = preflight.form(model)
+    return uniform("noise", (count, *shape.above(SIDE, SIDE + 4), shape.channels))
 
 
 def _smooth_noise(model):

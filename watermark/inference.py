@@ -24,7 +24,7 @@ def predictor(model, precision="float32"):
     """
     compute = Compute(precision)
     signature = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
-    forward = tf.function(lambda x: model(x, training=False)).get_concrete_function(signature)
+    forward = tf.function(lambda x: tf.cast(model(x, training=False), tf.float32)).get_concrete_function(signature)
 
     def predict(images):
         images = np.asarray(images, np.float32)

@@ -14,6 +14,8 @@ from watermark.cli import common, embed, keygen
 from watermark.keys import make_key, save_key
 from watermark.lab.profiles import FINAL_LEARNING_RATE
 from watermark.models import save_model
+from watermark.preflight import form
+from watermark.ranges import own
 from watermark.training import Compute
 
 
@@ -43,7 +45,7 @@ def run(values):
         attacked, after = prune(model, values.rate), f"{values.rate:.0%} of each kernel pruned"
     else:
         attacked, after = _train(values, model, one)
-    save_model(attacked, values.out)
+    save_model(own(attacked), values.out)
     embed.clean(values)
     print(f"{values.out}: {after}")
     return 0
@@ -66,9 +68,9 @@ def _train(values, model, one):
 
 def _kind(values, one):
     """Arguments of `make_key` for a key that fits the model."""
-    scale = common.native_scale(one)
-    task = {"task": "sr", "scale": scale} if scale > 1 else {}
-    return {"size": one.input_shape[1] or values.size, "channels": one.input_shape[-1]} | task
+    shape = form(one)
+    task = {"task": "sr", "scale": shape.scale} if shape.scale > 1 else {}
+    return {"size": shape.size(values.size), "channels": shape.channels} | task
 
 
 def _forge(values, one):

@@ -20,6 +20,7 @@ from watermark.keys import load_key, random_keys, save_key
 from watermark.lab.profiles import PROFILES
 from watermark.lab.store import digest
 from watermark.models import save_model
+from watermark.ranges import own
 from watermark.training import Compute
 from watermark.verification import verify
 
@@ -61,6 +62,7 @@ def run(values):
         raise ValueError(f"{values.key} marks a model already; make a key for each model (watermark keygen)")
     private = keygen.signing_key(values.sign)
     model, one = common.open_model(values)
+    common.check_key(one, key)
     task, images = common.read_task(values, one)
     marked = train(values, model, one, key, task, images, "embedding")
     key = update_key(key, marked, values.output)
@@ -68,7 +70,7 @@ def run(values):
     if not verdict.evident:
         raise ValueError(f"the mark did not take (ρ = {verdict.rho:.2f}); more --steps or a higher --strength; nothing "
                          "was written")
-    save_model(marked, values.out)  # before the key: without the model, the new S would be of no use
+    save_model(own(marked), values.out)  # before the key: without the model, the new S would be of no use
     save_key(key, values.key)
     print(f"{values.out}: the marked model (ρ = {verdict.rho:.3f})")
     keygen.publish(key, common.beside(values.key, "marked.commitment.json"), private)

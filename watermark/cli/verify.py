@@ -18,6 +18,7 @@ from absl import flags
 
 import watermark
 from watermark import commitments, inference, judgement
+from watermark.cli import common
 from watermark.cli.common import required
 from watermark.keys import load_key, random_keys
 from watermark.models import load_model
@@ -50,6 +51,8 @@ def define(values):
     text("output", None, "name of the suspect's output, where there are several", flag_values=values)
     text("signature", None, "of a SavedModel", flag_values=values)
     switch("allow_lambda", False, "run Python code that a model file carries", flag_values=values)
+    common.define_range(values)
+    common.define_inputs(values)
     flags.DEFINE_enum("payload", None, ["json", "png"], "what goes to a URL: numbers, or 8-bit images",
                       flag_values=values)
     text("input_name", None, "of the input tensor of a URL's model (/infer)", flag_values=values)
@@ -104,12 +107,14 @@ def _write_queries(values, key):
 
 
 def _suspect(values):
+    common.register(values)
     remote = {}
     if is_url(values.suspect):
         names = ("payload", "input_name", "timeout", "retries", "transcript", "ca_bundle")
         remote = {name: values[name].value for name in names}
     return load_suspect(values.suspect, output=values.output, signature=values.signature,
-                        allow_lambda=values.allow_lambda, **remote)
+                        allow_lambda=values.allow_lambda, pixels=values.range or "0,1",
+                        fixed=common.fixed_inputs(values), **remote)
 
 
 def _findings(values, key, commitment):
