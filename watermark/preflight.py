@@ -67,6 +67,21 @@ class Form:
         return "any" if self.step == 1 else f"multiples of {self.step}"
 
 
+def check_weights(model: keras.Model) -> None:
+    """Refuses a network that cannot be trained here: its weights are frozen, or not in float32.
+
+    Raises:
+      ModelError: with the way to convert it; mixed policies, whose weights are float32, pass.
+    """
+    other = sorted({variable.dtype for variable in model.trainable_variables} - {"float32"})
+    if other:
+        raise ModelError(f"{model.name} has weights in {other[0]}, expected float32: build the same network after "
+                         "keras.config.set_dtype_policy('float32'), then new.set_weights(old.get_weights())")
+    if not model.trainable_variables:
+        raise ModelError(f"{model.name} has no trainable weights, which the mark would go into; set trainable = True "
+                         "on its layers and save it again")
+
+
 @functools.lru_cache(maxsize=8)
 def form(model: keras.Model) -> Form:
     """The `Form` of an image-to-image network of one input and output; free sides are found by trying.

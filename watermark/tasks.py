@@ -70,8 +70,8 @@ class SuperResolution:
         if self.small and len(self.scales) > 1:
             raise ValueError(f"a network that takes the small image has one scale, got {self.scales}")
         pairs = [pair for scale in self.scales for pair in self.pairs(images, scale)]
-        return data.pair_batches([pair for pair in pairs if min(pair[0].shape[:2]) >= size], seed=seed, size=size,
-                                 batch_size=batch_size, scale=self.scales[0] if self.small else 1)
+        return data.pair_batches([pair for pair in pairs if data.holds(pair[0].shape, size)], seed=seed,
+                                 size=size, batch_size=batch_size, scale=self.scales[0] if self.small else 1)
 
     def pairs(self, images, variant):
         """(input, target) float32 [H, W] or [H, W, 3] for each uint8 image, at scale `variant`."""

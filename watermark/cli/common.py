@@ -139,6 +139,7 @@ def read_task(values, one):
     Raises:
       ModelError: the model is worse at the task than doing nothing, or wants another range of pixels.
     """
+    preflight.check_weights(one)
     task, images = told_task(values, preflight.form(one))
     if values.preflight:
         answers, usual = in_every_range(values, one)

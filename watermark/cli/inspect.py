@@ -95,6 +95,7 @@ def _network(values):
     """(facts, whether it can be marked) of the network of --model."""
     try:
         _, one = common.open_model(values)
+        preflight.check_weights(one)
     except ModelError as error:
         return {"can be marked": f"no: {error}"}, False
     shape, own = preflight.form(one), ranges.own(one)

@@ -4,6 +4,7 @@ from watermark.data.patches import (
     bicubic,
     denoising_batches,
     grey,
+    holds,
     low_and_high,
     luminance,
     noisy,
@@ -14,6 +15,5 @@ from watermark.data.patches import (
 )
 from watermark.data.sets import DataError, folder_images, images, names, read_image
 
-__all__ = ["DataError", "bicubic", "denoising_batches", "folder_images", "grey", "images", "low_and_high", "luminance",
-           "names", "noisy", "pair_batches", "read_image", "rgb", "small_and_high",
-           "sr_batches"]
+__all__ = ["DataError", "bicubic", "denoising_batches", "folder_images", "grey", "holds", "images", "low_and_high",
+           "luminance", "names", "noisy", "pair_batches", "read_image", "rgb", "small_and_high", "sr_batches"]

@@ -75,21 +75,22 @@ class Patches:
     Attributes:
       planes: one flat vector per image plane (target first), all of the same geometry.
       starts, heights, widths: int64 [N], where each image begins and its size.
-      size: side of a patch in pixels.
+      size: side of a patch in pixels, or (height, width).
     """
 
     planes: tuple
     starts: tf.Tensor
     heights: tf.Tensor
     widths: tf.Tensor
-    size: int
+    size: int | tuple
 
     @classmethod
     def of(cls, images, size):
         """From a list of tuples of equally sized planes [H, W]; images smaller than a patch are refused."""
-        small = [planes[0].shape for planes in images if min(planes[0].shape) < size]
+        small = [planes[0].shape for planes in images if not holds(planes[0].shape, size)]
         if small or not images:
-            raise ValueError(f"expected images of at least {size}x{size} pixels, got {small or 'none at all'}")
+            height, width = sides(size)
+            raise ValueError(f"expected images of at least {height}x{width} pixels, got {small or 'none at all'}")
         heights, widths = np.array([planes[0].shape for planes in images], np.int64).T
         starts = np.cumsum(heights * widths) - heights * widths
         flat = [np.concatenate([plane.ravel() for plane in planes]) for planes in zip(*images, strict=True)]
@@ -98,28 +99,42 @@ class Patches:
             return cls(tuple(tf.constant(v) for v in flat), *vectors, size)
 
     def draw(self, count, seed, augment=True):
-        """`count` random patches of every plane, flipped and rotated alike: [count, size, size, planes]."""
+        """`count` random patches of every plane, flipped and rotated alike: [count, height, width, planes].
+
+        Those that are not square are turned by half turns only.
+        """
+        tall, wide = sides(self.size)
         u = tf.random.stateless_uniform([5, count], seed, dtype=tf.float64)
-        room = tf.cast((self.heights - self.size + 1) * (self.widths - self.size + 1), tf.float64)
+        room = tf.cast((self.heights - tall + 1) * (self.widths - wide + 1), tf.float64)
         cumulative = tf.cumsum(room)  # an image is drawn as often as it has positions
         image = tf.searchsorted(cumulative, u[0] * cumulative[-1], side="right")
         start, height, width = (tf.gather(v, image) for v in (self.starts, self.heights, self.widths))
-        top = tf.cast(u[1] * tf.cast(height - self.size + 1, tf.float64), tf.int64)
-        left = tf.cast(u[2] * tf.cast(width - self.size + 1, tf.float64), tf.int64)
-        turns, flip = tf.cast(u[3] * 4.0, tf.int64), u[4] < 0.5
+        top = tf.cast(u[1] * tf.cast(height - tall + 1, tf.float64), tf.int64)
+        left = tf.cast(u[2] * tf.cast(width - wide + 1, tf.float64), tf.int64)
+        turns, flip = tf.cast(u[3] * 4.0, tf.int64) if tall == wide else 2 * tf.cast(u[3] * 2.0, tf.int64), u[4] < 0.5
         rows, columns = self._grid(turns * int(augment), flip & augment)
         index = start[:, None, None] + (top[:, None, None] + rows) * width[:, None, None]
         index += left[:, None, None] + columns
         return tf.stack([tf.gather(plane, index) for plane in self.planes], axis=-1)
 
     def _grid(self, turns, flip):
-        """Row and column offsets [B, size, size] of patches turned by `turns` quarters, then mirrored."""
-        last = self.size - 1
-        rows, columns = tf.meshgrid(*[tf.range(self.size, dtype=tf.int64)] * 2, indexing="ij")
-        quarter = tf.stack([rows, columns, last - rows, last - columns])
+        """Row and column offsets [B, height, width] of patches turned by `turns` quarters, then mirrored."""
+        tall, wide = sides(self.size)
+        rows, columns = tf.meshgrid(*(tf.range(side, dtype=tf.int64) for side in (tall, wide)), indexing="ij")
+        quarter = tf.stack([rows, columns, tall - 1 - rows, wide - 1 - columns])
         r = tf.gather(quarter, turns)
         c = tf.gather(quarter, (turns + 1) % 4)
-        return r, tf.where(flip[:, None, None], last - c, c)
+        return r, tf.where(flip[:, None, None], wide - 1 - c, c)
+
+
+def sides(size):
+    """(height, width) of a patch whose size is a side, or both."""
+    return size if isinstance(size, tuple) else (size, size)
+
+
+def holds(shape, size):
+    """Whether an image of a shape holds a patch of a size."""
+    return all(have >= side for have, side in zip(shape, sides(size), strict=False))
 
 
 def _batches(make, start):
@@ -133,7 +148,7 @@ def denoising_batches(images, *, seed, batch_size, size, sigma):
     Args:
       images: uint8 [H, W] or [H, W, C] images; each is used at the four `SCALES` where a patch still fits.
       seed: integer; batch i depends on (seed, i) alone.
-      size: side of a patch in pixels.
+      size: side of a patch in pixels, or (height, width).
       sigma: noise level in 8-bit units; fresh for every batch, noisy inputs are not clipped.
 
     Returns:
@@ -142,7 +157,8 @@ def denoising_batches(images, *, seed, batch_size, size, sigma):
     """
     resized = [image.resize((round(image.width * s), round(image.height * s)), Image.Resampling.BICUBIC)
                for image in map(Image.fromarray, images) for s in SCALES]
-    patches = Patches.of([_planes(np.asarray(image)) for image in resized if min(image.size) >= size], size)
+    patches = Patches.of([_planes(np.asarray(image)) for image in resized if holds(image.size[::-1], size)],
+                         size)
 
     def make(i):
         clean = tf.cast(patches.draw(batch_size, tf.stack([seed, 2 * i])), tf.float32) / 255.0
@@ -158,7 +174,7 @@ def sr_batches(images, *, seed, batch_size, size, scales):
     Inputs are the low-resolution images brought back to size, which is what VDSR takes.
     """
     pairs = [low_and_high(luminance(image), scale) for image in images for scale in scales]
-    return pair_batches([pair for pair in pairs if min(pair[0].shape) >= size], seed=seed, batch_size=batch_size,
+    return pair_batches([pair for pair in pairs if holds(pair[0].shape, size)], seed=seed, batch_size=batch_size,
                         size=size)
 
 
@@ -168,7 +184,7 @@ def pair_batches(pairs, *, seed, batch_size, size, scale=1):
     Args:
       pairs: of (input [H, W] or [H, W, C], target [scale * H, scale * W] or with channels), float on [0, 1].
       seed, batch_size: as for `denoising_batches`.
-      size: side of an input patch in pixels.
+      size: side of an input patch in pixels, or (height, width).
       scale: how many times the input the target is. Above 1, patches are not flipped or turned.
 
     Returns:
