@@ -2,6 +2,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+# The hosts and one marked network go into the wheel as watermark/shipped; in a checkout they are read where they lie.
+SHIPPED = ["manifest.json", "*-host-*.keras", "dncnn-marked-ours-0-*.keras"]
 TEST = ["pytest", "kserve", "onnx", "onnxruntime", "tf2onnx"]
 
 setup(
@@ -12,8 +14,10 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=["watermark", "watermark.*"]),
-    package_data={"watermark": ["pages/*.html"], "watermark.data": ["sets.json"], "watermark.lab": ["*.mplstyle"]},
+    packages=[*find_packages(include=["watermark", "watermark.*"]), "watermark.shipped"],
+    package_dir={"watermark.shipped": "checkpoints"},
+    package_data={"watermark": ["pages/*.html"], "watermark.data": ["sets.json"], "watermark.lab": ["*.mplstyle"],
+                  "watermark.shipped": SHIPPED},
     entry_points={"console_scripts": ["watermark = watermark.cli:main"]},
     install_requires=[
         "absl-py",

@@ -80,7 +80,7 @@ def unet(halvings, sides=(None, None)):
         x = keras.layers.Concatenate()([keras.layers.UpSampling2D()(x), skip])
         x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(x)
     x = keras.layers.Conv2D(1, 3, padding="same", kernel_initializer="zeros")(x)
-    return keras.Model(image, keras.layers.Add()([x, blur(image)]), name="unet")
+    return keras.Model(image, keras.layers.Add()([x, blur(image), learner(image)]), name="unet")
 
 
 @pytest.mark.parametrize("halvings", [0, 1, 3, 4, 5])
@@ -122,35 +122,35 @@ def test_a_u_net_is_refused_before_anything_else_and_then_marked(photos, tmp_pat
 
 @pytest.mark.parametrize("fixed", [True, False])
 def test_keys_that_are_not_square(fixed, tmp_path, capsys):
-    """keygen --size=12x20, embed, verify; a network of that size alone, and one of any."""
-    model = denoiser((12, 20) if fixed else (None, None))
-    folder = pictures(tmp_path / "wide", sides=(15, 70))  # as high as a patch, not as wide
-    code, said, marked = embedded(capsys, model, folder, tmp_path, make=("--size=12x20",))
+    """keygen --size=36x64, embed, verify; a network of that size alone, and one of any."""
+    model = denoiser((36, 64) if fixed else (None, None))
+    folder = pictures(tmp_path / "wide", sides=(40, 70))  # as high as a patch, not as wide
+    code, said, marked = embedded(capsys, model, folder, tmp_path, make=("--size=36x64",))
     assert code == 0, said
-    assert keys.load_key(tmp_path / "k.npz").kind.sides == (12, 20)
+    assert keys.load_key(tmp_path / "k.npz").kind.sides == (36, 64)
     verify = ("verify", f"--suspect={marked}", "--null_keys=100")
     assert watermark(capsys, *verify, f"--key={tmp_path}/k.npz")[0] == 0
     if fixed:
         code, said, _ = watermark(capsys, "keygen", f"--model={tmp_path}/mine.keras", f"--out={tmp_path}/fits.npz")
-        assert keys.load_key(tmp_path / "fits.npz").kind.sides == (12, 20)
-        watermark(capsys, "keygen", "--size=20x12", f"--out={tmp_path}/turned.npz")
+        assert keys.load_key(tmp_path / "fits.npz").kind.sides == (36, 64)
+        watermark(capsys, "keygen", "--size=64x36", f"--out={tmp_path}/turned.npz")
         code, _, said = watermark(capsys, "embed", f"--model={tmp_path}/mine.keras", f"--images={folder}",
                                   f"--key={tmp_path}/turned.npz", f"--out={tmp_path}/o.keras")
-        assert code == 2 and "12x20 only" in said and "keygen --size=12x20" in said
-    for size in ("12x", "x", "12x20x3", "wide"):
+        assert code == 2 and "36x64 only" in said and "keygen --size=36x64" in said
+    for size in ("12x", "x", "36x64x3", "wide"):
         code, _, said = watermark(capsys, "keygen", f"--size={size}", f"--out={tmp_path}/n.npz")
         assert code == 2 and "36x64" in said
 
 
 def test_patches_that_are_not_square_are_cut_out_of_the_images():
     """Each is one of the image's own, upright or turned by half, mirrored or not: compared with all of them."""
-    image = np.arange(6 * 9, dtype=np.uint8).reshape(6, 9)
-    whole = [image[i:i + 4, j:j + 7] for i in range(3) for j in range(3)]
+    image = np.arange(6 * 9, dtype=np.uint8).reshape(6, 9)  # made smaller, it holds no patch
+    whole = [image[:, j:j + 7] for j in range(3)]
     there = {patch.tobytes() for one in whole for turned in (one, one[::-1, ::-1])
              for patch in (turned, turned[:, ::-1])}
-    _, targets = next(iter(data.denoising_batches([image], seed=0, batch_size=200, size=(4, 7), sigma=0)(0)))
+    _, targets = next(iter(data.denoising_batches([image], seed=0, batch_size=200, size=(6, 7), sigma=0)(0)))
     drawn = {np.ascontiguousarray(np.uint8(np.round(255 * patch[..., 0]))).tobytes() for patch in targets.numpy()}
-    assert drawn == there and targets.shape == (200, 4, 7, 1)
+    assert drawn == there and targets.shape == (200, 6, 7, 1)
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])

@@ -9,7 +9,8 @@ from watermark.errors import WatermarkError
 from watermark.files import alone, sha256, whole
 from watermark.hosts import get_host
 
-SHIPPED = Path(__file__).parents[1] / "checkpoints"
+INSTALLED = Path(__file__).parent / "shipped"  # of a wheel (setup.py); a checkout has them at its top
+SHIPPED = INSTALLED if INSTALLED.is_dir() else Path(__file__).parents[1] / "checkpoints"
 
 
 class CheckpointError(WatermarkError, RuntimeError):

@@ -60,7 +60,10 @@ def single_output(model, name=None):
     if name not in names:
         raise ValueError(f"{model.name} has the outputs {', '.join(names)}; name one of them (--output=NAME)"
                          + (f", not {name!r}" if name else ""))
-    return keras.Model(model.inputs, model.outputs[names.index(name)], name=model.name) if len(names) > 1 else model
+    if len(names) == 1:
+        return model
+    inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs  # a list of one, Keras would warn of a tensor
+    return keras.Model(inputs, model.outputs[names.index(name)], name=model.name)
 
 
 def upsampled(images, kind):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -87,9 +88,10 @@ def register_objects(path):
 
 
 def _over_graphs(path):
-    """{name: keras.Model} for classes of the owner's whose models in a file are graphs, all the way down.
+    """{name: stand-in} for classes of the owner's whose models in a file are graphs, all the way down.
 
-    Such a class adds at most a training step, which nothing here calls: the graph does without.
+    Such a class adds at most a training step, which nothing here calls: the graph does without. Stand-ins are called as
+    the classes, whose names are in the paths of the weights.
     """
     found = {}
 
@@ -99,7 +101,8 @@ def _over_graphs(path):
             own = config.get("module") in (None, "__main__") or not str(config.get("module")).startswith("keras")
             if isinstance(inner, dict) and "layers" in inner and own and name not in (
                     *keras.saving.get_custom_objects(), "Functional", "Sequential", "Model"):
-                found[name] = keras.Model if "input_layers" in inner else keras.Sequential
+                base = keras.Model if "input_layers" in inner else keras.Sequential
+                found[name] = type(config["class_name"], (base,), {})
             config = list(config.values())
         if isinstance(config, list):
             for item in config:
@@ -171,8 +174,9 @@ def _reason(error):
     if "lambda" in str(error).lower():
         return f"it {CODE}"
     if "Could not locate class" in str(error) or "Unknown layer" in str(error):
-        return (f"it needs code that is not in it ({line[:90].rstrip('. ')}); name the Python file that defines it, "
-                "--custom_objects=my_layers.py, if you trust it as you trust a program")
+        named = re.search(r"(?:class|layer:?) '(\w+)'", str(error))
+        return (f"it needs {named[1] if named else 'code'}, which is not in it; name the Python file that defines it, "
+                "--custom_objects=my_layers.py, if you trust that file as you trust a program")
     return line
 
 

@@ -185,7 +185,8 @@ def check_kind(one, kind):
     shape = preflight.form(one)
     fits = f"make a key that fits: watermark keygen {key_flags(shape, kind.task, kind.scale)}"
     if kind.channels != shape.channels:
-        raise ValueError(f"the model has {shape.channels} channels, the key {kind.channels}; {fits}")
+        raise ValueError(f"the model has {shape.channels} channels (--channels={shape.channels}), the key "
+                         f"{kind.channels}; {fits}")
     if (kind.scale if kind.task == "sr" else 1) != shape.scale and shape.scale > 1:
         raise ValueError(f"the model enlarges {shape.scale} times, the key wants {kind.scale}; make a key that fits: "
                          f"watermark keygen {key_flags(shape, 'sr', shape.scale)}")

@@ -74,7 +74,7 @@ def fold_batch_norm(model):
       TypeError: for a model that is not functional, whose graph cannot be read.
     """
     if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs, model.outputs, name=model.name)
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     if not hasattr(model, "operations"):
         raise TypeError(f"expected a functional or sequential Keras model, got {type(model).__name__}")
     pairs = foldable(model)
