@@ -49,7 +49,7 @@ def load_host(name, folder=SHIPPED):
 
     Args:
       name: "dncnn", "red", "vdsr" or "srdncnn".
-      folder: a checkpoint folder with a manifest; by default the project's `checkpoints/`.
+      folder: a checkpoint folder with a manifest; by default the project's `checkpoints/`, or what its wheel holds.
 
     Returns:
       A `keras.Model`, float32 [B, H, W, 1] -> same shape, any H and W. VDSR and SR-DnCNN take the small image
@@ -63,8 +63,8 @@ def load_host(name, folder=SHIPPED):
              if entry["stage"] == "host" and entry["host"] == get_host(name).name and (Path(folder) / file).exists()}
     if not hosts:
         there = ", ".join(sorted({entry["host"] for entry in manifest.values()})) or "none"
-        raise CheckpointError(f"no trained {name} in {Path(folder).resolve()} (hosts there: {there}); run from a "
-                              f"checkout of the project, or train it: python experiments/train_hosts.py --hosts={name}")
+        raise CheckpointError(f"no trained {name} in {Path(folder).resolve()} (hosts there: {there}); train it: "
+                              f"python experiments/train_hosts.py --hosts={name}")
     file = max(hosts, key=lambda file: _psnr(hosts[file]))  # a work folder may hold shorter trainings too
     return load(Path(folder) / file, hosts[file])
 
