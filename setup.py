@@ -4,7 +4,7 @@ from setuptools import find_packages, setup
 
 # The hosts and one marked network go into the wheel as watermark/shipped; in a checkout they are read where they lie.
 SHIPPED = ["manifest.json", "*-host-*.keras", "dncnn-marked-ours-0-*.keras"]
-TEST = ["pytest", "kserve", "onnx", "onnxruntime", "tf2onnx"]
+TEST = ["pytest", "kserve", "onnx", "onnxruntime", "setuptools>=64", "tf2onnx"]
 
 setup(
     name="watermark-image-dnn",
