@@ -2,7 +2,9 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-TEST = ["pytest", "kserve", "onnx", "onnxruntime", "tf2onnx"]
+# The hosts and one marked network go into the wheel as watermark/shipped; in a checkout they are read where they lie.
+SHIPPED = ["*-host-*.keras", "*-host-*.json", "dncnn-marked-ours-0-*.keras", "dncnn-marked-ours-0-*.json"]
+TEST = ["pytest", "kserve", "onnx", "onnxruntime", "setuptools>=64", "tf2onnx"]
 
 setup(
     name="watermark-image-dnn",
@@ -12,9 +14,10 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=["watermark", "watermark.*"]),
+    packages=[*find_packages(include=["watermark", "watermark.*"]), "watermark.shipped"],
+    package_dir={"watermark.shipped": "checkpoints"},
     package_data={"watermark": ["pages/*", "py.typed"], "watermark.data": ["sets.json"],
-                  "watermark.lab": ["paper.json"]},
+                  "watermark.lab": ["paper.json"], "watermark.shipped": SHIPPED},
     entry_points={"console_scripts": ["watermark = watermark.cli:main"]},
     install_requires=[
         "absl-py",

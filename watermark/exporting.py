@@ -9,8 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from watermark import preflight
 from watermark.files import whole, whole_folder
-from watermark.inference import predictor
+from watermark.fitting import UNIT
+from watermark.inference import as_suspect, predictor
 from watermark.keys import uniform
 from watermark.models import ModelError, save_model
 from watermark.suspects import is_saved_model, load_suspect
@@ -37,7 +39,7 @@ class Exported:
     verdict: Verdict | None
 
 
-def export(model, path, form, *, key=None, calibration=None, null_keys=100):
+def export(model, path, form, *, key=None, calibration=None, null_keys=100, pixels=UNIT):
     """Writes `model` in another form and checks it.
 
     Args:
@@ -50,6 +52,7 @@ def export(model, path, form, *, key=None, calibration=None, null_keys=100):
         smooth noise. Eight images of uniform noise are added, or the ranges would cut what any trigger calls up; the
         trigger itself never goes in.
       null_keys: as for `watermark.verify`.
+      pixels: range of the model's own, which the exported form keeps.
 
     Returns:
       An `Exported`.
@@ -64,19 +67,26 @@ def export(model, path, form, *, key=None, calibration=None, null_keys=100):
     elif form == "keras":
         save_model(model, path)
     else:
-        content = _onnx(model) if form == "onnx" else _tflite(model, form, calibration)
+        content = _onnx(model) if form == "onnx" else _tflite(model, form, _typical(model, calibration, pixels))
         with whole(path) as temporary:
             temporary.write_bytes(content)
     suspect = load_suspect(path)
-    return Exported(path, parity(model, suspect), verify(suspect, key, null_keys=null_keys) if key else None)
+    verdict = None
+    if key:
+        asked = as_suspect(suspect, key.kind, pixels=None if pixels == UNIT else pixels)
+        verdict = verify(asked, key, null_keys=null_keys)
+    return Exported(path, parity(model, suspect, pixels), verdict)
 
 
-def parity(model, suspect):
-    """The largest difference of a pixel between a model's answers and a suspect's, on noise images on [0, 1]."""
-    images = _noise(model, 3)
+def parity(model, suspect, pixels=UNIT):
+    """The largest difference of a pixel, on [0, 1], between a model's answers and a suspect's on noise.
+
+    Both are asked in numbers on their own range, `pixels`.
+    """
+    images = pixels.of(_noise(model, 3))
     if isinstance(suspect, keras.Model):
         suspect = predictor(suspect)
-    return float(np.max(np.abs(predictor(model)(images) - suspect(images))))
+    return float(np.max(np.abs(predictor(model)(images) - suspect(images)))) / (pixels.high - pixels.low)
 
 
 def save_saved_model(model, path):
@@ -95,7 +105,13 @@ def _signature(model):
     return tf.TensorSpec(model.inputs[0].shape, tf.float32, "image")
 
 
-def _tflite(model, form, calibration):
+def _typical(model, calibration, pixels):
+    """Inputs that int8 takes its ranges from, in the model's own range."""
+    images = [*(_smooth_noise(model) if calibration is None else calibration), *_noise(model, 8)]
+    return [np.float32(pixels.of(image)) for image in images]
+
+
+def _tflite(model, form, images):
     with tempfile.TemporaryDirectory() as folder:
         save_saved_model(model, Path(folder) / "model")
         converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(folder) / "model"))
@@ -104,8 +120,7 @@ def _tflite(model, form, calibration):
         if form == "tflite_float16":
             converter.target_spec.supported_types = [tf.float16]
         if form == "tflite_int8":
-            images = [*(_smooth_noise(model) if calibration is None else calibration), *_noise(model, 8)]
-            converter.representative_dataset = lambda: ([np.float32(image[None])] for image in images)
+            converter.representative_dataset = lambda: ([image[None]] for image in images)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -114,8 +129,8 @@ def _tflite(model, form, calibration):
 
 def _noise(model, count):
     """Uniform noise [count, H, W, C] of a size that the model takes."""
-    shape = (side or default for side, default in zip(model.input_shape[1:], (SIDE, SIDE + 4, 1), strict=True))
-    return uniform("noise", (count, *shape))
+    shape = preflight.form(model)
+    return uniform("noise", (count, *shape.above(SIDE, SIDE + 4), shape.channels))
 
 
 def _smooth_noise(model):
