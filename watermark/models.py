@@ -49,7 +49,8 @@ def load_model(path, *, allow_lambda=False, several_inputs=False):
     try:
         with warnings.catch_warnings(), limits.weights_within(path, 4 * size + limits.SLACK):
             warnings.simplefilter("ignore")  # on optimizers that are not loaded, and the like
-            model = keras.saving.load_model(path, compile=False, safe_mode=not allow_lambda)
+            model = keras.saving.load_model(path, compile=False, safe_mode=not allow_lambda,
+                                            custom_objects=_over_graphs(path))
     except ModelError:
         raise
     except Exception as error:
