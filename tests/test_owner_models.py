@@ -9,6 +9,7 @@ from owners import QUICK, blur, denoiser, embedded, learner, pictures, watermark
 
 from watermark import data, hosts, keys, models, preflight
 from watermark.cli import embed, fitting_keys, keygen
+from watermark.judgement import Judgement
 from watermark.verification import Verdict
 
 LAYERS = """
@@ -106,6 +107,7 @@ def test_a_u_net_is_refused_before_anything_else_and_then_taken(photos, tmp_path
     """With the size to take; a key that keygen fits to it is taken. The training itself is left out."""
     monkeypatch.setattr(embed, "embed", lambda model, *args, **options: hosts.fold_batch_norm(model))
     monkeypatch.setattr(Verdict, "evident", True)
+    monkeypatch.setattr(Judgement, "stands", True)
     code, said, out = embedded(capsys, unet(4), "nowhere", tmp_path, make=())
     assert code == 2 and "multiples of 16" in said and "keygen --size=48" in said and not out.exists()
     mine = f"--model={tmp_path}/mine.keras"
@@ -119,7 +121,7 @@ def test_a_u_net_is_refused_before_anything_else_and_then_taken(photos, tmp_path
     assert watermark(capsys, "verify", f"--suspect={out}", f"--key={tmp_path}/fits.npz", "--null_keys=100")[0] == 0
     assert watermark(capsys, "export", f"--model={out}", f"--out={tmp_path}/saved")[0] == 0
     code, _, why = watermark(capsys, "attack", "--kind=overwrite", f"--model={out}", f"--images={photos}",
-                             f"--out={tmp_path}/over.keras")
+                             f"--out={tmp_path}/over.keras", "--steps=1")
     assert code == 0, why
 
 
@@ -128,7 +130,7 @@ def test_keys_that_are_not_square(fixed, tmp_path, capsys):
     """keygen --size=36x64, embed, verify; a network of that size alone, and one of any."""
     model = denoiser((36, 64) if fixed else (None, None))
     folder = pictures(tmp_path / "wide", sides=(40, 70))  # as high as a patch, not as wide
-    code, said, marked = embedded(capsys, model, folder, tmp_path, make=("--size=36x64",))
+    code, said, marked = embedded(capsys, model, folder, tmp_path, "--steps=200", make=("--size=36x64",))
     assert code == 0, said
     assert keys.load_key(tmp_path / "k.npz").kind.sides == (36, 64)
     verify = ("verify", f"--suspect={marked}", "--null_keys=100")
