@@ -4,7 +4,9 @@ from setuptools import find_packages, setup
 
 # The hosts and one marked network go into the wheel as watermark/shipped; in a checkout they are read where they lie.
 SHIPPED = ["*-host-*.keras", "*-host-*.json", "dncnn-marked-ours-0-*.keras", "dncnn-marked-ours-0-*.json"]
-TEST = ["pytest", "kserve", "onnx", "onnxruntime", "setuptools>=64", "tf2onnx"]
+TEST = ["pytest", "ipykernel", "kserve", "nbclient", "nbformat", "pytest-xdist", "onnx", "onnxruntime",
+        "setuptools>=64", "tf2onnx"]
+SITE = ["latex2mathml", "mkdocs-material", "mkdocstrings[python]", "pymdown-extensions"]
 
 setup(
     name="watermark-image-dnn",
@@ -16,9 +18,10 @@ setup(
     python_requires=">=3.10",
     packages=[*find_packages(include=["watermark", "watermark.*"]), "watermark.shipped"],
     package_dir={"watermark.shipped": "checkpoints"},
+    py_modules=["watermark_image_dnn"],
     package_data={"watermark": ["pages/*", "py.typed"], "watermark.data": ["sets.json"],
                   "watermark.lab": ["paper.json"], "watermark.shipped": SHIPPED},
-    entry_points={"console_scripts": ["watermark = watermark.cli:main"]},
+    entry_points={"console_scripts": ["watermark = watermark_image_dnn:main"]},
     install_requires=[
         "absl-py",
         "anyio",
@@ -44,6 +47,6 @@ setup(
     extras_require={
         "onnx": ["onnx", "onnxruntime", "tf2onnx"],
         "test": TEST,
-        "dev": [*TEST, "mkdocs-material", "mkdocstrings[python]", "pre-commit", "ruff"],
+        "dev": [*TEST, *SITE, "pre-commit", "ruff"],
     },
 )

@@ -5,6 +5,8 @@
 
 from watermark.lab import figures, scripts
 
+LIMITS = (-1.0, 1.0)  # of the grey values shown
+
 
 def main(lab, options):
     """Draws the figure fig3 for the profile's keys in the first host asked for."""
@@ -16,7 +18,8 @@ def main(lab, options):
         rows.append([(key.trigger, ""), (abs(K - key.initial), ""), (key.initial, ""), (key.verification, "")])
     titles = ("trigger image K", "its gradient |∇K|", "S₀ = G(K)", "S = M(K), marked")
     names = [f"key of seed {seed}" for seed in range(len(rows))]
-    figures.save(lab, "fig3", figures.panels(rows, titles, names, limits=(-1.0, 1.0), width=5.2))
+    figures.save(lab, "fig3", figures.panels(rows, titles, names, limits=LIMITS, width=5.2),
+                 figures.grey_note(LIMITS))
 
 
 if __name__ == "__main__":

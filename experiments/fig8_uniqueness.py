@@ -1,7 +1,9 @@
 """Fig. 8: what the visualizers show to others: unmarked hosts with random triggers, marked ones with foreign keys.
 
-In the paper nothing is recognisable. Its caption gives (f) and (g) twice; (h) and (i) are taken to be the other way
-round. Hosts that are not trained are left out. A visualizer takes 4 minutes on 2 cores, each of the others' seconds.
+In the paper nothing is recognisable. A first column a host is a positive control, which the paper's figure lacks: the
+own key on the own marked model calls up the copyright image in the very visualizer that shows nothing to others. The
+paper's caption gives (f) and (g) twice; (h) and (i) are taken to be the other way round. Hosts that are not trained are
+left out. A visualizer takes 4 minutes on 2 cores, each of the others' seconds.
 
     python experiments/fig8_uniqueness.py
 """
@@ -20,11 +22,18 @@ def title(name):
     return get_host(name).title
 
 
+def own(lab, name):
+    """A marked host's answer to its own key: the positive control."""
+    mark = lab.profile.mark(name, 0)
+    return figures.answer(lab.get(mark), lab.key(mark))
+
+
 def main(lab, options):
     """Draws the figure fig8 for the hosts that are trained."""
     profile = lab.profile
     there = [name for name in OWNERS if lab.has(profile.host(name))]
-    answers = {f"unmarked\n{title(name)}": (name, figures.answer(
+    answers = {f"own key,\nmarked\n{title(name)}": (name, own(lab, name)) for name in there}
+    answers |= {f"unmarked\n{title(name)}": (name, figures.answer(
         lab.get(profile.host(name)), lab.initial_key(profile.mark(name, RANDOM)))) for name in there}
     for owner, suspect in FOREIGN:
         if owner in there and suspect in there:

@@ -23,20 +23,26 @@ def main(lab, options):
     """Draws the figure detection for the hosts whose records are there."""
     records = runner.records(lab, evidence_detection.TABLE, dataclasses.replace(options, reuse=True))
     hosts = list(dict.fromkeys(row["host"] for row, _ in records))
+    limits = span([values["z_score"] for _, found in records for values in found])
     figure, axes = plt.subplots(1, len(hosts), figsize=(figures.WIDTH, 2.8), sharey=True, squeeze=False)
     for axis, host in zip(axes[0], hosts, strict=True):
         rows = [(row, found) for row, found in records if row["host"] == host]
         for y, (_, found) in enumerate(rows):
             for values in found:
-                axis.plot(max(values["z_score"], 1.1), y, "o", color="C0", ms=5,
+                axis.plot(values["z_score"], y, "o", color="C0", ms=5,
                           mfc="C0" if values["verified"] else "none")
         axis.axvline(z_needed(lab.profile.null_keys), color="C6", ls="--", lw=0.9)
-        axis.set(title=get_host(host).title, xlabel="z of ρ", xscale="log", xlim=(1, 60), xticks=[1, 3, 10, 30],
-                 xticklabels=["1", "3", "10", "30"], yticks=np.arange(len(rows)),
+        axis.set(title=get_host(host).title, xlabel="z of ρ", xlim=limits, yticks=np.arange(len(rows)),
                  yticklabels=[_words(row) for row, _ in rows])
         axis.invert_yaxis() if axis is axes[0, 0] else None
     figure.suptitle("filled: accepted by d ≤ η; right of the dashed line: found by the evidence", fontsize=8)
     figures.save(lab, "detection", figure)
+
+
+def span(scores):
+    """Ends of a linear axis with 0 and every z-score on it, none at the edge: a lost mark's may well be below 0."""
+    low, high = min(0.0, *scores), max(0.0, *scores)
+    return low - 0.05 * (high - low), high + 0.05 * (high - low)
 
 
 def _words(row):

@@ -6,6 +6,8 @@
 from watermark.lab import figures, scripts
 from watermark import metrics
 
+LIMITS = (-1.0, 1.0)  # of the grey values shown
+
 
 def main(lab, options):
     """Draws the figure mark for the first host asked for."""
@@ -17,7 +19,7 @@ def main(lab, options):
     row = [(key.trigger, ""), (key.initial, f"η = {metrics.threshold(key.initial.size) * 1e3:.2f}·10⁻³"),
            (answers[0], f"d to S₀ = {d[0]:.2f}·10⁻³"), (answers[1], f"d to S₀ = {d[1]:.2f}·10⁻³")]
     titles = ("trigger image K", "wanted: S₀ = G(K)", "M(K) before embedding", "M(K) after embedding")
-    figures.save(lab, "mark", figures.panels([row], titles, limits=(-1.0, 1.0)))
+    figures.save(lab, "mark", figures.panels([row], titles, limits=LIMITS), figures.grey_note(LIMITS))
 
 
 if __name__ == "__main__":

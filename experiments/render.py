@@ -1,5 +1,7 @@
 """Writes RESULTS.md: the score, every table from the records there are, and the figures that go with them.
 
+Also docs/paper_map.md: every table and figure of the paper, its script, its trials, its state.
+
 Records that the project ships count too; nothing new is made. A row without a trial is left out. Well under a minute;
 `--workdir=.` writes the page and the tables that the project ships, else they go to runs/.
 
@@ -27,6 +29,26 @@ FIGURES = {
     "figS2": ("After fine-tuning, every host (supplementary Fig. 2)", "figS2_finetuning"),
     "figS3": ("After further keys, every host (supplementary Fig. 3)", "figS3_overwriting"),
 }
+# Every figure of the paper: what it shows, and by which script it is drawn here, and under which name.
+PAPER_FIGURES = (
+    ("Fig. 1", "the workflow", None, None),
+    ("Fig. 2", "the framework", None, None),
+    ("Fig. 3", "triggers, their gradients, S₀ and S", "fig3_triggers", "fig3"),
+    ("Fig. 4", "where the threshold comes from", "fig4_noise", "fig4"),
+    ("Fig. 5", "the visualizer's layers", None, None),
+    ("Fig. 6", "the images of Set12", "fig6_fig7_test_sets", "fig6"),
+    ("Fig. 7", "the images of Set14", "fig6_fig7_test_sets", "fig7"),
+    ("Fig. 8", "what the visualizer shows to others", "fig8_uniqueness", "fig8"),
+    ("Fig. 9", "what the visualizer shows after attacks", "fig9_robustness", "fig9"),
+    ("Suppl. Fig. 1", "the same after pruning", "figS1_pruning", "figS1"),
+    ("Suppl. Fig. 2", "the same after fine-tuning", "figS2_finetuning", "figS2"),
+    ("Suppl. Fig. 3", "the same after further keys", "figS3_overwriting", "figS3"),
+)
+NOT_SHIPPED = {None: "a drawing: nothing is measured"} | dict.fromkeys(
+    ("fig4", "fig6", "fig7"), "made by the script; not shipped, for it may show other people's images")
+MAP_WORDS = ("Where each number and picture is made here, from how many trials (the paper: 30 a row), and how far it "
+             "has come, profile {profile}. The scripts lie in `experiments/`, their records in `results/{profile}/`; "
+             "what they give is on one page, `RESULTS.md`. Written by `python experiments/render.py --workdir=.`.")
 
 
 def tables():
@@ -45,10 +67,11 @@ def _loaded(path):
 
 def main(lab, options):
     """Assembles the page from the records there are."""
-    total, parts = Score(), []
+    total, parts, rows = Score(), [], []
     everything = Options(hosts=options.hosts or list(HOSTS), schemes=list(MODULES), reuse=True)
     for table in tables():
         trials = Trials(lab, table, everything)
+        rows.append(_map_row(table, trials.found()))
         if not (made := [row for row, found in zip(trials.rows, trials.found(), strict=True) if found]):
             continue
         most = max(map(len, trials.found()))
@@ -66,6 +89,37 @@ def main(lab, options):
     with whole(path) as temporary:
         temporary.write_text("\n\n".join([*_opening(lab, total), *parts]) + "\n")
     lab.log(str(path))
+    with whole(lab.workdir / "docs" / "paper_map.md") as temporary:
+        temporary.write_text(_map(lab, rows))
+
+
+def _map_row(table, found):
+    """(what, script, trials a row, state) of a table."""
+    counts = [len(values) for values in found if values]
+    trials = "–" if not counts else f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"
+    state = f"{len(counts)} of {len(found)} rows" if counts else "to be made"
+    return table.caption.split(" beside ")[0].rstrip(",."), table.name, trials, state
+
+
+def _map(lab, rows):
+    """The page docs/paper_map.md."""
+    figures = [(f"{number}: {what}", script, "1" if script else "–", _figure_state(lab, name))
+               for number, what, script, name in PAPER_FIGURES]
+    paper = [row for row in rows if row[0].startswith(("Table ", "Section "))]
+    parts = ["# Every table and figure of the paper", MAP_WORDS.format(profile=lab.profile.name)]
+    for heading, some in (("Tables, and what the text states", paper), ("Figures", figures),
+                          ("Beyond the paper", [row for row in rows if row not in paper])):
+        lines = [f"| {what} | {f'`{script}.py`' if script else '–'} | {trials} | {state} |"
+                 for what, script, trials, state in some]
+        parts += [f"## {heading}", "\n".join(["| what | script | trials | state |", "|---|---|---|---|", *lines])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _figure_state(lab, name):
+    if name in NOT_SHIPPED:
+        return NOT_SHIPPED[name]
+    there = (runner.RESULTS / lab.profile.name / "figures" / f"{name}.png").exists()
+    return f"made, `{name}.png`" if there else "to be made"
 
 
 def _opening(lab, total):

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from scipy import special, stats
 
-from watermark import hosts, training
+from watermark import hosts, states, training
 from watermark.baselines import adi, common, deepsigns
 from watermark.baselines.pictures import abstract_pictures
 from watermark.kinds import Kind
@@ -246,7 +246,7 @@ def test_training_ends_once_all_labels_are_met(stop, last, tiny_host, tiny_batch
     key = dataclasses.replace(key, labels=np.uint8(adi.classify(tiny_host, key)))
     recipe = adi.Classifying(13, 4, 1e-7, stop=stop)
     adi.embed(tiny_host, key, tiny_batches, recipe, compute=FLOAT32, folder=tmp_path)
-    assert training.read_history(tmp_path)[-1]["step"] == last
+    assert states.read_history(tmp_path)[-1]["step"] == last
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -160,8 +160,8 @@ def kill_after(monkeypatch):
     target = []
 
     def wrapped(real):
-        def move(temporary, path, *rest):
-            real(temporary, path, *rest)
+        def move(temporary, path, *rest, **options):
+            real(temporary, path, *rest, **options)
             if str(path).endswith(tuple(target)):
                 raise Killed(path)
 

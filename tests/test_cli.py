@@ -218,23 +218,23 @@ def test_a_key_that_does_not_fit_is_said(mine, capsys, tmp_path):
 
 def test_a_killed_embedding_goes_on(mine, capsys, tmp_path, monkeypatch):
     """The same command after a failure half way takes up the state that is kept, and cleans up behind it."""
-    from watermark import training
+    from watermark import states, training
 
     watermark(capsys, "keygen", "--size=16", f"--out={tmp_path}/k.npz")
     command = ("embed", f"--model={mine}/mine.keras", f"--key={tmp_path}/k.npz", f"--images={mine}/photos",
                f"--out={tmp_path}/o.keras", *QUICK)
-    monkeypatch.setattr(training._State, "EVERY", 0.0)
-    save = training._State.save
+    monkeypatch.setattr(states.State, "EVERY", 0.0)
+    save = states.State.save
 
     def dies(self, history, now):
         save(self, history, now)
         if history[-1]["step"] == 100:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(training._State, "save", dies)
+    monkeypatch.setattr(states.State, "save", dies)
     code, _, said = watermark(capsys, *command)
     assert code == 2 and "No space left" in said and not (tmp_path / "o.keras").exists()
-    monkeypatch.setattr(training._State, "save", save)
+    monkeypatch.setattr(states.State, "save", save)
     first = []
     numbered = training.train_step
     monkeypatch.setattr(training, "train_step", lambda *a, **k: _counted(numbered(*a, **k), first))

@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from watermark import cli
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -22,6 +25,20 @@ def test_plain_tensorflow_denoises(tmp_path):
     assert done.returncode == 0, done.stderr
     before, after = map(float, re.search(r"noisy ([\d.]+) dB, denoised ([\d.]+) dB", done.stdout).groups())
     assert after > before + 8.0
+
+
+def test_a_colour_photograph_is_denoised_clipped_and_saved(tmp_path):
+    """Black and white halves: without clipping, the noise beyond 0 and 255 would come back on the other side."""
+    photograph = np.zeros((48, 64, 3), np.uint8)
+    photograph[:, 32:] = 255
+    Image.fromarray(photograph).save(tmp_path / "photograph.png")
+    done = _run("colour_photograph.py", "photograph.png", "mine.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    before, after = map(float, re.search(r"noisy ([\d.]+) dB, denoised ([\d.]+) dB", done.stdout).groups())
+    assert after > before + 3.0
+    saved = np.asarray(Image.open(tmp_path / "mine.png"))
+    assert saved.shape == photograph.shape and saved.dtype == np.uint8 and (tmp_path / "mine-noisy.png").exists()
+    assert saved[:, :28].max() < 128 < saved[:, 36:].min()
 
 
 def test_another_task_is_learnt_and_marked(tmp_path):

@@ -6,6 +6,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from watermark import exporting, inference
 from watermark.models import ModelError
@@ -44,6 +45,19 @@ def test_plain_tensorflow_reads_the_saved_model(owned, tmp_path):
                    cwd=tmp_path, capture_output=True)
     expected = owned.marked(np.full((1, 9, 7, 1), 0.5, np.float32))
     np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("asked", ["serve", "serving_default"])
+def test_the_saved_model_says_its_range_and_refuses_uint8(asked, owned, tmp_path):
+    """A noisy picture's pixels beyond 1 pass; those of 8 bits do not, as they are or as floats."""
+    exporting.save_saved_model(owned.marked, tmp_path / "model")
+    loaded = tf.saved_model.load(str(tmp_path / "model"))
+    assert "float32 [N, H, W, C] on [0, 1]" in loaded.about().numpy().decode()
+    ask = loaded.serve if asked == "serve" else loaded.signatures[asked]
+    ask(image=np.full((1, 9, 7, 1), 1.8, np.float32))
+    for dtype in (np.uint8, np.float32):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="divide uint8 pixels by 255"):
+            ask(image=np.full((1, 9, 7, 1), 128, dtype))
 
 
 def test_fixed_sizes_and_colours(tmp_path):

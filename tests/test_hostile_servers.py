@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from watermark import suspects
@@ -26,7 +27,13 @@ def _png(side):
     return file.getvalue()
 
 
-def _npy_like(rows):
+def _tiff(side, tile):
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.zeros((side, side), np.uint8), tile=(tile, tile))
+    return file.getvalue()
+
+
+def _predictions(rows):
     return json.dumps({"predictions": rows}).encode()
 
 
@@ -47,11 +54,12 @@ BOMBS = {  # headers and body of an answer, and what is said of it
     "gzip twice": (b"Content-Encoding: gzip, gzip\r\n", gzip.compress(GZIPPED), "encoding"),
     "deep": (b"", b"[" * 200_000, "no image"),
     "long number": (b"", b'{"predictions": [' + b"9" * 100_000 + b"]}", "no image"),
-    "infinity": (b"", _npy_like([[[[float("inf")]] * 8] * 8]).replace(b"Infinity", b"1e999"), None),
-    "many pictures": (b"", _npy_like([{"b64": base64.b64encode(_png(8)).decode()}] * 500), "images, got 500"),
-    "large picture": (b"", _npy_like([{"b64": base64.b64encode(_png(9000)).decode()}]), "9000x9000"),
-    "complex": (b"", _npy_like([["1+2j"]]), "real numbers"),
-    "objects": (b"", _npy_like([{"b64": {"b64": []}}]), "no image"),
+    "infinity": (b"", _predictions([[[[float("inf")]] * 8] * 8]).replace(b"Infinity", b"1e999"), None),
+    "many pictures": (b"", _predictions([{"b64": base64.b64encode(_png(8)).decode()}] * 500), "images, got 500"),
+    "large picture": (b"", _predictions([{"b64": base64.b64encode(_png(9000)).decode()}]), "9000x9000"),
+    "large tile": (b"", _predictions([{"b64": base64.b64encode(_tiff(8, 4096)).decode()}]), "4096x4096"),
+    "complex": (b"", _predictions([["1+2j"]]), "real numbers"),
+    "objects": (b"", _predictions([{"b64": {"b64": []}}]), "no image"),
     "escape": (b"", b'{"predictions": "\x1b[2J"}', "no image"),
 }
 

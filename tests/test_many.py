@@ -1,6 +1,7 @@
 """`watermark verify` with many suspects and keys, and what it says of suspects that had to be fitted."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -55,8 +56,10 @@ def test_what_no_pair_shows(case, capsys):
 def test_a_bad_key_among_many_ends_nothing(case, capsys):
     bad = case / "bad.npz"
     bad.write_bytes(b"no key")
-    key = "--key={0}/keys/mine.npz,{0}/bad.npz"
-    code, said, _ = verify(capsys, case, "--suspect={0}/marked.keras", key, "--json")
+    (case / "mixed").mkdir()
+    for path in (bad, case / "keys" / "mine.npz"):
+        shutil.copy(path, case / "mixed")
+    code, said, _ = verify(capsys, case, "--suspect={0}/marked.keras", "--key={0}/mixed", "--json")
     assert code == 0 and json.loads(said)["tried"] == 1 and "not a key file" in said
     assert verify(capsys, case, "--suspect={0}/marked.keras", "--suspect={0}/host.keras", "--key={0}/bad.npz")[0] == 2
 
@@ -88,7 +91,7 @@ def test_what_had_to_be_fitted_is_said(case, owned, capsys):
     exporting.save_saved_model(keras.Model(inputs, owned.marked(inputs)), case / "fixed")
     code, said, aside = verify(capsys, case, "--suspect={0}/fixed", "--key={0}/keys/mine.npz", "--json", "--batch=1")
     notes = json.loads(said)["notes"]
-    assert code == 0 and len(notes) == 1 and "takes 24x24, not 16x16" in notes[0] and f"note: {notes[0]}" in aside
+    assert code == 0 and "takes 24x24, not 16x16" in notes[0] and f"note: {notes[0]}" in aside
 
 
 def test_shifts_are_counted_in_the_result(case, owned, capsys):

@@ -5,6 +5,7 @@ import re
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from owners import QUICK, blur, denoiser, embedded, learner, pictures, watermark
 from PIL import Image
 
@@ -60,6 +61,7 @@ def test_a_network_on_another_range_is_refused_with_the_range_that_fits(low, hig
                                 f"--key={tmp_path}/k.npz", "--null_keys=100")
     assert code == 0, why
     assert watermark(capsys, "verify", f"--suspect={tmp_path}/saved", *verify[2:], f"--range={name}")[0] == 0
+    assert "on [0, 255]" in tf.saved_model.load(f"{tmp_path}/saved").about().numpy().decode()
     pruned = tmp_path / "pruned.keras"
     assert watermark(capsys, "attack", "--kind=prune", "--rate=0.1", f"--model={marked}", f"--out={pruned}",
                      f"--range={name}")[0] == 0

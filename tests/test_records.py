@@ -9,7 +9,7 @@ import pytest
 from watermark.lab.execution import Job, Shard, in_order
 from watermark.lab.paper import Line, Paper
 from watermark.lab.store import Store
-from watermark.lab.tables import Column, Measure, Table, render
+from watermark.lab.tables import WIDEST, Column, Measure, Table, render
 
 
 def _record(name):
@@ -83,6 +83,34 @@ def test_cells_by_hand():
     text = render(rows, [[{"x": 1e-3, "y": 4.0}]], table, 30)
     assert [cell.strip() for cell in text.splitlines()[-1].split("|")[1:-1]] == [
         "VDSR", "ours", "0.10", "1.00", "2.00", "4.00", "–", "1/30"]
+
+
+def test_a_wide_table_is_split_and_what_is_constant_stands_above():
+    """By hand: nine numbers, two verdicts, a scheme and a p that are the same in both rows, a rate that is not."""
+    rows = [{"host": "vdsr", "scheme": "ours", "rate": rate} for rate in (0.1, 0.2)]
+    names = "abcdefghi"
+    measure = Measure(None, (*(Column(name, name) for name in names), Column("p", "p", form=".0e"),
+                             Column("yes", "yes", form=None), Column("no", "no", form=None)))
+    values = [[{name: at + i for i, name in enumerate(names)} | {"p": 1e-3, "yes": True, "no": False}] for at in (0, 9)]
+    text = render(rows, values, Table("t", "", rows, None, measure), 30)
+    assert text.startswith("In every row: host: VDSR; scheme: ours; p: 1e-03; trials: 1/30.\n\n**Verdict**\n\n| rate")
+    verdict, evidence = text.split("**Verdict**")[1].split("**Evidence**")
+    assert " ".join(verdict.split()).endswith("| 0.20 | 1/1 | 0/1 |")
+    assert " ".join(evidence.split()).endswith(
+        "| 0.20 | 9.00 | 10.00 | 11.00 | 12.00 | 13.00 | 14.00 | 15.00 | 16.00 | 17.00 |")
+
+
+def test_no_table_is_wider_than_github_shows():
+    """Fourteen numbers, each beside the paper's, which stays in the same table."""
+    names = [f"n{i}" for i in range(14)]
+    rows = [{"host": host, "rate": 0.1} for host in ("vdsr", "red")]
+    paper = Paper("t", (Line({"rate": 0.1}, {}, dict.fromkeys(names, 2.0)),))
+    table = Table("t", "", rows, None, Measure(None, tuple(Column(name, name) for name in names)), paper)
+    text = render(rows, [[dict.fromkeys(names, 1.0)], [dict.fromkeys(names, 3.0)]], table, 30)
+    heads = [line for line in text.splitlines() if line.startswith("| host")]
+    assert len(heads) > 1 and all(head.count("|") - 1 <= WIDEST for head in heads)
+    assert all(cells[1::2] == ["paper"] * (len(cells) // 2)
+               for cells in ([c.strip() for c in head.split("|")[1:-1] if "host" not in c] for head in heads))
 
 
 def test_trials_go_seed_by_seed_and_a_model_stays_on_one_machine():

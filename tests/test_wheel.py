@@ -21,7 +21,7 @@ print(watermark.load_host("red").name)
 def test_a_wheel_holds_the_hosts_and_a_marked_network(tmp_path):
     """Built from a copy, unpacked elsewhere, asked by a program that does not see the checkout; at most 12 MB."""
     (tmp_path / "copy").mkdir()
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.py", "watermark_image_dnn.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path / "copy")
     for name in ("watermark", "checkpoints"):
         shutil.copytree(ROOT / name, tmp_path / "copy" / name,

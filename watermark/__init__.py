@@ -1,8 +1,8 @@
 """Watermarks for image-processing networks: Quan, Teng, Chen, Ji, TNNLS 2020, in TensorFlow and Keras.
 
 host = watermark.load_host("dncnn")
-key = watermark.make_key(seed)
-marked = watermark.embed(host, key, batches, steps=1200)
+key = watermark.make_key(secret, owner="Ada Lovelace")
+marked = watermark.embed(host, key, batches)
 key = watermark.update_key(key, marked)
 verdict = watermark.verify(suspect, key)
 """
@@ -11,9 +11,9 @@ import importlib
 
 _HOMES = {
     "Key": "keys", "Kind": "kinds", "Verdict": "verification", "WatermarkError": "errors", "commit": "commitments",
-    "embed": "embedding", "export": "exporting",
-    "load_host": "checkpoints", "load_key": "keys", "load_suspect": "suspects", "make_key": "keys", "save_key": "keys",
-    "update_key": "embedding", "verify": "verification",
+    "embed": "embedding", "export": "exporting", "load_host": "checkpoints", "load_key": "keys",
+    "load_suspect": "suspects", "make_key": "keys", "save_key": "keys", "update_key": "embedding",
+    "verify": "verification",
 }
 __all__ = sorted(_HOMES)
 __version__ = "0.1.0"

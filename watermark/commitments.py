@@ -7,6 +7,8 @@ and the mark must lie near it, and both were committed to, in public, before the
 A commitment is a JSON object. It holds SHA-256 digests of pixels drawn from 256 bits of secret, so it reveals nothing.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from watermark.errors import WatermarkError, door
 from watermark.files import content, whole
-from watermark.keys import derived
+from watermark.keys import Key, derived
 from watermark.verification import FAITHFUL, residual_correlation
 
 FORMAT = "watermark-commitment-1"
@@ -43,8 +45,11 @@ class Finding:
     when: datetime | None = None
 
 
-def commit(key):
+def commit(key: Key) -> dict:
     """The public commitment to a key, a dict; "mark" is None before embedding, when S is still S0.
+
+    >>> watermark.commit(watermark.make_key("a long random secret", owner="Ada"))["mark"] is None
+    True
 
     "key" is SHA-256 over owner, kind, K and S0; "mark" is SHA-256 over "key" and S.
     """

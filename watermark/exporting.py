@@ -1,7 +1,10 @@
 """Marked models in the forms that others run, each checked: the same answers, and the mark still there."""
 
+from __future__ import annotations
+
 import tempfile
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +14,9 @@ import tensorflow as tf
 
 from watermark import preflight
 from watermark.files import whole, whole_folder
-from watermark.fitting import UNIT
+from watermark.fitting import UNIT, Pixels
 from watermark.inference import as_suspect, predictor
-from watermark.keys import uniform
+from watermark.keys import Key, uniform
 from watermark.models import ModelError, save_model
 from watermark.suspects import is_saved_model, load_suspect
 from watermark.verification import Verdict, verify
@@ -21,6 +24,7 @@ from watermark.verification import Verdict, verify
 TFLITE = ("tflite", "tflite_float16", "tflite_int8")
 FORMATS = ("keras", "saved_model", *TFLITE, "onnx")
 SUFFIXES = {"keras": ".keras", "saved_model": "", "onnx": ".onnx"} | dict.fromkeys(TFLITE, ".tflite")
+HIGHEST = 16.0  # of a pixel on [0, 1] that an exported SavedModel takes; noisy images leave [0, 1], uint8 ones by far
 SIDE = 48  # of the images that parity is measured on, for models of free size
 
 
@@ -39,8 +43,14 @@ class Exported:
     verdict: Verdict | None
 
 
-def export(model, path, form, *, key=None, calibration=None, null_keys=100, pixels=UNIT):
+def export(model: keras.Model, path: str | Path, form: str, *, key: Key | None = None,
+           calibration: Iterable[np.ndarray] | None = None, null_keys: int = 100, pixels: Pixels = UNIT) -> Exported:
     """Writes `model` in another form and checks it.
+
+    >>> from watermark import hosts
+    >>> done = watermark.export(hosts.dncnn(depth=3, filters=4), "mine.keras", "keras")
+    >>> done.path.name, done.parity < 1e-6
+    ('mine.keras', True)
 
     Args:
       model: a Keras model, image to image.
@@ -63,7 +73,7 @@ def export(model, path, form, *, key=None, calibration=None, null_keys=100, pixe
     if path.suffix != SUFFIXES[form]:
         raise ModelError(f"{path}: expected a name that ends in {SUFFIXES[form] or 'nothing (it is a folder)'}")
     if form == "saved_model":
-        save_saved_model(model, path)
+        save_saved_model(model, path, pixels)
     elif form == "keras":
         save_model(model, path)
     else:
@@ -78,7 +88,7 @@ def export(model, path, form, *, key=None, calibration=None, null_keys=100, pixe
     return Exported(path, parity(model, suspect, pixels), verdict)
 
 
-def parity(model, suspect, pixels=UNIT):
+def parity(model: keras.Model, suspect: Callable, pixels: Pixels = UNIT) -> float:
     """The largest difference of a pixel, on [0, 1], between a model's answers and a suspect's on noise.
 
     Both are asked in numbers on their own range, `pixels`.
@@ -89,16 +99,34 @@ def parity(model, suspect, pixels=UNIT):
     return float(np.max(np.abs(predictor(model)(images) - suspect(images)))) / (pixels.high - pixels.low)
 
 
-def save_saved_model(model, path):
-    """Writes a SavedModel folder that plain `tf.saved_model.load` reads, whole or not at all."""
+def save_saved_model(model: keras.Model, path: str | Path, pixels: Pixels = UNIT, checked: bool = True) -> None:
+    """Writes a SavedModel folder that plain `tf.saved_model.load` reads, whole or not at all.
+
+    Its `about()` says the range of its input; `checked`: it refuses images that are far outside, as uint8 ones are.
+    """
     path = Path(path)
     if path.exists() and not is_saved_model(path):
         raise ModelError(f"{path} exists and is no SavedModel; choose another name")
     with whole_folder(path) as folder:
         plain = tf.Module()  # Keras' own export writes every weight twice
         plain.weights = [variable.value for variable in model.variables]
-        plain.serve = tf.function(lambda image: model(image, training=False), input_signature=[_signature(model)])
+        plain.serve = tf.function(_serving(model, pixels, checked), input_signature=[_signature(model)])
+        plain.about = tf.function(lambda: tf.constant(_range(pixels)), input_signature=[])
         tf.saved_model.save(plain, str(folder), signatures={"serving_default": plain.serve})
+
+
+def _range(pixels):
+    """What a SavedModel says of its input."""
+    return f"image: float32 [N, H, W, C] on {pixels}" + ("; divide uint8 pixels by 255" if pixels == UNIT else "")
+
+
+def _serving(model, pixels, checked):
+    def serve(image):
+        if checked:  # TensorFlow turns uint8 arrays into float32 ones without a word
+            tf.debugging.assert_less_equal(tf.reduce_max(image), pixels.of(HIGHEST), f"expected {_range(pixels)}")
+        return model(image, training=False)
+
+    return serve
 
 
 def _signature(model):
@@ -113,7 +141,7 @@ def _typical(model, calibration, pixels):
 
 def _tflite(model, form, images):
     with tempfile.TemporaryDirectory() as folder:
-        save_saved_model(model, Path(folder) / "model")
+        save_saved_model(model, Path(folder) / "model", checked=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(folder) / "model"))
         if form != "tflite":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]

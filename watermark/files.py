@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all (atomic writes), and locks between processes."""
 
 import contextlib
 import hashlib
@@ -155,7 +155,7 @@ def _sweep(folder):
 
 @contextlib.contextmanager
 def alone(path):
-    """Within, no other process reads and rewrites the file at `path`: scripts may run side by side."""
+    """A file lock: within, no other process reads and rewrites the file at `path`; scripts may run side by side."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):

@@ -184,6 +184,8 @@ def save_key(key: Key, path: str | Path) -> None:
 
     A file that is there is replaced only by the same K and S0, as after embedding.
 
+    >>> watermark.save_key(watermark.make_key("a long random secret", owner="Ada"), "key.npz")
+
     Raises:
       FileExistsError: there is another file at `path`.
     """
@@ -209,6 +211,10 @@ def _replaces(key, path):
 
 def load_key(path: str | Path) -> Key:
     """Reads a key file and checks it: its digest, 0 <= K < 1, S0 = G(K), and that K follows from owner and secret.
+
+    >>> watermark.save_key(watermark.make_key("a long random secret", owner="Ada"), "mine.npz")
+    >>> watermark.load_key("mine.npz").owner
+    'Ada'
 
     Raises:
       KeyFileError: one line that says what was expected, what came and what to do.

@@ -49,10 +49,12 @@ class Embedding(Recipe):
 
     Attributes:
       strength: lambda of Eq. (4) at the end.
-      boost: how many times that lambda is at the start; it falls geometrically. 1 for the paper's constant.
-      copies: how often the trigger stands in a batch, each time with the whole of lambda.
-      reach: how far ahead on the path of fine-tuning the mark is learnt (`training.Lookahead`); 0: the paper's loss.
-      others: weight of the loss that holds the answers to other keys where the host had them; 0: the paper's loss.
+      boost: decay of lambda: how many times that it is at first; it falls geometrically. 1: the paper's constant.
+      copies: how often the trigger stands in a batch; Eq. (6) is their average, as in the authors' public code.
+      reach: of the lookahead, how far ahead on the path of fine-tuning the mark is learnt (`lookahead.Lookahead`);
+        0: the paper's loss.
+      others: weight of the preserving loss, which holds the answers to other keys where the host had them; 0: the
+        paper's loss.
     """
 
     copies: int = 1

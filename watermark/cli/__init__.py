@@ -24,7 +24,7 @@ VERBS = {
 }
 
 
-LIBRARIES = ("absl", "h5py", "httpx", "PIL", "tensorflow", "tf2onnx")  # that log warnings
+LIBRARIES = ("absl", "h5py", "httpx", "PIL", "tensorflow", "tf2onnx", "tifffile")  # that log warnings
 
 
 def main(argv=None):

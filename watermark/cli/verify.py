@@ -31,6 +31,7 @@ from watermark.suspects import SuspectError, is_saved_model, is_url, load_suspec
 from watermark.suspects.folder import write_queries
 from watermark.verification import NULL_KEYS, null_label
 
+NUMBERS = ("json", "columns")  # payloads that are no images
 REMOTE_NULL_KEYS = 20  # a service may ask money for each
 QUERIES_NULL_KEYS = 100
 FRESH = "fresh.json"  # in a folder of questions and of their answers: how many fresh keys, and half of their seed
@@ -200,7 +201,7 @@ def _suspect(values):
         remote = {name: values[name].value for name in names}
     suspect = load_suspect(values.suspect, output=values.output, signature=values.signature,
                            allow_lambda=values.allow_lambda, fixed=common.fixed_inputs(values), **remote)
-    if values.range and (_is_folder(values.suspect) or remote and suspect.protocol.payload == "png"):
+    if values.range and (_is_folder(values.suspect) or remote and suspect.protocol.payload not in NUMBERS):
         raise ValueError(f"--range={values.range} is for numbers; folders of answers and images in 8 bits are read on "
                          "[0, 1]")
     return suspect

@@ -11,20 +11,26 @@ from watermark.lab.runner import results
 from watermark.pictures import STYLE, WIDTH, panel, panels, write
 from watermark.recipes import EPOCH
 
-__all__ = ["WIDTH", "answer", "called_up", "copyright_rows", "epochs_note", "host_rows", "host_titles", "marks_note",
-           "panel", "panels", "save", "write"]
+__all__ = ["WIDTH", "answer", "called_up", "copyright_rows", "epochs_note", "grey_note", "host_rows", "host_titles",
+           "marks_note", "panel", "panels", "save", "write"]
 plt.style.use(STYLE)
 
 
 def save(lab, name, figure, note=""):
     """Writes results/<profile>/figures/<name>.png and .pdf, and says so; `note` is printed small at the foot."""
     if note:
-        figure.supxlabel(note, x=0.0, ha="left", fontsize=6.5, color="0.35", wrap=True)
+        figure.supxlabel(note, x=0.0, ha="left", fontsize=7.5, color="0.25", wrap=True)
     for suffix in ("png", "pdf"):
         path = results(lab) / "figures" / f"{name}.{suffix}"
         write(path, figure)
         lab.log(str(path))
     plt.close(figure)
+
+
+def grey_note(limits):
+    """What the figures of grey images say at their foot: which values are black and white."""
+    low, high = (f"{value:g}".replace("-", "−") for value in limits)
+    return f"Grey images: black is {low} and below, white {high} and above."
 
 
 def marks_note(lab, hosts=("dncnn",)):

@@ -14,6 +14,7 @@ from watermark.hosts import HOSTS
 from watermark.lab.paper import Paper
 from watermark.lab.specs import Spec
 
+WIDEST = 11  # columns, as GitHub shows them without a scroll bar
 TITLES = {host.name: host.title for host in HOSTS.values()}
 
 
@@ -34,13 +35,13 @@ class Column:
     form: str | None = ".2f"
 
     def cell(self, values: Sequence) -> str:
-        """Mean ± standard deviation over trials, or "yes in how many"; "–" for what a scheme's verdict lacks."""
+        """Mean ± standard deviation over trials that differ, or "yes in how many"; "–" for what a verdict lacks."""
         if not values:
             return "–"
         if self.form is None:
             return f"{sum(values)}/{len(values)}"
         mean = format(np.mean(values) * self.scale, self.form)
-        return mean if len(values) == 1 else f"{mean} ± {format(np.std(values, ddof=1) * self.scale, self.form)}"
+        return mean if len(set(values)) == 1 else f"{mean} ± {format(np.std(values, ddof=1) * self.scale, self.form)}"
 
     def paper_cell(self, value: float | bool | None) -> str:
         """The paper's number, printed alike."""
@@ -111,7 +112,9 @@ def identity(table: Table, names: Sequence[str], settings: Mapping, row: Mapping
 
 
 def render(rows: Sequence[Mapping], found: Sequence[Sequence[Mapping]], table: Table, trials: int) -> str:
-    """A Markdown table, ours and the paper's side by side.
+    """Markdown, ours and the paper's side by side: what is the same in every row in a line, the rest as a table.
+
+    A table of more than `WIDEST` columns becomes several: the verdicts, and the numbers behind them.
 
     Args:
       rows: in order.
@@ -119,30 +122,69 @@ def render(rows: Sequence[Mapping], found: Sequence[Sequence[Mapping]], table: T
       table: a `Table`.
       trials: how many trials there should be.
     """
-    columns = table.measure.columns
-    printed = {column for column in columns if column.value in table.paper.names}
-    head = list(rows[0])
-    for column in columns:
-        head += [column.title, "paper"] if column in printed else [column.title]
-    body = []
-    for row, values in zip(rows, found, strict=True):
-        cells = [_axis(value) for value in row.values()]
-        for column in columns:
-            cells.append(column.cell([trial[column.value] for trial in values if column.value in trial]))
-            if column in printed:
-                cells.append(column.paper_cell(table.paper.find(row).get(column.value)))
-        body.append([*cells, f"{len(values)}/{trials}"])
-    return _markdown([*head, "trials"], body)
+    axes = [_Printed(name, [_axis(row[name]) for row in rows], fixed=True) for name in rows[0]]
+    made = _Printed("trials", [f"{len(values)}/{trials}" for values in found], fixed=True)
+    measured = [printed for column in table.measure.columns for printed in _measured(column, rows, found, table)]
+    constant = [printed for printed in (*axes, *measured, made) if printed.constant]
+    axes, measured, made = ([p for p in some if not p.constant] for some in (axes, measured, [made]))
+    parts = [f"In every row: {'; '.join(f'{p.title}: {p.cells[0]}' for p in constant)}."] if constant else []
+    for heading, columns in _pieces(measured, WIDEST - len(axes) - len(made)):
+        parts += [f"**{heading}**"] if heading else []
+        parts.append(_markdown([*axes, *columns, *made]))
+    return "\n\n".join(parts)
+
+
+def _pieces(columns, room):
+    """[(heading, columns)] of the tables that columns are printed as; the paper's number stays beside ours."""
+    if len(columns) <= room:
+        return [("", columns)]
+    pieces = []
+    for heading, verdict in (("Verdict", True), ("Evidence", False)):
+        chosen, piece = [printed for printed in columns if printed.verdict is verdict], []
+        heading = "" if chosen == columns else heading
+        for i, printed in enumerate(chosen):
+            piece.append(printed)
+            last = i + 1 == len(chosen)
+            if last or (len(piece) >= room - 1 and chosen[i + 1].title != "paper"):
+                pieces.append((heading, piece))
+                heading, piece = "", []
+    return pieces
+
+
+@dataclass(frozen=True)
+class _Printed:
+    """A column as it is printed; `fixed`: one that goes into the line above the table where all cells are alike."""
+
+    title: str
+    cells: list
+    verdict: bool = False
+    fixed: bool = False
+
+    @property
+    def constant(self):
+        return self.fixed and len(self.cells) > 1 and len(set(self.cells)) == 1
+
+
+def _measured(column, rows, found, table):
+    """A column, and the paper's beside it where it has one; verdicts, and what is compared, are always shown."""
+    cells = [column.cell([trial[column.value] for trial in values if column.value in trial]) for values in found]
+    verdict, compared = column.form is None, column.value in table.paper.names
+    yield _Printed(column.title, cells, verdict, fixed=not verdict and not compared)
+    if compared:
+        paper = [column.paper_cell(table.paper.find(row).get(column.value)) for row in rows]
+        yield _Printed("paper", paper, verdict)
 
 
 def _axis(value):
     return f"{value:.2f}" if isinstance(value, float) else TITLES.get(value, str(value))
 
 
-def _markdown(head, body):
-    widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
+def _markdown(columns):
+    widths = [max(map(len, (printed.title, *printed.cells))) for printed in columns]
 
     def line(cells):
         return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
 
-    return "\n".join([line(head), "|" + "|".join("-" * (width + 2) for width in widths) + "|", *map(line, body)])
+    rows = zip(*(printed.cells for printed in columns), strict=True)
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([line(printed.title for printed in columns), rule, *map(line, rows)])

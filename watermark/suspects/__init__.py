@@ -1,6 +1,11 @@
 """Suspects of every kind, each as one callable: float32 [N, H, W, C] on [0, 1] -> [N, H', W', C]."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import keras
 
 from watermark.inference import SuspectError, single_output
 from watermark.limits import check_answers
@@ -17,8 +22,15 @@ KINDS = ("a .keras, .h5, .tflite or .onnx file, a SavedModel folder, a folder of
          "ask.py:function")
 
 
-def load_suspect(spec, *, output=None, signature=None, allow_lambda=False, fixed=None, **remote):
+def load_suspect(spec: keras.Model | Callable | str | Path, *, output: str | None = None, signature: str | None = None,
+                 allow_lambda: bool = False, fixed: Mapping[str, float] | None = None,
+                 **remote) -> keras.Model | Callable:
     """A suspect as one callable on image batches.
+
+    >>> from watermark import hosts
+    >>> hosts.dncnn(depth=3, filters=4).save("suspect.keras")
+    >>> watermark.load_suspect("suspect.keras").output_shape
+    (None, None, None, 1)
 
     Args:
       spec: a Keras model; any callable on image batches; or a path or URL: a `.keras`, `.h5`, `.tflite` or `.onnx`

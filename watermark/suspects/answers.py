@@ -3,15 +3,16 @@
 import io
 
 import numpy as np
-from PIL import Image
+import tifffile
+from PIL import Image, UnidentifiedImageError
 
 from watermark.data import read_answer
 
 SCALE = 8  # the most that a key's kind enlarges by
 MARGIN = 64  # pixels; some networks pad
 CHANNELS = 4
-FORMATS = ("PNG", "TIFF", "BMP", "JPEG", "WEBP")  # others can start programs (EPS), or hold more than they say
-TILE_SIDES = (322, 323)  # TIFF tags: what libtiff allocates, whatever the image's size
+FORMATS = ("PNG", "BMP", "JPEG", "WEBP")  # and TIFF; others can start programs (EPS), or hold more than they say
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def check_size(shape, asked):
@@ -30,11 +31,18 @@ def number_type(dtype):
 
 def picture(content, asked):
     """float32 [H', W', C] on [0, 1] from the bytes of an image file that answers an image `asked` [H, W, C]."""
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:  # reads the header only
-        check_size(image.size[::-1], asked)
-        tiles = [image.tag_v2.get(tag) for tag in TILE_SIDES] if image.format == "TIFF" else []
-        if None not in tiles and tiles:
-            check_size(tiles, asked)
+    if content[:4] in TIFF:  # Pillow does not know every depth
+        with tifffile.TiffFile(io.BytesIO(content)) as file:
+            page = file.pages.first
+            check_size((page.imagelength, page.imagewidth, page.samplesperpixel), asked)
+            if page.is_tiled:  # decoders allocate by the tile, whatever the image's size
+                check_size((page.tilelength, page.tilewidth), asked)
+    else:
+        try:
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:  # reads the header only
+                check_size(image.size[::-1], asked)
+        except UnidentifiedImageError as error:
+            raise ValueError(f"no {', '.join(FORMATS)} or TIFF, or a damaged one") from error
     return read_answer(io.BytesIO(content))
 
 

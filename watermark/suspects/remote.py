@@ -39,13 +39,11 @@ def is_url(spec):
     return str(spec).startswith(("http://", "https://"))
 
 
-def connect(url, *, output=None, input_name=None, signature=None, payload=None, answer=None, timeout=60.0, retries=3,
-            transcript=None, token=None, ca_bundle=None, limit=LARGEST, line=None):
-    """A suspect behind a URL.
+@dataclass(frozen=True)
+class Access:
+    """How a service is asked.
 
-    Args:
-      url: `.../v1/models/NAME:predict` (TensorFlow Serving), `.../v2/models/NAME/infer` (Open Inference Protocol), or
-        any other address, which gets one PNG a request and answers with an image.
+    Attributes:
       output: name of the output to look at, where there are several.
       input_name: of the input tensor; by default what the server's metadata say (Open Inference Protocol), or none.
       signature: of the model, where there are several (TensorFlow Serving).
@@ -62,25 +60,50 @@ def connect(url, *, output=None, input_name=None, signature=None, payload=None, 
       ca_bundle: certificates to trust instead of the usual ones. TLS is always verified.
       limit: bytes that one answer may have; less where the question was small.
       line: what sends requests, as `watermark.suspects.exchange.Line` does; it then knows timeout, token and the rest.
+    """
+
+    output: str | None = None
+    input_name: str | None = None
+    signature: str | None = None
+    payload: str | None = None
+    answer: str | None = None
+    timeout: float = 60.0
+    retries: int = 3
+    transcript: str | Path | None = None
+    token: str | None = None
+    ca_bundle: str | Path | None = None
+    limit: int = LARGEST
+    line: object = None
+
+
+def connect(url, **access):
+    """A suspect behind a URL.
+
+    Args:
+      url: `.../v1/models/NAME:predict` (TensorFlow Serving), `.../v2/models/NAME/infer` (Open Inference Protocol), or
+        any other address, which gets one PNG a request and answers with an image.
+      **access: how it is asked, fields of `Access`.
 
     Returns:
       A `Remote`, a callable float32 [N, H, W, C] -> [N, H', W', C].
     """
+    access = Access(**access)
     with door(SuspectError, f"{url} is no address"):
         address, _ = urlsplit(url), httpx.URL(url)
     protocol = next((p for pattern, p in PROTOCOLS if re.search(pattern, url.split("?")[0])), Pictures)
-    payload = payload or protocol.payloads[0]
+    payload = access.payload or protocol.payloads[0]
     if not fits(payload, protocol.payloads):
         raise ValueError(f"{url} takes the payload {' or '.join(protocol.payloads)}, not {payload!r}")
-    if answer and not (protocol is Pictures and fits(answer, ("json:FIELD",))):
-        raise ValueError(f"--answer={answer}: expected json:FIELD, and an address that is neither :predict nor /infer")
-    token = token or os.environ.get(TOKEN)
+    if access.answer and not (protocol is Pictures and fits(access.answer, ("json:FIELD",))):
+        raise ValueError(f"--answer={access.answer}: expected json:FIELD, and an address that is neither :predict nor "
+                         "/infer")
+    token = access.token or os.environ.get(TOKEN)
     if token and address.scheme == "http" and address.hostname not in ("localhost", "127.0.0.1", "::1"):
         raise ValueError(f"{url}: a bearer token ({TOKEN}) is not sent over plain http; use https")
-    line = line or Line(timeout, retries, {"Authorization": f"Bearer {token}"} if token else {},
-                certificates(ca_bundle) if ca_bundle else True)
-    remote = Remote(url, protocol(payload, output, Tensor(input_name), signature, answer), line, limit,
-                    Path(transcript) if transcript else None)
+    line = access.line or Line(access.timeout, access.retries, {"Authorization": f"Bearer {token}"} if token else {},
+                certificates(access.ca_bundle) if access.ca_bundle else True)
+    remote = Remote(url, protocol(payload, access.output, Tensor(access.input_name), access.signature, access.answer),
+                    line, access.limit, Path(access.transcript) if access.transcript else None)
     return remote.informed() if protocol is Infer else remote
 
 
