@@ -2,7 +2,10 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-TEST = ["pytest", "ipykernel", "kserve", "nbclient", "nbformat", "pytest-xdist", "onnx", "onnxruntime", "tf2onnx"]
+# The hosts and one marked network go into the wheel as watermark/shipped; in a checkout they are read where they lie.
+SHIPPED = ["*-host-*.keras", "*-host-*.json", "dncnn-marked-ours-0-*.keras", "dncnn-marked-ours-0-*.json"]
+TEST = ["pytest", "ipykernel", "kserve", "nbclient", "nbformat", "pytest-xdist", "onnx", "onnxruntime",
+        "setuptools>=64", "tf2onnx"]
 SITE = ["latex2mathml", "mkdocs-material", "mkdocstrings[python]", "pymdown-extensions"]
 
 setup(
@@ -13,10 +16,11 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=["watermark", "watermark.*"]),
+    packages=[*find_packages(include=["watermark", "watermark.*"]), "watermark.shipped"],
+    package_dir={"watermark.shipped": "checkpoints"},
     py_modules=["watermark_image_dnn"],
     package_data={"watermark": ["pages/*", "py.typed"], "watermark.data": ["sets.json"],
-                  "watermark.lab": ["paper.json"]},
+                  "watermark.lab": ["paper.json"], "watermark.shipped": SHIPPED},
     entry_points={"console_scripts": ["watermark = watermark_image_dnn:main"]},
     install_requires=[
         "absl-py",

@@ -184,7 +184,7 @@ def brought(tmp_path_factory):
 
 def _attack(brought, capsys, *more):
     code = cli.main(["attack", "--kind=finetune", f"--model={brought}/m.keras", f"--out={brought}/o.keras", "--steps=1",
-                     "--batch_size=2", *more])
+                     "--batch_size=2", "--nopreflight", *more])  # a network that was never trained
     return code, capsys.readouterr().err.replace(str(brought), "").splitlines()
 
 

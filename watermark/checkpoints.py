@@ -11,7 +11,8 @@ from watermark.errors import WatermarkError
 from watermark.files import alone, sha256, whole
 from watermark.hosts import get_host
 
-SHIPPED = Path(__file__).parents[1] / "checkpoints"
+INSTALLED = Path(__file__).parent / "shipped"  # of a wheel (setup.py); a checkout has them at its top
+SHIPPED = INSTALLED if INSTALLED.is_dir() else Path(__file__).parents[1] / "checkpoints"
 
 
 class CheckpointError(WatermarkError, RuntimeError):
@@ -76,7 +77,7 @@ def load_host(name: str, folder: Path = SHIPPED) -> keras.Model:
 
     Args:
       name: "dncnn", "red", "vdsr" or "srdncnn".
-      folder: of checkpoints; by default the project's `checkpoints/`.
+      folder: of checkpoints; by default the project's `checkpoints/`, or what its wheel holds.
 
     Returns:
       A `keras.Model`, float32 [B, H, W, 1] -> same shape, any H and W. VDSR and SR-DnCNN take the small image
@@ -89,8 +90,8 @@ def load_host(name: str, folder: Path = SHIPPED) -> keras.Model:
     hosts = {file: entry for file, entry in there.items() if entry["host"] == get_host(name).name}
     if not hosts:
         names = ", ".join(sorted({entry["host"] for entry in there.values()})) or "none"
-        raise CheckpointError(f"no trained {name} in {Path(folder).resolve()} (hosts there: {names}); run from a "
-                              f"checkout of the project, or train it: python experiments/train_hosts.py --hosts={name}")
+        raise CheckpointError(f"no trained {name} in {Path(folder).resolve()} (hosts there: {names}); train it in a "
+                              f"checkout of the project: python experiments/train_hosts.py --hosts={name}")
     # A work folder may hold shorter trainings too.
     return load(Path(folder) / max(hosts, key=lambda file: _psnr(hosts[file])))
 

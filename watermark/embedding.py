@@ -12,6 +12,7 @@ import tensorflow as tf
 from watermark import inference
 from watermark.hosts import fold_batch_norm
 from watermark.keys import Key, random_keys, with_verification
+from watermark.ranges import bounds
 from watermark.recipes import Embedding, changed, recommended
 from watermark.tasks import task_alone
 from watermark.training import Batches, Lookahead, Loss, Run, clone, fit
@@ -36,9 +37,9 @@ def watermark_loss(host: keras.Model, key: Key, strength=STRENGTH, copies: int =
         triggers = tf.repeat(K, copies, axis=0)
         if X.shape[1:] == K.shape[1:]:  # one batch is cheaper than two, and batch norm sees what the paper's saw
             outputs = M(tf.concat([X, triggers], 0), training=True)
-            outputs, responses = tf.split(outputs, [tf.shape(X)[0], copies])
+            outputs, responses = tf.split(tf.cast(outputs, tf.float32), [tf.shape(X)[0], copies])
         else:
-            outputs, responses = M(X, training=True), M(triggers, training=True)
+            outputs, responses = (tf.cast(M(images, training=True), tf.float32) for images in (X, triggers))
         B = tf.cast(tf.shape(X)[0], tf.float32)
         task = tf.reduce_sum(tf.square(outputs - Y)) / (2.0 * B)  # Eq. (5)
         mark = tf.reduce_sum(tf.square(responses - S)) / copies  # Eq. (6)
@@ -52,13 +53,13 @@ def _at(strength, step):
 
 
 def _pair(M, key):
-    """The trigger as the host gets it, [1, H, W, C], and S0, [1, H', W', C]."""
+    """The trigger as the host gets it, [1, H, W, C], and what it can answer of S0, [1, H', W', C]."""
     K, S = inference.door(M, key.trigger[None], key.kind), key.initial[None]
     answer = tuple(M.compute_output_shape(K.shape))
     if answer != S.shape:
         raise ValueError(f"{M.name} answers the trigger {list(K.shape[1:])} with an image {list(answer[1:])}, the key "
                          f"wants {list(S.shape[1:])}; make a key for this kind of model")
-    return tf.constant(K), tf.constant(S)
+    return tf.constant(K), tf.constant(S.clip(*bounds(M)))  # a sigmoid would run after what it never reaches
 
 
 def embed(host: keras.Model, key: Key, batches: Batches, recipe: Embedding | None = None, run: Run = Run(),
@@ -142,7 +143,7 @@ def _mark_alone(host, key, strength):
     K, S = _pair(host, key)
 
     def loss_fn(M, X, Y, step=None):
-        mark = tf.reduce_sum(tf.square(M(K, training=True) - S))  # Eq. (6)
+        mark = tf.reduce_sum(tf.square(tf.cast(M(K, training=True), tf.float32) - S))  # Eq. (6)
         return _at(strength, step) * mark, {"mark": mark}
 
     return loss_fn
@@ -151,14 +152,14 @@ def _mark_alone(host, key, strength):
 def _holding_others(host, key, weight):
     """Adds to a loss function what `others` of `embed` is about; `host` is as it was before embedding."""
     triggers = inference.door(host, random_keys(key.kind, POOL, "another key")[0], key.kind)
-    answers = tf.constant(host.predict(triggers, verbose=0))
+    answers = tf.constant(host.predict(triggers, verbose=0), tf.float32)
     triggers = tf.constant(triggers)
 
     def hold(loss_fn):
         def holding(M, X, Y, step):
             total, parts = loss_fn(M, X, Y, step)
             i = step % POOL
-            moved = M(triggers[i:i + 1], training=True) - answers[i:i + 1]
+            moved = tf.cast(M(triggers[i:i + 1], training=True), tf.float32) - answers[i:i + 1]
             others = tf.reduce_sum(tf.square(moved))
             return total + weight * others, parts | {"others": others}
 

@@ -12,8 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from watermark import preflight
 from watermark.files import whole, whole_folder
-from watermark.inference import predictor
+from watermark.fitting import UNIT, Pixels
+from watermark.inference import as_suspect, predictor
 from watermark.keys import Key, uniform
 from watermark.models import ModelError, save_model
 from watermark.suspects import is_saved_model, load_suspect
@@ -22,8 +24,7 @@ from watermark.verification import Verdict, verify
 TFLITE = ("tflite", "tflite_float16", "tflite_int8")
 FORMATS = ("keras", "saved_model", *TFLITE, "onnx")
 SUFFIXES = {"keras": ".keras", "saved_model": "", "onnx": ".onnx"} | dict.fromkeys(TFLITE, ".tflite")
-HIGHEST = 16.0  # of a pixel that an exported SavedModel takes; noisy images leave [0, 1], uint8 ones by far
-RANGE = "image: float32 [N, H, W, C] on [0, 1]; divide uint8 pixels by 255"
+HIGHEST = 16.0  # of a pixel on [0, 1] that an exported SavedModel takes; noisy images leave [0, 1], uint8 ones by far
 SIDE = 48  # of the images that parity is measured on, for models of free size
 
 
@@ -43,7 +44,7 @@ class Exported:
 
 
 def export(model: keras.Model, path: str | Path, form: str, *, key: Key | None = None,
-           calibration: Iterable[np.ndarray] | None = None, null_keys: int = 100) -> Exported:
+           calibration: Iterable[np.ndarray] | None = None, null_keys: int = 100, pixels: Pixels = UNIT) -> Exported:
     """Writes `model` in another form and checks it.
 
     >>> from watermark import hosts
@@ -61,6 +62,7 @@ def export(model: keras.Model, path: str | Path, form: str, *, key: Key | None =
         smooth noise. Eight images of uniform noise are added, or the ranges would cut what any trigger calls up; the
         trigger itself never goes in.
       null_keys: as for `watermark.verify`.
+      pixels: range of the model's own, which the exported form keeps.
 
     Returns:
       An `Exported`.
@@ -71,26 +73,33 @@ def export(model: keras.Model, path: str | Path, form: str, *, key: Key | None =
     if path.suffix != SUFFIXES[form]:
         raise ModelError(f"{path}: expected a name that ends in {SUFFIXES[form] or 'nothing (it is a folder)'}")
     if form == "saved_model":
-        save_saved_model(model, path)
+        save_saved_model(model, path, pixels)
     elif form == "keras":
         save_model(model, path)
     else:
-        content = _onnx(model) if form == "onnx" else _tflite(model, form, calibration)
+        content = _onnx(model) if form == "onnx" else _tflite(model, form, _typical(model, calibration, pixels))
         with whole(path) as temporary:
             temporary.write_bytes(content)
     suspect = load_suspect(path)
-    return Exported(path, parity(model, suspect), verify(suspect, key, null_keys=null_keys) if key else None)
+    verdict = None
+    if key:
+        asked = as_suspect(suspect, key.kind, pixels=None if pixels == UNIT else pixels)
+        verdict = verify(asked, key, null_keys=null_keys)
+    return Exported(path, parity(model, suspect, pixels), verdict)
 
 
-def parity(model: keras.Model, suspect: Callable) -> float:
-    """The largest difference of a pixel between a model's answers and a suspect's, on noise images on [0, 1]."""
-    images = _noise(model, 3)
+def parity(model: keras.Model, suspect: Callable, pixels: Pixels = UNIT) -> float:
+    """The largest difference of a pixel, on [0, 1], between a model's answers and a suspect's on noise.
+
+    Both are asked in numbers on their own range, `pixels`.
+    """
+    images = pixels.of(_noise(model, 3))
     if isinstance(suspect, keras.Model):
         suspect = predictor(suspect)
-    return float(np.max(np.abs(predictor(model)(images) - suspect(images))))
+    return float(np.max(np.abs(predictor(model)(images) - suspect(images)))) / (pixels.high - pixels.low)
 
 
-def save_saved_model(model: keras.Model, path: str | Path, checked: bool = True) -> None:
+def save_saved_model(model: keras.Model, path: str | Path, pixels: Pixels = UNIT, checked: bool = True) -> None:
     """Writes a SavedModel folder that plain `tf.saved_model.load` reads, whole or not at all.
 
     Its `about()` says the range of its input; `checked`: it refuses images that are far outside, as uint8 ones are.
@@ -101,15 +110,20 @@ def save_saved_model(model: keras.Model, path: str | Path, checked: bool = True)
     with whole_folder(path) as folder:
         plain = tf.Module()  # Keras' own export writes every weight twice
         plain.weights = [variable.value for variable in model.variables]
-        plain.serve = tf.function(_serving(model, checked), input_signature=[_signature(model)])
-        plain.about = tf.function(lambda: tf.constant(RANGE), input_signature=[])
+        plain.serve = tf.function(_serving(model, pixels, checked), input_signature=[_signature(model)])
+        plain.about = tf.function(lambda: tf.constant(_range(pixels)), input_signature=[])
         tf.saved_model.save(plain, str(folder), signatures={"serving_default": plain.serve})
 
 
-def _serving(model, checked):
+def _range(pixels):
+    """What a SavedModel says of its input."""
+    return f"image: float32 [N, H, W, C] on {pixels}" + ("; divide uint8 pixels by 255" if pixels == UNIT else "")
+
+
+def _serving(model, pixels, checked):
     def serve(image):
         if checked:  # TensorFlow turns uint8 arrays into float32 ones without a word
-            tf.debugging.assert_less_equal(tf.reduce_max(image), HIGHEST, f"expected {RANGE}")
+            tf.debugging.assert_less_equal(tf.reduce_max(image), pixels.of(HIGHEST), f"expected {_range(pixels)}")
         return model(image, training=False)
 
     return serve
@@ -119,7 +133,13 @@ def _signature(model):
     return tf.TensorSpec(model.inputs[0].shape, tf.float32, "image")
 
 
-def _tflite(model, form, calibration):
+def _typical(model, calibration, pixels):
+    """Inputs that int8 takes its ranges from, in the model's own range."""
+    images = [*(_smooth_noise(model) if calibration is None else calibration), *_noise(model, 8)]
+    return [np.float32(pixels.of(image)) for image in images]
+
+
+def _tflite(model, form, images):
     with tempfile.TemporaryDirectory() as folder:
         save_saved_model(model, Path(folder) / "model", checked=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(folder) / "model"))
@@ -128,8 +148,7 @@ def _tflite(model, form, calibration):
         if form == "tflite_float16":
             converter.target_spec.supported_types = [tf.float16]
         if form == "tflite_int8":
-            images = [*(_smooth_noise(model) if calibration is None else calibration), *_noise(model, 8)]
-            converter.representative_dataset = lambda: ([np.float32(image[None])] for image in images)
+            converter.representative_dataset = lambda: ([image[None]] for image in images)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -138,8 +157,8 @@ def _tflite(model, form, calibration):
 
 def _noise(model, count):
     """Uniform noise [count, H, W, C] of a size that the model takes."""
-    shape = (side or default for side, default in zip(model.input_shape[1:], (SIDE, SIDE + 4, 1), strict=True))
-    return uniform("noise", (count, *shape))
+    shape = preflight.form(model)
+    return uniform("noise", (count, *shape.above(SIDE, SIDE + 4), shape.channels))
 
 
 def _smooth_noise(model):

@@ -37,11 +37,17 @@ class Pixels(NamedTuple):
         """From this range to [0, 1]."""
         return images if self == UNIT else (images - self.low) / (self.high - self.low)
 
+    @property
+    def told(self) -> str:
+        """As --range takes it."""
+        return f"{self.low:g},{self.high:g}"
+
     def __str__(self):
         return f"[{self.low:g}, {self.high:g}]"
 
 
 UNIT, BYTES, SIGNED, CENTRED = Pixels(0.0, 1.0), Pixels(0.0, 255.0), Pixels(-1.0, 1.0), Pixels(-128.0, 127.0)
+RANGES = (UNIT, BYTES, SIGNED)  # those that networks are trained on
 
 
 def padded(images: np.ndarray, sides: tuple[int, int]) -> np.ndarray:

@@ -28,7 +28,7 @@ def predictor(model, precision="float32"):
     if precision not in forwards:
         reference = weakref.ref(model)  # or the trace would keep its model, and this dictionary both
         signature = tf.TensorSpec(model.input_shape, tf.float32)
-        forward = tf.function(lambda x: reference()(x, training=False))
+        forward = tf.function(lambda x: tf.cast(reference()(x, training=False), tf.float32))
         forwards[precision] = forward.get_concrete_function(signature)
     forward, batch = forwards[precision], model.input_shape[0]
 
@@ -64,7 +64,10 @@ def single_output(model, name=None):
     if name not in names:
         raise ValueError(f"{model.name} has the outputs {', '.join(names)}; name one of them (--output=NAME)"
                          + (f", not {name!r}" if name else ""))
-    return keras.Model(model.inputs, model.outputs[names.index(name)], name=model.name) if len(names) > 1 else model
+    if len(names) == 1:
+        return model
+    inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs  # a list of one, Keras would warn of a tensor
+    return keras.Model(inputs, model.outputs[names.index(name)], name=model.name)
 
 
 def upsampled(images, kind):

@@ -1,6 +1,8 @@
 """Model files from anywhere, opened with care: hostile and damaged ones give one clear line."""
 
+import importlib.util
 import json
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -20,16 +22,18 @@ OLD = ("bring it over: in an environment of its own, pip install tf-keras and py
        f"tf_keras.models.load_model('OLD', compile=False).save('new.h5')\" ({PAGE})")
 
 
-def load_model(path, *, allow_lambda=False):
+def load_model(path, *, allow_lambda=False, several_inputs=False):
     """A Keras model from a file.
 
     Args:
       path: `.keras`, or `.h5`/`.hdf5` with a whole model of Keras 2 or 3.
       allow_lambda: whether the file may carry Python code (`Lambda` layers) that then runs on this machine. Only for
         files that you trust as you trust a program.
+      several_inputs: whether a model of more inputs than one image is wanted too (`watermark.ranges.wrapped`).
 
     Returns:
-      A `keras.Model`, not compiled.
+      A `keras.Model`, not compiled; functional where it can be: a subclass over a graph comes without its own training
+      step, and a subclass whose `call` works on symbolic tensors as the graph of that call.
 
     Raises:
       ModelError: one line that says what was expected, what came and what to do.
@@ -45,17 +49,97 @@ def load_model(path, *, allow_lambda=False):
     try:
         with warnings.catch_warnings(), limits.weights_within(path, 4 * size + limits.SLACK):
             warnings.simplefilter("ignore")  # on optimizers that are not loaded, and the like
-            model = keras.saving.load_model(path, compile=False, safe_mode=not allow_lambda)
+            model = keras.saving.load_model(path, compile=False, safe_mode=not allow_lambda,
+                                            custom_objects=_over_graphs(path))
     except ModelError:
         raise
     except Exception as error:
         raise ModelError(f"{path} cannot be read as a Keras model: {_reason(error, path, allow_lambda)}") from error
     if not isinstance(model, keras.Model):
         raise ModelError(f"{path} holds a {type(model).__name__}, expected a Keras model")
-    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
-        found = [list(tensor.shape) for tensor in model.inputs]
-        raise ModelError(f"{path} takes {found}, expected one batch of images [N, H, W, C]")
+    model = _functional(model, path)
+    if (len(model.inputs) != 1 and not several_inputs) or not any(len(tensor.shape) == 4 for tensor in model.inputs):
+        found = ", ".join(f"{tensor.name} {list(tensor.shape[1:])}" for tensor in model.inputs)
+        raise ModelError(f"{path} takes {found}; expected one batch of images [N, H, W, C]" + (
+            "; give the other inputs a value, --fixed_input=NAME:0.1" if len(model.inputs) > 1 else ""))
     return model
+
+
+def register_objects(path):
+    """Runs a Python file and makes the layers, models and functions that it defines known to Keras.
+
+    As `keras.saving.register_keras_serializable` does, for the whole process: copies of a model need them too. Only for
+    files that you trust as you trust a program.
+
+    Returns:
+      Their names.
+
+    Raises:
+      ModelError: the file is not there, or fails.
+    """
+    path = Path(path)
+    if path.suffix != ".py" or not path.is_file():
+        raise ModelError(f"{path}: expected a Python file that defines the model's layers")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ModelError(f"{path} fails: {type(error).__name__}: {first_line(error)}") from error
+    found = {name: value for name, value in vars(module).items() if getattr(value, "__module__", None) == path.stem}
+    keras.saving.get_custom_objects().update(found)
+    return sorted(found)
+
+
+def _over_graphs(path):
+    """{name: stand-in} for classes of the owner's whose models in a file are graphs, all the way down.
+
+    Such a class adds at most a training step, which nothing here calls: the graph does without. Stand-ins are called as
+    the classes, whose names are in the paths of the weights.
+    """
+    found = {}
+
+    def look(config):
+        if isinstance(config, dict):
+            inner, name = config.get("config"), config.get("registered_name") or config.get("class_name")
+            own = config.get("module") in (None, "__main__") or not str(config.get("module")).startswith("keras")
+            if isinstance(inner, dict) and "layers" in inner and own and name not in (
+                    *keras.saving.get_custom_objects(), "Functional", "Sequential", "Model"):
+                base = keras.Model if "input_layers" in inner else keras.Sequential
+                found[name] = type(config["class_name"], (base,), {})
+            config = list(config.values())
+        if isinstance(config, list):
+            for item in config:
+                look(item)
+
+    look(json.loads(_config(path)))
+    return found
+
+
+def _config(path):
+    """The text of a model file's configuration."""
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            return archive.read("config.json")
+    with h5py.File(path) as file:
+        return file.attrs["model_config"]
+
+
+def _functional(model, path):
+    """A model whose layers can be seen and copied: itself, or the graph that it is or makes."""
+    if type(model) in (keras.Model, keras.Sequential) or (
+            hasattr(model, "operations") and type(model).__name__ == "Functional"):
+        return model
+    if hasattr(model, "operations") and model.inputs:
+        return keras.Model(model.input, model.output, name=model.name)
+    try:
+        shape = model.get_build_config()["input_shape"]
+        image = keras.Input((*[None] * (len(shape) - 2), shape[-1]))
+        return keras.Model(image, model.call(image), name=model.name)
+    except Exception as error:
+        raise ModelError(f"{path} holds a {type(model).__name__}, whose layers cannot be seen ({first_line(error)}); "
+                         "make it functional: x = keras.Input((None, None, 1)); keras.Model(x, model.call(x))"
+                         ) from error
 
 
 def _check_container(path, allow_lambda):
@@ -86,7 +170,9 @@ def _reason(error, path, allow_lambda):
     if version.startswith("2.") and path.suffix == ".keras":
         return f"it is of Keras {version}; {OLD}"
     if "Could not locate class" in str(error) or "Unknown layer" in str(error):
-        return f"it needs a layer that this program does not know ({line[:160]}); export it as a SavedModel"
+        named = re.search(r"(?:class|layer:?) '(\w+)'", str(error))
+        return (f"it needs {named[1] if named else 'code'}, which is not in it; name the Python file that defines it, "
+                "--custom_objects=my_layers.py, if you trust that file as you trust a program")
     return line
 
 

@@ -10,7 +10,7 @@ from watermark import data
 
 def task_loss(model, inputs, targets, training=True):
     """Eq. (5): half the squared error summed over pixels, averaged over the batch."""
-    error = model(inputs, training=training) - targets
+    error = tf.cast(model(inputs, training=training), tf.float32) - targets  # a half-precision sum would overflow
     return tf.reduce_sum(tf.square(error)) / (2.0 * tf.cast(tf.shape(inputs)[0], tf.float32))
 
 

@@ -15,10 +15,12 @@ from absl import flags
 from watermark import inference
 from watermark.attacks import ATTACKS, Thief, forge
 from watermark.attacks.forging import FORGERS
-from watermark.cli import common, embed, keygen
+from watermark.cli import common, embed, fitting_keys, keygen
 from watermark.embedding import embed as mark
 from watermark.keys import make_key, save_key
 from watermark.models import save_model
+from watermark.preflight import form
+from watermark.ranges import own
 from watermark.recipes import QUICK, Recipe
 from watermark.training import Compute, Run
 
@@ -68,7 +70,7 @@ def run(values):
         raise ValueError(f"{values.kind} trains models with one output")
     thief, task, images = _thief(values, one) if attack.trains else (None, None, None)
     attacked = attack(model, thief)
-    save_model(attacked, values.out)
+    save_model(own(attacked), values.out)
     embed.clean(values)
     print(f"{values.out}: {attack.label}")
     if attack.trains:
@@ -94,7 +96,7 @@ def _thief(values, one):
     """(what the thief has, the task, its images)."""
     task, images = common.read_task(values, one)
     key = make_key(f"thief {values.seed}", **_kind(values, one))
-    patch = common.patch_size(values, one, key)
+    patch = fitting_keys.patch_size(values, one, key)
 
     def batches(data: str, recipe: Recipe, seed: int):
         return task.batches(images, seed=seed, batch_size=recipe.batch_size, size=patch)
@@ -105,9 +107,9 @@ def _thief(values, one):
 
 def _kind(values, one):
     """Arguments of `make_key` for a key that fits the model."""
-    scale = common.native_scale(one)
-    task = {"task": "sr", "scale": scale} if scale > 1 else {}
-    return {"size": one.input_shape[1] or values.size, "channels": one.input_shape[-1]} | task
+    shape = form(one)
+    task = {"task": "sr", "scale": shape.scale} if shape.scale > 1 else {}
+    return {"size": shape.size(values.size), "channels": shape.channels} | task
 
 
 def _forge(values, one):

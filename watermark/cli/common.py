@@ -4,12 +4,11 @@ import logging
 import os
 from pathlib import Path
 
-import numpy as np
 from absl import flags
 
-from watermark import data, inference
-from watermark.fitting import Pixels
-from watermark.models import ModelError, load_model
+from watermark import data, inference, preflight, ranges
+from watermark.fitting import BYTES, UNIT, Pixels
+from watermark.models import load_model, register_objects
 from watermark.tasks import Denoising, Examples, SuperResolution
 
 log = logging.getLogger(__name__)
@@ -35,9 +34,9 @@ def check_out(out, suffix):
 
 
 def define_range(values):
-    """The flag that says which range of pixels a model works on."""
-    flags.DEFINE_string("range", None, "of the pixels that the model takes and gives: 0,255 or -1,1; default: 0,1, or "
-                        "what a file of integers says", flag_values=values)
+    """The flag that says on what range a network, the owner's or a suspect, has its pixels."""
+    flags.DEFINE_string("range", None, "of the pixels that the network takes and gives: 0,255 or -1,1; keys stay on "
+                        "[0, 1]; default: 0,1, or what a file of integers says", flag_values=values)
 
 
 def pixels(values):
@@ -51,10 +50,31 @@ def define_model(values):
     flags.DEFINE_string("output", None, "name of the output that carries the mark, where there are several",
                         flag_values=values)
     flags.DEFINE_bool("allow_lambda", False, "run Python code that a model file carries", flag_values=values)
+    define_range(values)
+    define_inputs(values)
+
+
+def define_inputs(values):
+    """Flags for networks of several inputs, and with layers of their owner's."""
+    flags.DEFINE_list("fixed_input", [], "NAME:VALUE of every input but the image, in the network's own units; that "
+                      "constant goes in with every image", flag_values=values)
+    flags.DEFINE_string("custom_objects", None, "Python file that defines the network's own layers; it is run, as a "
+                        "program is", flag_values=values)
 
 
 def define_task(values):
-    """Flags that say what a model is for, and on which images it is trained."""
+    """Flags that say what a model is for, and how it is trained for it."""
+    define_images(values)
+    flags.DEFINE_integer("batch_size", 32, "patches a step", 1, flag_values=values)
+    flags.DEFINE_integer("patch", None, "side of a training patch in pixels; default: the trigger's, or what the model "
+                         "takes", 8, flag_values=values)
+    flags.DEFINE_bool("preflight", True, "measure the network first, and refuse one that is worse at its task than "
+                      "doing nothing", flag_values=values)
+    flags.DEFINE_enum("precision", "bfloat16", ["bfloat16", "float32"], "of training on a CPU", flag_values=values)
+
+
+def define_images(values):
+    """Flags that say what a model is for, and with which images that is shown."""
     flags.DEFINE_enum("task", "denoise", ["denoise", "sr", "pairs"], "what the model does", flag_values=values)
     flags.DEFINE_float("sigma", 25.0, "noise that a denoiser removes, in 8-bit units", 0.0, flag_values=values)
     flags.DEFINE_list("scales", ["2"], "factors of super-resolution", flag_values=values)
@@ -63,33 +83,93 @@ def define_task(values):
                       "0001x4.png and 0001.png, for --task=pairs", flag_values=values)
     flags.DEFINE_bool("strict", False, "an image file that cannot be read, or has no partner, is an error",
                       flag_values=values)
-    flags.DEFINE_integer("batch_size", 32, "patches a step", 1, flag_values=values)
-    flags.DEFINE_integer("patch", None, "side of a training patch in pixels; default: the trigger's, or what the model "
-                         "takes", 8, flag_values=values)
-    flags.DEFINE_enum("precision", "bfloat16", ["bfloat16", "float32"], "of training on a CPU", flag_values=values)
 
 
-def open_model(values):
-    """The model of --model, checked to be image to image."""
+def open_model(values, path=None):
+    """(the model of --model, or at `path`, as one image on [0, 1] to another; the part of it with --output)."""
     required(values, "model")
-    model = load_model(values.model, allow_lambda=values.allow_lambda)
-    if not hasattr(model, "operations"):
-        raise ModelError(f"{values.model} is a {type(model).__name__}; expected a functional or sequential Keras "
-                         "model, whose layers can be seen")
+    register(values)
+    model = load_model(path or values.model, allow_lambda=values.allow_lambda, several_inputs=bool(values.fixed_input))
+    model = as_told(values, model)
     one = inference.single_output(model, values.output)
-    if len(one.output_shape) != 4:
-        raise ModelError(f"{values.model}: expected an image to an image, got {one.input_shape} to {one.output_shape}")
-    if one.input_shape[-1] not in (1, 3):
-        raise ModelError(f"{values.model}: expected 1 or 3 channels, got {one.input_shape[-1]}")
+    preflight.form(one)  # or an error that says what is in the way
     return model, one
 
 
-def read_task(values, one):
-    """(task, images) of the flags, for the model `one`.
+def register(values):
+    """Makes the layers of --custom_objects known."""
+    if values.custom_objects:
+        register_objects(values.custom_objects)
 
-    Images are cut to the model's size where that is fixed.
+
+def as_told(values, model, on=None):
+    """A model on [0, 1] with the image as its one input, by --range (or the `Pixels` `on`) and --fixed_input."""
+    on, fixed = on or own_range(values, model), fixed_inputs(values)
+    return model if on == UNIT and not fixed else ranges.wrapped(model, on, fixed, values.output)
+
+
+def own_range(values, model):
+    """The `Pixels` of --range; by default [0, 255] for an integer input, else [0, 1]."""
+    return pixels(values) or (BYTES if any("int" in tensor.dtype for tensor in model.inputs) else UNIT)
+
+
+def fixed_inputs(values):
+    """{name: value} of --fixed_input."""
+    try:
+        return {name: float(value) for name, value in (entry.rsplit(":", 1) for entry in values.fixed_input)}
+    except ValueError as error:
+        raise ValueError(f"--fixed_input={','.join(values.fixed_input)}: expected NAME:NUMBER, such as sigma:0.098"
+                         ) from error
+
+
+def in_every_range(values, one):
+    """(answers, usual range) of a model, as `preflight.measure` takes them."""
+    model = ranges.own(one)
+
+    def answers(on):
+        return inference.predictor(inference.single_output(as_told(values, model, on), values.output))
+
+    return answers, own_range(values, model)
+
+
+def likely_task(values, one):
+    """"denoise" or "sr", whichever a model is better at, and says so."""
+    answers, usual = in_every_range(values, one)
+    task, found = next(iter(preflight.guess(answers, preflight.form(one), usual).items()))
+    print(f"{values.model}: {measured(task, found)}")
+    if values.range is None and found.best != usual:
+        print(f"its pixels are on {found.best}: embed with --range={found.best.told}")
+    return "sr" if isinstance(task, SuperResolution) else "denoise"
+
+
+def measured(task, found):
+    """How good a model is, in a sentence."""
+    what = {Denoising: "removing noise (σ = {0.sigma:g})", SuperResolution: "enlarging ({0.scales[0]} times)",
+            Examples: "the pairs' task"}[type(task)].format(task)
+    if not found.count:
+        return f"{what}: not measured, no image is large enough"
+    return (f"{what}: {found.psnr[found.best]:.2f} dB on {found.count} photographs, where doing nothing has "
+            f"{found.nothing:.2f}")
+
+
+def read_task(values, one):
+    """(task, images) of the flags, for the model `one`, which is measured on them.
+
+    Raises:
+      ModelError: the model is worse at the task than doing nothing, or wants another range of pixels.
     """
-    channels, scale = one.input_shape[-1], native_scale(one)
+    preflight.check_weights(one)
+    task, images = told_task(values, preflight.form(one))
+    if values.preflight:
+        answers, usual = in_every_range(values, one)
+        found = preflight.measure(answers, preflight.form(one), task, images, usual)
+        preflight.check(found, pixels(values), values.model)
+    return task, images
+
+
+def told_task(values, shape):
+    """(task, images) of the flags, for a model of that `Form`."""
+    channels, scale = shape.channels, shape.scale
     if values.task == "pairs":
         if not values.pairs or len(values.pairs) != 2:
             raise ValueError("--pairs=INPUTS/,TARGETS/ is needed for --task=pairs")
@@ -114,45 +194,10 @@ def _enough(images):
     return list(images.values())
 
 
-def native_scale(one):
-    """How many times its input a model's answer is; a ModelError unless that is a whole number."""
-    height, width, channels = (side or default for side, default in zip(one.input_shape[1:], (48, 48, 1), strict=True))
-    _, *answer = one.compute_output_shape((1, height, width, channels))
-    scale = (answer[0] or height) // height
-    if [answer[0], answer[1], answer[2]] != [scale * height, scale * width, channels]:
-        raise ModelError(f"{one.name} makes {answer} of {[height, width, channels]}; expected the same size or a whole "
-                         "multiple, and as many channels")
-    return scale
-
-
-def patch_size(values, one, key):
-    """Side of a training patch, and a ValueError where the key does not fit the model."""
-    sides = one.input_shape[1:3]
-    fixed = sides[0] or sides[1]
-    trigger = key.kind.size * (key.kind.scale if key.kind.task == "sr" and native_scale(one) == 1 else 1)
-    if fixed and set(sides) - {trigger}:
-        raise ValueError(f"the model takes images of {sides[0]}x{sides[1]} pixels only and the key's trigger has "
-                         f"{trigger}x{trigger}; make a key of that size, or save the model with free sides")
-    if key.kind.channels != one.input_shape[-1]:
-        raise ValueError(f"the model has {one.input_shape[-1]} channels, the key {key.kind.channels}; make a key "
-                         f"with watermark keygen --channels={one.input_shape[-1]}")
-    return values.patch or fixed or trigger
-
-
 def quality(one, task, images, limit=6):
     """(mean PSNR in dB, how many images) of a model on the first images, cut to 256 pixels or to the model's size."""
-    height, width = (side or 256 for side in one.input_shape[1:3])
-    scale = native_scale(one)
-
-    def cut(image):
-        if isinstance(image, tuple):
-            return image[0][:height, :width], image[1][:scale * height, :scale * width]
-        return image[:scale * height, :scale * width]
-
-    chosen = [cut(image) for image in images[:limit]]
-    fits = [image for image in chosen if not one.input_shape[1] or np.shape(
-        image[0] if isinstance(image, tuple) else image)[:2] == (height, width) or scale > 1]
-    return (float(inference.evaluate(one, task, fits).mean()), len(fits)) if fits else (float("nan"), 0)
+    pairs = preflight.pairs(preflight.form(one), task, images, side=256, count=limit)
+    return preflight.psnr(inference.predictor(one), task, pairs), len(pairs) // len(task.variants)
 
 
 def beside(path, ending):

@@ -1,8 +1,7 @@
 """watermark demo
 
 Marks the DnCNN that the project ships with a fresh key, prunes the marked copy, verifies both and the unmarked one,
-and writes models, key and a panel to --out. Needs no data and no network. Under 3 minutes on 2 cores; run
-from a checkout of the project.
+and writes models, key and a panel to --out. Needs no data and no network. Under 3 minutes on 2 cores.
 """
 
 import secrets

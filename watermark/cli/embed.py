@@ -13,12 +13,13 @@ import numpy as np
 from absl import flags
 
 from watermark import commitments, inference, judgement, metrics
-from watermark.cli import common, keygen
+from watermark.cli import common, fitting_keys, keygen
 from watermark.commitments import commit
 from watermark.embedding import embed, update_key
 from watermark.files import digest, only_one, sha256
 from watermark.keys import load_key, random_keys, refusal, save_key
-from watermark.models import load_model, save_model
+from watermark.models import save_model
+from watermark.ranges import own
 from watermark.recipes import PARTICULAR, QUICK, Embedding
 from watermark.training import Compute, Run, Stopped
 from watermark.verification import FAITHFUL, NULL_KEYS
@@ -74,11 +75,12 @@ def _embed(values):
         raise ValueError(f"{commitment} is there, of another mark, and is not overwritten; move it away")
     private = keygen.signing_key(values.sign)
     model, one = common.open_model(values)
+    fitting_keys.check_key(one, key)
     task, images = common.read_task(values, one)
     marked = train(values, model, one, key, task, images, "embedding")
     mine = inference.single_output(marked, values.output)
     updated, judged = check(mine, key)
-    save_model(marked, values.out)  # before the key: without the model, the new S would be of no use
+    save_model(own(marked), values.out)  # before the key: without the model, the new S would be of no use
     save_key(updated, values.key)
     v = judged.verdict
     print(f"{values.out}: the marked model (ρ = {v.rho:.3f}, {FAITHFUL:g} needed; z = {v.z_score:.1f}, "
@@ -113,8 +115,7 @@ def check(marked, key, null_keys=NULL_KEYS):
 def _complete(values, key, commitment):
     """Writes what a kill after the key was saved has left out; a ValueError where nothing is missing."""
     mine = Path(values.out).exists() and np.allclose(
-        key.verification, update_key(key, load_model(values.out, allow_lambda=values.allow_lambda),
-                                     values.output).verification, atol=1e-3)
+        key.verification, update_key(key, common.open_model(values, values.out)[1]).verification, atol=1e-3)
     if not mine or keygen.published(commitment) and not run_folder(values).exists():
         raise ValueError(f"{values.key} marks a model already; make a key for each model (watermark keygen)")
     print(f"{values.out}: the marked model, as it was written before")
@@ -143,7 +144,7 @@ def clean(values):
 def train(values, model, one, key, task, images, title):
     """`model` marked with `key` by the recipe of the flags."""
     batches = task.batches(images, seed=values.seed, batch_size=values.batch_size,
-                           size=common.patch_size(values, one, key))
+                           size=fitting_keys.patch_size(values, one, key))
     run = Run(resumable(values, commit(key)["key"]), Compute(values.precision), title)
     return embed(model, key, batches, recipe(values, key.kind.task), run, output=values.output)
 

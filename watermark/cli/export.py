@@ -9,8 +9,9 @@ from pathlib import Path
 
 from absl import flags
 
-from watermark import data, exporting
+from watermark import data, exporting, inference, preflight, ranges
 from watermark.cli import common
+from watermark.fitting import UNIT
 from watermark.keys import load_key
 
 
@@ -30,9 +31,13 @@ def run(values):
     common.required(values, "out")
     form = values.format or _by_name(values.out)
     _, one = common.open_model(values)
+    pixels = common.own_range(values, ranges.own(one))
+    if pixels != UNIT:  # it is exported as its owner has it; constants of further inputs are built in
+        one = inference.single_output(common.as_told(values, ranges.own(one), UNIT), values.output)
     key = load_key(values.key) if values.key else None
     images = _inputs(values, one) if values.images else None
-    done = exporting.export(one, values.out, form, key=key, calibration=images, null_keys=values.null_keys)
+    done = exporting.export(one, values.out, form, key=key, calibration=images, null_keys=values.null_keys,
+                            pixels=pixels)
     print(f"{done.path}: {form}, answers within {done.parity:.2g} of the model's")
     if key is None:
         return 0
@@ -55,7 +60,7 @@ def _by_name(out):
 
 def _inputs(values, one):
     """The images of a folder as the model takes them, cut to one size."""
-    height, width = (side or exporting.SIDE for side in one.input_shape[1:3])
+    height, width = preflight.form(one).above(exporting.SIDE, exporting.SIDE)
     prepare = data.grey if one.input_shape[-1] == 1 else data.rgb
     found = [prepare(image)[:height, :width] for image in data.folder_images(values.images).values()]
     inputs = [data.unit(image).reshape(height, width, -1) for image in found

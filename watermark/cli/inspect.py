@@ -1,39 +1,60 @@
-"""watermark inspect --file=FILE
+"""watermark inspect --file=FILE | --model=mine.keras | --suspect=WHAT
 
-Says what a key, commitment, private key's public half, or model file is. Shows no pixel and no secret.
+--file says what a key, commitment, private key's public half, or model file is. Shows no pixel and no secret.
+
+--model says, before any training: can this network be marked, and why not; which key fits, what range of pixels it
+has, what sizes it takes, what becomes of its norms, and how good it is beside doing nothing, on photographs that come
+with the program or on your own (--images, --task). Exit code 0: it can be marked; 1: not. --suspect says the same of
+what is asked as a black box; a URL gets a handful of questions.
 """
 
+import functools
 from pathlib import Path
 
 import keras
 import numpy as np
 from absl import flags
 
-from watermark import commitments
+from watermark import commitments, inference, preflight, ranges
+from watermark.cli import common, fitting_keys
 from watermark.files import sha256
+from watermark.fitting import UNIT
 from watermark.hosts import folding
-from watermark.keys import derived, load_key
+from watermark.keys import derived, load_key, make_key, uniform
 from watermark.metrics import threshold
-from watermark.models import load_model
-from watermark.suspects import is_saved_model, load_suspect
+from watermark.models import ModelError, load_model
+from watermark.suspects import is_saved_model, is_url, load_suspect
+from watermark.tasks import SuperResolution
 
 
 def define(values):
     """The verb's flags."""
     flags.DEFINE_string("file", None, "what to look at", flag_values=values)
-    flags.DEFINE_bool("allow_lambda", False, "run Python code that a model file carries", flag_values=values)
+    flags.DEFINE_string("suspect", None, "a suspect, as for verify, to look at", flag_values=values)
+    common.define_model(values)
+    common.define_images(values)
 
 
 def run(values):
     """Prints name: value lines."""
-    if not values.file:
-        raise ValueError("--file=… is needed: what to look at")
+    if sum(map(bool, (values.file, values.model, values.suspect))) != 1:
+        raise ValueError("one of --file=… (a key, commitment or model file), --model=… (a network to mark) and "
+                         "--suspect=… is needed: what to look at")
+    common.register(values)
+    if values.suspect:
+        return _print(_asked(values))
+    if values.model:
+        facts, markable = _network(values)
+        return _print(facts) if markable else 1 + _print(facts)
     path = Path(values.file)
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
     readers = {".npz": _key, ".json": _commitment, ".pem": _signing_key}
     model = path.suffix in (".keras", ".h5", ".hdf5")
-    facts = _model(path, values) if model else readers.get(path.suffix, _suspect)(path)
+    return _print(_model(path, values) if model else readers.get(path.suffix, _suspect)(path))
+
+
+def _print(facts):
     width = max(map(len, facts))
     for name, value in facts.items():
         print(f"{name:{width}}  {value}")
@@ -63,13 +84,98 @@ def _signing_key(path):
 
 
 def _model(path, values):
-    model = load_model(path, allow_lambda=values.allow_lambda)
+    model = load_model(path, allow_lambda=values.allow_lambda, several_inputs=True)
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     foldable = len(folding.foldable(model)) if hasattr(model, "operations") else 0
     return {"kind": f"Keras {type(model).__name__} {model.name!r}", "inputs": [tuple(i.shape) for i in model.inputs],
             "outputs": dict(zip(model.output_names, [tuple(o.shape) for o in model.outputs], strict=True)),
             "parameters": f"{model.count_params():,}", "layers": len(model.layers),
             "batch norms": f"{len(norms)}, {foldable} of them foldable", "SHA-256": sha256(path)}
+
+
+def _network(values):
+    """(facts, whether it can be marked) of the network of --model."""
+    try:
+        _, one = common.open_model(values)
+        preflight.check_weights(one)
+    except ModelError as error:
+        return {"can be marked": f"no: {error}"}, False
+    shape, own = preflight.form(one), ranges.own(one)
+    answers, usual = common.in_every_range(values, one)
+    task, found = _measured(values, shape, answers, usual)
+    kind = fitting_keys.fitting_kind(shape, _key_task(task))
+    norms = [layer for layer in own._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    left = [layer for layer in folding.fold_batch_norm(own)._flatten_layers()
+            if isinstance(layer, keras.layers.BatchNormalization)]
+    typical = make_key("typical", **kind.as_dict())
+    good = not found.count or found.gain > 0.0
+    facts = {
+        "can be marked": "yes" if good else "yes, but it is worse than doing nothing: is it trained, and what for?",
+        "key": f"watermark keygen {fitting_keys.key_flags(shape, kind.task)}", "range": _range(found, usual),
+        **_shape(shape),
+        "norms": f"{len(norms)}: {len(norms) - len(left)} folded, {len(left)} frozen" if norms else "no batch norm",
+        "arithmetic": ", ".join(sorted({layer.dtype_policy.name for layer in own._flatten_layers(include_self=False)})),
+        "answers": fitting_keys.limits(one, typical) or "not limited by the last layer",
+        "quality": common.measured(task, found)}
+    return facts, True
+
+
+def _measured(values, shape, answers, usual):
+    """(task, `Measured`): of the owner's task where --images or --pairs are given, else of the likeliest."""
+    if values.images or values.pairs:
+        task, images = common.told_task(values, shape)
+        return task, preflight.measure(answers, shape, task, images, usual)
+    return next(iter(preflight.guess(answers, shape, usual).items()))
+
+
+def _range(found, usual):
+    """What is said on the range of pixels."""
+    return str(found.best) if found.best == usual else (
+        f"{found.best}: embed and verify with --range={found.best.told}")
+
+
+def _shape(shape):
+    enlarges = f", enlarged {shape.scale} times" if shape.scale > 1 else ", the same size back"
+    return {"layout": f"[N, H, W, {shape.channels}], channels last", "sizes": f"{shape} pixels{enlarges}"}
+
+
+def _asked(values):
+    """What a suspect does, as a black box."""
+    suspect = load_suspect(values.suspect, output=values.output, allow_lambda=values.allow_lambda,
+                           fixed=common.fixed_inputs(values))
+    if isinstance(suspect, keras.Model):
+        shape, suspect = preflight.form(suspect), inference.predictor(suspect)
+    else:
+        shape = _probed(suspect, values.suspect)
+    image = uniform("inspect", (1, *shape.above(40, 40), shape.channels))
+    answer = np.asarray(suspect(image))
+    facts = {"kind": f"suspect {values.suspect}", **_shape(shape),
+             "answers": f"{answer.min():.2f} to {answer.max():.2f} to noise on [0, 1]"}
+    if is_url(values.suspect) and not values.images:
+        return facts
+    usual = common.pixels(values) or UNIT
+    task, found = _measured(values, shape, functools.partial(_on, suspect), usual)
+    return facts | {"key": f"watermark keygen {fitting_keys.key_flags(shape, _key_task(task))}",
+                    "range": _range(found, usual), "quality": common.measured(task, found)}
+
+
+def _on(suspect, pixels):
+    """A suspect on [0, 1] from one whose pixels are on `pixels`."""
+    return lambda images: pixels.back(np.asarray(suspect(pixels.of(images)), np.float32))
+
+
+def _key_task(task):
+    return "sr" if isinstance(task, SuperResolution) else "denoise"
+
+
+def _probed(suspect, name):
+    """The `Form` of a callable, which says of itself neither channels nor sizes."""
+    for channels in (1, 3):
+        try:
+            return preflight.probe(lambda images: np.shape(suspect(images)), name, channels)
+        except ModelError as error:
+            reason = error
+    raise reason
 
 
 def _suspect(path):

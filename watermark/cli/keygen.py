@@ -6,16 +6,19 @@ request that a time-stamp authority signs:
 
   curl -H "Content-Type: application/timestamp-query" --data-binary @key.commitment.tsq https://… > key.commitment.tsr
 
-An instant. Killed, the same command writes what is missing.
+With --model=mine.keras the key is made to fit: task, size, scale and channels are the network's, and what --range it
+has is said. An instant; seconds with --model. Killed, the same command writes what is missing.
 """
 
 import contextlib
+import dataclasses
 import secrets
 from pathlib import Path
 
 from absl import flags
 
-from watermark import commitments
+from watermark import commitments, preflight
+from watermark.cli import common, fitting_keys
 from watermark.cli.common import beside
 from watermark.files import only_one, whole
 from watermark.keys import load_key, make_key, refusal, save_key, with_verification
@@ -27,13 +30,14 @@ def define(values):
     flags.DEFINE_string("out", "key.npz", "the key file to write", flag_values=values)
     flags.DEFINE_string("owner", "unnamed", "who claims; public, in the commitment", flag_values=values)
     flags.DEFINE_enum("task", "denoise", ["denoise", "sr"], "sr for models that enlarge images", flag_values=values)
-    flags.DEFINE_integer("size", None, "side of the trigger image in pixels; default 40, or 20 for sr",
-                         flag_values=values)
+    flags.DEFINE_string("size", None, "side of the trigger image in pixels, or HEIGHTxWIDTH; default 40, or 20 for sr",
+                        flag_values=values)
     flags.DEFINE_integer("scale", 2, "what an sr trigger is enlarged by", flag_values=values)
     flags.DEFINE_integer("channels", 1, "1 or 3", flag_values=values)
     flags.DEFINE_enum("gradient", "sobel_xy_8bit", list(GRADIENTS), "the operator in S₀ = K − ∇K", flag_values=values)
     flags.DEFINE_string("sign", None, "Ed25519 private key (PEM) to sign the commitment with; made if not there",
                         flag_values=values)
+    common.define_model(values)
 
 
 def run(values):
@@ -43,13 +47,25 @@ def run(values):
         raise ValueError(f"--out={out}: expected a name that ends in .npz")
     if not values.owner.strip():
         raise ValueError("--owner: expected a name")
-    key = make_key(secrets.token_hex(32), size=values.size or (20 if values.task == "sr" else 40), task=values.task,
-                   channels=values.channels, scale=values.scale, gradient=values.gradient, owner=values.owner)
+    key = make_key(secrets.token_hex(32), **_kind(values), owner=values.owner)
     if why := refusal(key):
         raise ValueError(f"nothing could be claimed with such a key: {why}; take a larger --size")
     with only_one(out, f"{out} is being written by another watermark keygen; choose another --out"):
         _write(values, key, out, beside(out, "commitment.json"))
     return 0
+
+
+def _kind(values):
+    """Arguments of `make_key`: the flags' and, where they are silent, what fits --model."""
+    told = {name: values[name].value for name in ("channels", "gradient") if values[name].present}
+    told |= {"size": fitting_keys.read_size(values.size)} if values.size else {}
+    if not values.model:
+        return {"task": values.task, "size": 20 if values.task == "sr" else 40, "scale": values.scale} | told
+    _, one = common.open_model(values)
+    task = values.task if values["task"].present else common.likely_task(values, one)
+    kind = dataclasses.replace(fitting_keys.fitting_kind(preflight.form(one), task, values.scale), **told)
+    fitting_keys.check_kind(one, kind)
+    return kind.as_dict()
 
 
 def _write(values, key, out, commitment):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from watermark import inference, judgement, verification
 from watermark.cli import common
-from watermark.fitting import BYTES, SIGNED, UNIT
+from watermark.fitting import RANGES
 from watermark.inference import SuspectError
 from watermark.keys import KeyFileError, load_key
 
@@ -33,13 +33,12 @@ def notes(suspect, verdict):
 def range_hint(suspect, key):
     """A line where a mark that was not found would be, were the suspect asked on another range of pixels; or none."""
     found = []
-    for pixels in (BYTES, SIGNED) if suspect.readable and not suspect.pixels else ():
+    for pixels in RANGES[1:] if suspect.readable and not suspect.pixels else ():
         with contextlib.suppress(SuspectError):  # numbers so large may end in none
             verdict = verification.verify(inference.as_suspect(suspect, key.kind, pixels=pixels), key,
                                           null_keys=verification.RANKED)
-            if verdict.among(len((UNIT, BYTES, SIGNED))).evident:
-                found.append(f"on {pixels} its rho is {verdict.rho:.3f}: verify with "
-                             f"--range={pixels.low:g},{pixels.high:g}")
+            if verdict.among(len(RANGES)).evident:
+                found.append(f"on {pixels} its rho is {verdict.rho:.3f}: verify with --range={pixels.told}")
     return found
 
 

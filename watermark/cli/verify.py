@@ -55,6 +55,7 @@ def define(values):
     text("bare_seed", None, "for the key of an experiment, which names no owner: the seed that it was drawn from",
          flag_values=values)
     common.define_range(values)
+    common.define_inputs(values)
     number("batch", None, "images that the suspect is asked at most at once", 1, flag_values=values)
     number("shifts", 1, "where the mark is not found, shifts of the answer up to so many pixels are tried, and counted",
            0, 8, flag_values=values)
@@ -68,7 +69,8 @@ def define(values):
     text("tsa_roots", None, "certificates (PEM) of the time-stamp authorities that you trust", flag_values=values)
     text("visualizer", None, "a visualizer (.keras) that turns the answer into a picture for the report",
          flag_values=values)
-    text("unmarked", None, "an unmarked model, to measure the rate of false claims on", flag_values=values)
+    text("unmarked", None, "an unmarked model, its range and inputs as told, to measure the rate of false claims on",
+         flag_values=values)
     text("write_queries", None, "write the questions as images into this folder, and ask nobody", flag_values=values)
     text("output", None, "name of the suspect's output, where there are several", flag_values=values)
     text("signature", None, "of a SavedModel", flag_values=values)
@@ -98,7 +100,8 @@ def run(values):
         raise ValueError(f"--report={values.report}: expected a name that ends in .html")
     findings = _findings(values, keys)
     suspect = _suspect(values)
-    unmarked = load_suspect(values.unmarked, allow_lambda=values.allow_lambda) if values.unmarked else None
+    unmarked = load_suspect(values.unmarked, allow_lambda=values.allow_lambda, fixed=common.fixed_inputs(values)
+                            ) if values.unmarked else None
     identified, judged, told = results.identity(values.suspect), [], []
     for key, found in zip(keys, findings, strict=True):
         asked = inference.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
@@ -124,6 +127,8 @@ def run(values):
 
 def _judge(values, suspect, key, findings=None, unmarked=None):
     count, seed = _fresh(values, key)
+    if unmarked is not None:
+        unmarked = inference.as_suspect(unmarked, key.kind, pixels=common.pixels(values))
     return judgement.judge(suspect, key, rule=values.rule, findings=findings, unmarked=unmarked,
                            bare_seed=_number(values.bare_seed), null_keys=count, fresh_seed=seed, shifts=values.shifts)
 
@@ -189,12 +194,13 @@ def _write_queries(values, keys):
 
 
 def _suspect(values):
+    common.register(values)
     remote = {}
     if is_url(values.suspect):
         names = ("payload", "answer", "input_name", "timeout", "retries", "transcript", "ca_bundle")
         remote = {name: values[name].value for name in names}
     suspect = load_suspect(values.suspect, output=values.output, signature=values.signature,
-                           allow_lambda=values.allow_lambda, **remote)
+                           allow_lambda=values.allow_lambda, fixed=common.fixed_inputs(values), **remote)
     if values.range and (_is_folder(values.suspect) or remote and suspect.protocol.payload not in NUMBERS):
         raise ValueError(f"--range={values.range} is for numbers; folders of answers and images in 8 bits are read on "
                          "[0, 1]")

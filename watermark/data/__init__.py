@@ -15,5 +15,5 @@ from watermark.data.pictures import DataError, eight_bits, grey, read_answer, re
 from watermark.data.sets import PAIRED, images, names
 
 __all__ = ["FEW", "PAIRED", "DataError", "bicubic", "denoising_batches", "eight_bits", "folder_images", "folder_pairs",
-           "grey", "images", "low_and_high", "luminance", "names", "noisy", "pair_batches", "read_answer", "read_image",
-           "rgb", "small_and_high", "sr_batches", "unit"]
+           "grey", "images", "low_and_high", "luminance", "names", "noisy", "pair_batches", "read_answer",
+           "read_image", "rgb", "small_and_high", "sr_batches", "unit"]

@@ -74,20 +74,20 @@ class Patches:
     Attributes:
       planes: one flat vector per image plane (target first), all of the same geometry.
       starts, heights, widths: int64 [N], where each image begins and its size.
-      size: side of a patch in pixels.
+      size: side of a patch in pixels, or (height, width).
     """
 
     planes: tuple
     starts: tf.Tensor
     heights: tf.Tensor
     widths: tf.Tensor
-    size: int
+    size: int | tuple
 
     @classmethod
     def of(cls, images, size):
         """From a list of tuples of equally sized planes [H, W]; images smaller than a patch are refused."""
-        if not images or min(min(planes[0].shape) for planes in images) < size:
-            raise _too_small([planes[0] for planes in images], size, _side)
+        if not images or not all(holds(planes[0].shape, size) for planes in images):
+            raise _too_small([planes[0] for planes in images], size, np.shape)
         heights, widths = np.array([planes[0].shape for planes in images], np.int64).T
         starts = np.cumsum(heights * widths) - heights * widths
         flat = [np.concatenate([plane.ravel() for plane in planes]) for planes in zip(*images, strict=True)]
@@ -101,28 +101,42 @@ class Patches:
         return sum(plane.dtype.size * plane.shape[0] for plane in self.planes)
 
     def draw(self, count, seed, augment=True):
-        """`count` random patches of every plane, flipped and rotated alike: [count, size, size, planes]."""
+        """`count` random patches of every plane, flipped and rotated alike: [count, height, width, planes].
+
+        Those that are not square are turned by half turns only.
+        """
+        tall, wide = sides(self.size)
         u = tf.random.stateless_uniform([5, count], seed, dtype=tf.float64, alg="philox")
-        room = tf.cast((self.heights - self.size + 1) * (self.widths - self.size + 1), tf.float64)
+        room = tf.cast((self.heights - tall + 1) * (self.widths - wide + 1), tf.float64)
         cumulative = tf.cumsum(room)  # an image is drawn as often as it has positions
         image = tf.searchsorted(cumulative, u[0] * cumulative[-1], side="right")
         start, height, width = (tf.gather(v, image) for v in (self.starts, self.heights, self.widths))
-        top = tf.cast(u[1] * tf.cast(height - self.size + 1, tf.float64), tf.int64)
-        left = tf.cast(u[2] * tf.cast(width - self.size + 1, tf.float64), tf.int64)
-        turns, flip = tf.cast(u[3] * 4.0, tf.int64), u[4] < 0.5
+        top = tf.cast(u[1] * tf.cast(height - tall + 1, tf.float64), tf.int64)
+        left = tf.cast(u[2] * tf.cast(width - wide + 1, tf.float64), tf.int64)
+        turns, flip = tf.cast(u[3] * 4.0, tf.int64) if tall == wide else 2 * tf.cast(u[3] * 2.0, tf.int64), u[4] < 0.5
         rows, columns = self._grid(turns * int(augment), flip & augment)
         index = start[:, None, None] + (top[:, None, None] + rows) * width[:, None, None]
         index += left[:, None, None] + columns
         return tf.stack([tf.gather(plane, index) for plane in self.planes], axis=-1)
 
     def _grid(self, turns, flip):
-        """Row and column offsets [B, size, size] of patches turned by `turns` quarters, then mirrored."""
-        last = self.size - 1
-        rows, columns = tf.meshgrid(*[tf.range(self.size, dtype=tf.int64)] * 2, indexing="ij")
-        quarter = tf.stack([rows, columns, last - rows, last - columns])
+        """Row and column offsets [B, height, width] of patches turned by `turns` quarters, then mirrored."""
+        tall, wide = sides(self.size)
+        rows, columns = tf.meshgrid(*(tf.range(side, dtype=tf.int64) for side in (tall, wide)), indexing="ij")
+        quarter = tf.stack([rows, columns, tall - 1 - rows, wide - 1 - columns])
         r = tf.gather(quarter, turns)
         c = tf.gather(quarter, (turns + 1) % 4)
-        return r, tf.where(flip[:, None, None], last - c, c)
+        return r, tf.where(flip[:, None, None], wide - 1 - c, c)
+
+
+def sides(size):
+    """(height, width) of a patch whose size is a side, or both."""
+    return size if isinstance(size, tuple) else (size, size)
+
+
+def holds(shape, size):
+    """Whether an image of a shape holds a patch of a size."""
+    return all(have >= side for have, side in zip(shape, sides(size), strict=False))
 
 
 def _batches(make, start):
@@ -153,7 +167,7 @@ def denoising_batches(images, *, seed, batch_size, size, sigma):
       images: [H, W] or [H, W, C] images, uint8 or float32 on [0, 1]; each is used at the four `SCALES` where a patch
         still fits, and smaller ones than a patch are left out.
       seed: integer; batch i depends on (seed, i) alone.
-      size: side of a patch in pixels.
+      size: side of a patch in pixels, or (height, width).
       sigma: noise level in 8-bit units; fresh for every batch, noisy inputs are not clipped.
 
     Returns:
@@ -176,7 +190,7 @@ def _at_scales(images, size):
     resized = [_resized(image, scale) for image in images for scale in SCALES]
     if any(image.dtype != np.uint8 for image in resized):
         resized = [np.uint16(np.round(unit(image) * np.float32(65535))) for image in resized]
-    return Patches.of([_planes(image) for image in resized if _side(image) >= size], size)
+    return Patches.of([_planes(image) for image in resized if holds(image.shape, size)], size)
 
 
 def _resized(image, scale):
@@ -194,10 +208,11 @@ def sr_batches(images, *, seed, batch_size, size, scales, channels=1, small=Fals
     Inputs are the low-resolution images brought back to size, which is what VDSR takes, or with `small` left small;
     of 1 channel, luminance, or of as many as the images have.
     """
-    def side(image):
-        return max((_side(image) - _side(image) % scale) // (scale if small else 1) for scale in scales)
+    def shape(image):
+        return max((tuple((side - side % scale) // (scale if small else 1) for side in image.shape[:2])
+                    for scale in scales), key=min)
 
-    patches = _patches(_low_and_high_patches, _fitting(images, size, side), size, tuple(scales), channels, small)
+    patches = _patches(_low_and_high_patches, _fitting(images, size, shape), size, tuple(scales), channels, small)
     return _pair_batches(patches, seed, batch_size, channels, scales[0] if small else 1)
 
 
@@ -206,7 +221,7 @@ def _low_and_high_patches(images, size, scales, channels, small):
     prepare = luminance if channels == 1 else unit
     pairs = [make(prepare(image), scale) for image in images for scale in scales]
     dtype = np.float16 if all(image.dtype == np.uint8 for image in images) else np.float32
-    return _of_pairs([pair for pair in pairs if _side(pair[0]) >= size], size, scales[0] if small else 1, dtype)
+    return _of_pairs([pair for pair in pairs if holds(pair[0].shape, size)], size, scales[0] if small else 1, dtype)
 
 
 def pair_batches(pairs, *, seed, batch_size, size, scale=1, exact=False):
@@ -215,14 +230,14 @@ def pair_batches(pairs, *, seed, batch_size, size, scale=1, exact=False):
     Args:
       pairs: of (input [H, W] or [H, W, C], target [scale * H, scale * W] or with channels), float on [0, 1].
       seed, batch_size: as for `denoising_batches`.
-      size: side of an input patch in pixels.
+      size: side of an input patch in pixels, or (height, width).
       scale: how many times the input the target is. Above 1, patches are not flipped or turned.
       exact: keep what is finer than a sixteenth of an 8-bit step, at twice the memory.
 
     Returns:
       As `denoising_batches`: (inputs [batch_size, size, size, C], targets).
     """
-    pairs = _fitting(pairs, size, lambda pair: _side(pair[0]))
+    pairs = _fitting(pairs, size, lambda pair: pair[0].shape)
     patches = _patches(_of_pairs, pairs, size, scale, np.float32 if exact else np.float16)
     return _pair_batches(patches, seed, batch_size, len(_planes(pairs[0][0])), scale)
 
@@ -242,29 +257,26 @@ def _pair_batches(patches, seed, batch_size, channels, scale):
     return partial(_batches, make)
 
 
-def _side(image):
-    return min(image.shape[:2])
-
-
-def _fitting(images, size, side=_side):
-    """The images (or pairs) of which `side` leaves room for a patch; how many are left out is logged."""
-    fitting = [image for image in images if side(image) >= size]
+def _fitting(images, size, shape=np.shape):
+    """The images (or pairs) whose `shape` holds a patch; how many are left out is logged."""
+    fitting = [image for image in images if holds(shape(image), size)]
     if not fitting:
-        raise _too_small(images, size, side)
+        raise _too_small(images, size, shape)
     if len(fitting) < len(images):
         log.info("%d of %d images are smaller than a patch of %dx%d pixels and left out", len(images) - len(fitting),
-                 len(images), size, size)
+                 len(images), *sides(size))
     return fitting
 
 
-def _too_small(images, size, side):
+def _too_small(images, size, shape):
     """The error of images without room for a patch."""
-    expected = f"expected images of at least {size}x{size} pixels"
+    expected = "expected images of at least {}x{} pixels".format(*sides(size))
     if not images:
         return ValueError(f"{expected}, got none at all")
-    largest = max(images, key=side)
+    largest = max(images, key=lambda image: min(shape(image)[:2]))
+    side = min(shape(largest)[:2])
     height, width = (largest[0] if isinstance(largest, tuple) else largest).shape[:2]
-    fits = f"--patch={side(largest)} fits it" if side(largest) >= LEAST else f"no patch of {LEAST} or more fits it"
+    fits = f"--patch={side} fits it" if side >= LEAST else f"no patch of {LEAST} or more fits it"
     return ValueError(f"{expected} for a patch of that size, got {len(images)} of which the largest has "
                       f"{height}x{width}; {fits}")
 

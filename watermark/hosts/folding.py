@@ -57,10 +57,14 @@ def _turned(kernel):
     return keras.ops.transpose(keras.ops.flip(kernel, (0, 1)), (0, 1, 3, 2))
 
 
+def _nested(layer):
+    return isinstance(layer, keras.Model) and hasattr(layer, "operations")
+
+
 def fold_batch_norm(model):
     """A copy of `model` whose batch norms are folded into the convolutions before them.
 
-    Transposed convolutions that are convolutions (`plain`) become such.
+    Transposed convolutions that are convolutions (`plain`) become such, and so it goes in networks within the network.
 
     The outputs are the inference outputs of `model`, up to rounding (below 1e-5 for images on [0, 1]). Folded,
     a trigger image cannot disturb the statistics of the images beside it, and a training step is cheaper. A norm
@@ -70,13 +74,15 @@ def fold_batch_norm(model):
       TypeError: for a model that is not functional, whose graph cannot be read.
     """
     if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs, model.outputs, name=model.name)
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     if not hasattr(model, "operations"):
         raise TypeError(f"expected a functional or sequential Keras model, got {type(model).__name__}")
     pairs = foldable(model)
     norms = {conv.name: model.get_layer(norm) for norm, conv in pairs.items()}
 
     def copy(layer):
+        if _nested(layer):
+            return fold_batch_norm(layer)
         layer = _as_convolution(layer) if plain(layer) else layer
         config = layer.get_config()
         if layer.name in norms:
@@ -88,7 +94,7 @@ def fold_batch_norm(model):
 
     folded = keras.models.clone_model(model, clone_function=copy, call_function=call)
     for layer in model.layers:
-        if not layer.weights or layer.name in pairs:
+        if not layer.weights or layer.name in pairs or _nested(layer):
             continue
         weights = _folded_weights(layer, norms[layer.name]) if layer.name in norms else layer.get_weights()
         if plain(layer):

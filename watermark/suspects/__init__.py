@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
@@ -10,6 +10,7 @@ import keras
 from watermark.inference import SuspectError, single_output
 from watermark.limits import check_answers
 from watermark.models import ModelError, load_model
+from watermark.ranges import wrapped
 from watermark.suspects.folder import load_folder
 from watermark.suspects.program import is_function, load_function
 from watermark.suspects.remote import connect, is_url
@@ -22,7 +23,8 @@ KINDS = ("a .keras, .h5, .tflite or .onnx file, a SavedModel folder, a folder of
 
 
 def load_suspect(spec: keras.Model | Callable | str | Path, *, output: str | None = None, signature: str | None = None,
-                 allow_lambda: bool = False, **remote) -> keras.Model | Callable:
+                 allow_lambda: bool = False, fixed: Mapping[str, float] | None = None,
+                 **remote) -> keras.Model | Callable:
     """A suspect as one callable on image batches.
 
     >>> from watermark import hosts
@@ -37,6 +39,7 @@ def load_suspect(spec: keras.Model | Callable | str | Path, *, output: str | Non
       output: name of the output to look at, where there are several.
       signature: of a SavedModel, here or served; by default `serving_default`, or the only one.
       allow_lambda: whether a Keras file may carry Python code.
+      fixed: constants for further inputs of a Keras model, as for `watermark.ranges.wrapped`.
       **remote: for a URL, the arguments of `watermark.suspects.remote.connect`.
 
     Returns:
@@ -46,8 +49,12 @@ def load_suspect(spec: keras.Model | Callable | str | Path, *, output: str | Non
       ModelError: the file cannot be opened.
       SuspectError: now, or later from the callable, an answer that is not an image.
     """
+    if hasattr(spec, "outputs") or _is_keras(spec):
+        return _keras(spec, output, allow_lambda, fixed)
+    if fixed:
+        raise ModelError(f"{spec}: further inputs can be given to Keras models only")
     if not isinstance(spec, str | Path):
-        return single_output(spec, output) if hasattr(spec, "outputs") else spec
+        return spec
     if is_url(spec):
         return connect(str(spec), output=output, signature=signature, **remote)
     if is_function(spec):
@@ -57,13 +64,25 @@ def load_suspect(spec: keras.Model | Callable | str | Path, *, output: str | Non
         if is_saved_model(path):
             return load_saved_model(path, signature=signature, output=output)
         return load_folder(path)
-    if path.suffix in (".keras", ".h5", ".hdf5"):
-        model = load_model(path, allow_lambda=allow_lambda)
-        check_answers(path, model)
-        return single_output(model, output)
     readers = {".tflite": load_tflite, ".onnx": load_onnx}
     if path.suffix not in readers:
         raise ModelError(f"{path}: expected {KINDS}")
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
     return readers[path.suffix](path, output=output)
+
+
+def _is_keras(spec):
+    return (isinstance(spec, str | Path) and not is_url(spec) and Path(spec).suffix in (".keras", ".h5", ".hdf5")
+            and not Path(spec).is_dir())
+
+
+def _keras(spec, output, allow_lambda, fixed):
+    """The part of a Keras model, or of the file that it is in, with one input and one output."""
+    model = spec
+    if _is_keras(spec):
+        model = load_model(spec, allow_lambda=allow_lambda, several_inputs=bool(fixed))
+    one = wrapped(model, fixed=fixed, output=output) if fixed else single_output(model, output)
+    if model is not spec:
+        check_answers(spec, one)
+    return one

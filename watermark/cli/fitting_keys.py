@@ -1,0 +1,88 @@
+"""What keys and patches fit a model: its sizes, channels, scale, and the limits of its answers."""
+
+import math
+
+from watermark import metrics, preflight, ranges
+from watermark.kinds import Kind
+from watermark.verification import residual_correlation
+
+
+def check_key(one, key):
+    """A ValueError where a key does not fit a model; says what the model's last layer costs the mark, if it does."""
+    check_kind(one, key.kind)
+    if costs := limits(one, key):
+        print(costs, flush=True)
+
+
+def check_kind(one, kind):
+    """A ValueError where keys of a kind do not fit a model, with those that do."""
+    shape = preflight.form(one)
+    fits = f"make a key that fits: watermark keygen {key_flags(shape, kind.task, kind.scale)}"
+    if kind.channels != shape.channels:
+        raise ValueError(f"the model has {shape.channels} channels (--channels={shape.channels}), the key "
+                         f"{kind.channels}; {fits}")
+    if (kind.scale if kind.task == "sr" else 1) != shape.scale and shape.scale > 1:
+        raise ValueError(f"the model enlarges {shape.scale} times, the key wants {kind.scale}; make a key that fits: "
+                         f"watermark keygen {key_flags(shape, 'sr', shape.scale)}")
+    sides = trigger_sides(one, kind)
+    if not shape.fits(*sides):
+        raise ValueError(f"the model takes sides of {shape} pixels and the key's trigger has {sides[0]}x{sides[1]}; "
+                         f"{fits}")
+
+
+def limits(one, key):
+    """What a model's last layer keeps it from answering, in a sentence; "" if nothing."""
+    low, high = ranges.bounds(one)
+    reached = key.initial.clip(low, high)
+    if not (lost := float((reached != key.initial).mean())):
+        return ""
+    rho = residual_correlation(key.trigger[None], reached[None], key.initial[None], key.kind)[0]
+    return (f"the model's last layer answers on [{low:g}, {high:g}] only, and {lost:.0%} of S₀ lies beyond: at best "
+            f"d = {1e3 * metrics.distance(reached, key.initial):.1f}e-3, ρ = {rho:.2f}")
+
+
+def trigger_sides(one, kind):
+    """(height, width) of a key's trigger where it enters the model: brought to size for one that enlarges nothing."""
+    times = kind.scale if kind.task == "sr" and preflight.form(one).scale == 1 else 1
+    return tuple(times * side for side in kind.sides)
+
+
+def fitting_kind(shape, task, scale=2):
+    """The `Kind` of key of a task that fits a model of that `Form`."""
+    if task != "sr":
+        return Kind(size=shape.size(40), channels=shape.channels)
+    scale = shape.scale if shape.scale > 1 else max(scale, 2)
+    times = scale if shape.scale == 1 else 1  # such a model gets the trigger brought to size
+    sides = (own // times if own else -(-20 * times // step) * step // times
+             for own, step in zip(shape.sides, [math.lcm(shape.step, times)] * 2, strict=True))
+    return Kind("sr", tuple(sides), scale, shape.channels)
+
+
+def key_flags(shape, task, scale=2):
+    """What to type behind `watermark keygen` for a key of `fitting_kind`."""
+    kind = fitting_kind(shape, task, scale)
+    size = "x".join(map(str, kind.sides)) if isinstance(kind.size, tuple) else kind.size
+    return ((f"--task=sr --scale={kind.scale} " if task == "sr" else "") + f"--size={size}"
+            + (f" --channels={kind.channels}" if kind.channels != 1 else ""))
+
+
+def read_size(text):
+    """48 or "48" as 48, "36x64" as (36, 64): height x width."""
+    try:
+        sides = tuple(int(side) for side in str(text).split("x"))
+    except ValueError:
+        sides = ()
+    if len(sides) not in (1, 2):
+        raise ValueError(f"--size={text}: expected a side in pixels, or HEIGHTxWIDTH, such as 36x64")
+    return sides[0] if len(sides) == 1 else sides
+
+
+def patch_size(values, one, key):
+    """Side, or (height, width), of a training patch, and a ValueError where the key or --patch does not fit."""
+    check_key(one, key)
+    shape = preflight.form(one)
+    told = (values.patch, values.patch) if values.patch else trigger_sides(one, key.kind)
+    height, width = (own or side for own, side in zip(shape.sides, told, strict=True))
+    if not shape.fits(height, width):
+        raise ValueError(f"--patch={values.patch}: the model takes images of {shape} pixels")
+    return height if height == width else (height, width)
