@@ -149,7 +149,7 @@ def test_several_inputs_are_fed_constants(photos, tmp_path, capsys):
     (lambda x: keras.layers.Rescaling(255.0, 3.0)(keras.ops.sigmoid(x)), (3, 258)),
     (lambda x: keras.ops.subtract(1.0, keras.ops.relu(x)), (-np.inf, 1)),
     (keras.Sequential([keras.layers.Conv2D(1, 1, activation="tanh"), keras.layers.Rescaling(2.0)]), (-2, 2)),
-], ids=str)
+], ids=lambda value: value if isinstance(value, str) else type(value).__name__)
 def test_what_a_network_can_answer(last, expected):
     """Of every way to end a network: by hand."""
     image = keras.Input((None, None, 1))
