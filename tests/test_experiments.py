@@ -81,11 +81,11 @@ def test_public_weights_are_measured_beside_the_hosts(lab, capsys, tmp_path):
     module = _load(next(path for path in SCRIPTS if path.stem == "evaluate_hosts"))
     module.main(lab, Options(hosts=["dncnn"]))
     ours = capsys.readouterr().out
-    assert ours.count("DnCNN | ours") == 2 and "30.41" in ours and "in place of bsd68" in ours
+    assert "host: DnCNN; weights: ours" in ours and "30.41" in ours and "in place of bsd68" in ours
     weights = str(tmp_path / "public.h5")
     hosts.dncnn().save(weights)
     module.main(lab, Options(hosts=["dncnn"]), weights)
-    assert capsys.readouterr().out.count("DnCNN | public.h5 ") == 2
+    assert "host: DnCNN; weights: public.h5 " in capsys.readouterr().out
     with pytest.raises(ValueError, match="--hosts=dncnn"):
         module.main(lab, Options(), weights)
 

@@ -29,7 +29,7 @@ def _png(side):
 
 def _tiff(side, tile):
     file = io.BytesIO()
-    tifffile.imwrite(file, np.zeros((side, side), np.uint8), tile=(tile, tile))
+    tifffile.imwrite(file, np.zeros((side, side), np.uint8), tile=(tile, tile), compression="zlib")
     return file.getvalue()
 
 

@@ -11,7 +11,8 @@ import tifffile
 from PIL import Image, ImageOps
 
 from watermark import data, tasks
-from watermark.suspects import folder, protocols
+from watermark.suspects import folder
+from watermark.suspects.answers import picture
 from watermark.visualizer import as_picture
 
 RNG = np.random.default_rng(0)
@@ -214,11 +215,11 @@ def test_answers_keep_their_depth(tmp_path):
     """Of services and of response folders; a network's answer may leave [0, 1], in a float file."""
     values = DEEP[..., :3]
     path = _file(tmp_path / "a.png", values)
-    _same(protocols._picture(path.read_bytes()), values, 65535)
-    _same(protocols._picture(_file(tmp_path / "g.png", values[..., 0]).read_bytes()), values[..., :1], 65535)
-    _same(folder._read(path), values, 65535)
+    _same(picture(path.read_bytes(), values.shape), values, 65535)
+    _same(picture(_file(tmp_path / "g.png", values[..., 0]).read_bytes(), values.shape), values[..., :1], 65535)
+    _same(folder._read(path, values.shape), values, 65535)
     beyond = np.float32([[-0.5, 1.25], [0.0, 1.0]])
-    np.testing.assert_array_equal(folder._read(_file(tmp_path / "b.tif", beyond)), beyond[..., None])
-    with pytest.raises(ValueError, match="the content cannot be read as an image"):
-        protocols._picture(b"\x89PNG")
+    np.testing.assert_array_equal(folder._read(_file(tmp_path / "b.tif", beyond), beyond.shape), beyond[..., None])
+    with pytest.raises(ValueError, match="no PNG"):
+        picture(b"\x89PNG", values.shape)
     assert data.read_image(io.BytesIO(path.read_bytes())).shape == (6, 9, 3)
