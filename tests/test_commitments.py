@@ -44,7 +44,7 @@ def test_a_forged_claim_is_refused(tries, owned):
         assert judged.verdict.within_threshold and judged.verdict.distance < 1e-6
         assert not judged.found and not judged.stands and judged.outcome == "not found"
         assert "declared to be a mark afterwards" in judged.statement
-        assert not judgement.judge(owned.host, forged, null_keys=200, rule=rule, **FRESH).found  # without a commitment too
+        assert not judgement.judge(owned.host, forged, null_keys=200, rule=rule, **FRESH).found
     assert {f.name for f in findings if not f.holds} == {"embedded"}
 
 
