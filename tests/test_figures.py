@@ -23,7 +23,7 @@ def test_every_z_score_is_drawn_where_it_is(monkeypatch):
                for i, z in enumerate(scores)]
     monkeypatch.setattr(runner, "records", lambda *arguments: records)
     monkeypatch.setattr(figures, "save", lambda lab, name, figure, note="": shown.append(figure))
-    module.main(SimpleNamespace(), runner.Options())
+    module.main(SimpleNamespace(profile=SimpleNamespace(null_keys=1000)), runner.Options())
     (axis,) = shown[0].axes
     drawn = [float(line.get_xdata()[0]) for line in axis.lines if line.get_marker() == "o"]
     np.testing.assert_allclose(drawn, scores)
