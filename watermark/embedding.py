@@ -103,7 +103,7 @@ def embed(host: keras.Model, key: Key, batches: Batches, recipe: Embedding | Non
     if recipe.others:
         mark = _holding_others(M, key, recipe.others)(mark)
     if recipe.boost != 1.0 or recipe.others:
-        batches = _numbered(batches)
+        batches = numbered(batches)
     with frozen_norms(M) if recipe.fold else contextlib.nullcontext():
         fit(M, task_alone if recipe.reach else mark, batches, recipe, run,
             Lookahead(mark, recipe.reach) if recipe.reach else None)
@@ -129,14 +129,14 @@ def frozen_norms(model: keras.Model) -> Iterator[None]:
             norm.trainable = True
 
 
-def _numbered(batches):
+def numbered(batches: Batches) -> Batches:
     """The same batches, each with its step's number at the end."""
 
-    def numbered(start):
+    def with_numbers(start):
         numbers = tf.data.Dataset.range(start, tf.int64.max)
         return tf.data.Dataset.zip((batches(start), numbers)).map(lambda batch, step: (*batch, step))
 
-    return numbered
+    return with_numbers
 
 
 def _mark_alone(host, key, strength):

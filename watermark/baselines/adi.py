@@ -19,6 +19,7 @@ from scipy import stats
 from watermark import metrics
 from watermark.baselines.common import answers, half_squared_error, integers, normal, train, triggers_for
 from watermark.baselines.pictures import abstract_pictures
+from watermark.embedding import numbered
 from watermark.inference import as_suspect
 from watermark.kinds import Kind
 from watermark.recipes import EPOCH, Recipe, changed
@@ -205,13 +206,8 @@ def embed(host: keras.Model, key: Key, batches: Batches, recipe: Classifying, ru
           **changes) -> keras.Model:
     """Marks a copy of `host`; `changes` are fields of the recipe or of the run. Errors as of `training.fit`."""
     recipe, run = changed((recipe, run), changes)
-
-    def numbered(start):
-        steps = tf.data.Dataset.range(start, tf.int64.max)
-        return tf.data.Dataset.zip((batches(start), steps)).map(lambda batch, step: (*batch, step))
-
     run = replace(run, until={"errors": 0}) if recipe.stop else run
-    return train(host, lambda M: class_loss(M, key, recipe), numbered, recipe, run)
+    return train(host, lambda M: class_loss(M, key, recipe), numbered(batches), recipe, run)
 
 
 def update_key(key: Key, marked: keras.Model) -> Key:
