@@ -20,8 +20,8 @@ from watermark.schemes import get_scheme
 RATES = (0.25, 0.30, 0.35, 0.40)
 VARIANTS = {
     "as in the profile": {},
-    "the paper's loss, Adam": {"others": 0.0, "optimizer": "adam", "learning_rate": 3e-4, "strength": 1e-3,
-                               "boost": 1.0, "reach": 0.0},
+    "the paper's loss, Adam": {"preserving": 0.0, "optimizer": "adam", "learning_rate": 3e-4, "strength": 1e-3,
+                               "decay": 1.0, "lookahead": 0.0},
 }
 GRID = grid(host=("dncnn",), scheme=("ours",), variant=tuple(VARIANTS))
 COLUMNS = (

@@ -13,7 +13,7 @@ import importlib.util
 from pathlib import Path
 
 from watermark.lab import runner, scripts
-from watermark.files import whole
+from watermark.files import atomic_write
 from watermark.hosts import HOSTS
 from watermark.lab.runner import Options, Trials
 from watermark.lab.score import Score
@@ -77,7 +77,7 @@ def main(lab, options):
         most = max(map(len, trials.found()))
         trials = Trials(dataclasses.replace(lab, profile=dataclasses.replace(lab.profile, trials=most)),
                         dataclasses.replace(table, grid=made), everything)
-        with whole(runner.results(lab) / f"{table.name}.md") as temporary:
+        with atomic_write(runner.results(lab) / f"{table.name}.md") as temporary:
             temporary.write_text(trials.text() + "\n")
         total += trials.score()
         parts += [f"## {table.caption.split('.')[0]}", f"`experiments/{table.name}.py`", trials.text()]
@@ -86,10 +86,10 @@ def main(lab, options):
         if shown := _shown(lab, name):
             parts += [f"## {heading}", f"`experiments/{script}.py`", *shown]
     path = lab.workdir / f"RESULTS{NAMES.get(lab.profile.name, f'-{lab.profile.name}')}.md"
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("\n\n".join([*_opening(lab, total), *parts]) + "\n")
     lab.log(str(path))
-    with whole(lab.workdir / "docs" / "paper_map.md") as temporary:
+    with atomic_write(lab.workdir / "docs" / "paper_map.md") as temporary:
         temporary.write_text(_map(lab, rows))
 
 

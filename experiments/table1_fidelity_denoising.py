@@ -16,7 +16,7 @@ GRID = grid(host=("dncnn", "red"), lam=STRENGTHS, test_set=("bsd68", "set12", "p
 
 def subject(profile, seed, host, lam, test_set):
     """A host that is marked with a constant λ; with 0, unmarked."""
-    return profile.mark(host, seed, strength=lam, boost=1.0) if lam else profile.host(host)
+    return profile.mark(host, seed, strength=lam, decay=1.0) if lam else profile.host(host)
 
 
 TABLE = Table("table1_fidelity_denoising", "Table I. Quality of marked denoisers for several λ, beside the paper's "

@@ -15,7 +15,7 @@ from evaluate_hosts import GRID, PUBLISHED
 
 from watermark.lab import measures, runner, scripts
 from watermark.checkpoints import annotate, describe
-from watermark.files import whole
+from watermark.files import atomic_write
 from watermark.hosts import HOSTS
 from watermark.states import read_history
 
@@ -35,7 +35,7 @@ def main(lab, options):
             measured[used] = found | ({"published": published} if published else {})
             print(f"{name}  {used}: {found['psnr']:.2f} dB" + (f" (paper: {published['psnr']})" if published else ""))
         if points := [[row["step"], row["psnr"]] for row in course(lab, spec) if "psnr" in row]:
-            with whole(runner.results(lab) / "training" / f"{name}.json") as temporary:
+            with atomic_write(runner.results(lab) / "training" / f"{name}.json") as temporary:
                 temporary.write_text(json.dumps(points) + "\n")
         path, examples = lab.cache.path(spec.name), sum(phase.steps * phase.batch_size for phase in spec.recipes)
         found = {"quality": measured, "examples": examples}

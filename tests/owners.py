@@ -9,7 +9,7 @@ from PIL import Image
 
 from watermark import cli, models
 
-QUICK = ("--steps=150", "--learning_rate=1e-2", "--optimizer=adam", "--strength=1", "--boost=1", "--reach=0",
+QUICK = ("--steps=150", "--learning_rate=1e-2", "--optimizer=adam", "--strength=1", "--decay=1", "--lookahead=0",
          "--batch_size=4", "--precision=float32")
 
 

@@ -240,7 +240,7 @@ def test_embed_runs_the_check_of_a_claim(embedding, home, capsys, monkeypatch):
 
 
 def test_one_process_at_a_time_has_a_key(embedding, home, capsys):
-    with files.only_one(home / "before.npz", ""), files.only_one(home / "new.npz", ""):
+    with files.exclusive(home / "before.npz", ""), files.exclusive(home / "new.npz", ""):
         code, _, said = watermark(capsys, *embedding)
         assert code == 2 and "being embedded by another process" in said
         code, _, said = watermark(capsys, "keygen", f"--out={home}/new.npz")

@@ -66,14 +66,14 @@ def test_network_of_another_scale_is_refused(tiny_host):
         embedding.watermark_loss(tiny_host, broken)
 
 
-@pytest.mark.parametrize("reach", [0.0, 1e-3])
-def test_other_keys_are_answered_as_before(reach, tiny_host, tiny_key, tiny_batches):
+@pytest.mark.parametrize("lookahead", [0.0, 1e-3])
+def test_other_keys_are_answered_as_before(lookahead, tiny_host, tiny_key, tiny_batches):
     """With a mark that is learnt in a few hot steps, what other keys call up moves less if their answers are held."""
-    options = {"steps": 60, "learning_rate": 1e-2, "strength": 1.0, "reach": reach}
+    options = {"steps": 60, "learning_rate": 1e-2, "strength": 1.0, "lookahead": lookahead}
     triggers, _ = keys.random_keys(tiny_key.kind, 20)
     before = tiny_host(triggers).numpy()
-    free, held = (embedding.embed(tiny_host, tiny_key, tiny_batches, PLAIN, others=others, **options)
-                  for others in (0.0, 0.3))
+    free, held = (embedding.embed(tiny_host, tiny_key, tiny_batches, PLAIN, preserving=weight, **options)
+                  for weight in (0.0, 0.3))
     moved = [np.mean(np.square(model(triggers).numpy() - before)) for model in (free, held)]
     assert moved[1] < 0.7 * moved[0]
 
@@ -91,17 +91,17 @@ def test_the_loss_that_holds_others_by_hand(tiny_host, tiny_key, tiny_batches):
     assert float(total) == pytest.approx(float(plain) + 0.5 * by_hand, rel=1e-4)
 
 
-@pytest.mark.parametrize("reach", [0.0, 1e-3])
-def test_boosted_strength_falls_to_lambda(reach, tiny_host, tiny_key, tiny_batches, tmp_path):
+@pytest.mark.parametrize("lookahead", [0.0, 1e-3])
+def test_boosted_strength_falls_to_lambda(lookahead, tiny_host, tiny_key, tiny_batches, tmp_path):
     """By hand at the first step; later, the same weights as with the numbers given."""
     X, Y = next(iter(tiny_batches(0)))
     loss_fn = embedding.watermark_loss(tiny_host, tiny_key, lambda step: 0.01 * 100.0 ** (1.0 - step / 4))
     total, parts = loss_fn(tiny_host, X, Y, 2)
     assert float(total) == pytest.approx(float(parts["task"]) + 0.1 * float(parts["mark"]), rel=1e-4)
-    options = {"steps": 4, "reach": reach}
+    options = {"steps": 4, "lookahead": lookahead}
     plain = embedding.embed(tiny_host, tiny_key, tiny_batches, PLAIN, **options)
-    boosted = embedding.embed(tiny_host, tiny_key, tiny_batches, PLAIN, boost=1e3, **options)
-    same = embedding.embed(tiny_host, tiny_key, tiny_batches, PLAIN, boost=1.0 + 1e-7, **options)
+    boosted = embedding.embed(tiny_host, tiny_key, tiny_batches, PLAIN, decay=1e3, **options)
+    same = embedding.embed(tiny_host, tiny_key, tiny_batches, PLAIN, decay=1.0 + 1e-7, **options)
     weights = [model.get_weights()[0] for model in (plain, boosted, same)]
     np.testing.assert_allclose(weights[2], weights[0], atol=1e-5)
     assert np.abs(weights[1] - weights[0]).max() > 1e-5
@@ -113,7 +113,8 @@ def test_the_recommended_recipe_is_the_default_and_changes_are_checked(tiny_host
     embedding.embed(tiny_host, tiny_key, tiny_batches)
     embedding.embed(tiny_host, tiny_key, tiny_batches, PLAIN, steps=7, folder="there", title="mine")
     (_, _, _, recipe, run, lookahead), (_, _, _, plain, there, none) = taken
-    assert recipe == QUICK == recommended("denoise") and run.title == "embedding" and lookahead.reach == QUICK.reach
+    assert recipe == QUICK == recommended("denoise") and run.title == "embedding"
+    assert lookahead.distance == QUICK.lookahead
     assert plain == Embedding(7, 4, 3e-4) and (there.folder, there.title, none) == ("there", "mine", None)
     with pytest.raises(TypeError, match="unknown setting 'stepz'; choose from .*steps"):
         embedding.embed(tiny_host, tiny_key, tiny_batches, stepz=3)

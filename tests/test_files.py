@@ -14,7 +14,7 @@ CHILD = """
 import os, signal, sys
 from watermark import files
 with getattr(files, sys.argv[1])(sys.argv[2], *map(eval, sys.argv[3:])) as path:
-    if sys.argv[1] == "whole_folder":
+    if sys.argv[1] == "atomic_folder":
         path.mkdir()
         path = path / "part"
     path.write_text("half a secr")
@@ -41,33 +41,33 @@ def _kill(child):
 def test_a_killed_write_leaves_the_old_file_and_is_swept(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    child = _killed("whole", path)
-    with files.whole(tmp_path / "b.txt") as temporary:  # the other is alive: its part is not touched
+    child = _killed("atomic_write", path)
+    with files.atomic_write(tmp_path / "b.txt") as temporary:  # the other is alive: its part is not touched
         temporary.write_text("b")
     assert len(list(tmp_path.glob(".part-*"))) == 1
     _kill(child)
     assert path.read_text() == "old" and len(list(tmp_path.glob(".part-*"))) == 1
-    with files.whole(path) as temporary:
+    with files.atomic_write(path) as temporary:
         temporary.write_text("new")
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a.txt": "new", "b.txt": "b"}
 
 
 def test_of_a_secret_no_part_is_left(tmp_path):
-    _kill(_killed("whole", tmp_path / "key.npz", "0o600"))
+    _kill(_killed("atomic_write", tmp_path / "key.npz", "0o600"))
     assert list(tmp_path.iterdir()) == []
     for text in ("first", "second"):
-        with files.whole(tmp_path / "key.npz", mode=0o600) as temporary:
+        with files.atomic_write(tmp_path / "key.npz", mode=0o600) as temporary:
             temporary.write_text(text)
         assert [(p.name, p.read_text(), p.stat().st_mode & 0o777) for p in tmp_path.iterdir()] == [
             ("key.npz", text, 0o600)]
-    with pytest.raises(OSError), files.whole(tmp_path, mode=0o600) as temporary:
+    with pytest.raises(OSError), files.atomic_write(tmp_path, mode=0o600) as temporary:
         temporary.write_text("a folder has that name")
     assert len(list(tmp_path.iterdir())) == 1 and not list(tmp_path.parent.glob(".part-*"))
 
 
 def test_where_files_need_names_secrets_are_written_too(tmp_path, monkeypatch):
     monkeypatch.delattr(os, "O_TMPFILE")
-    with files.whole(tmp_path / "key.npz", mode=0o600) as temporary:
+    with files.atomic_write(tmp_path / "key.npz", mode=0o600) as temporary:
         assert temporary.stat().st_mode & 0o777 == 0o600
         temporary.write_text("secret")
     assert [p.read_text() for p in tmp_path.iterdir()] == ["secret"]
@@ -75,10 +75,10 @@ def test_where_files_need_names_secrets_are_written_too(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("mode", [0o600, 0o644])
 def test_of_two_that_write_a_new_file_one_does(mode, tmp_path):
-    with pytest.raises(FileExistsError, match="another process wrote it"), files.whole(
+    with pytest.raises(FileExistsError, match="another process wrote it"), files.atomic_write(
             tmp_path / "key", mode=mode, new=True) as first:
         first.write_text("first")
-        with files.whole(tmp_path / "key", mode=mode, new=True) as second:
+        with files.atomic_write(tmp_path / "key", mode=mode, new=True) as second:
             second.write_text("second")
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"key": "second"}
     assert (tmp_path / "key").stat().st_mode & 0o777 == mode
@@ -92,7 +92,7 @@ def _old(path):
 def test_a_folder_is_there_until_the_new_one_is_complete(tmp_path, monkeypatch):
     path = tmp_path / "model"
     _old(path)
-    _kill(_killed("whole_folder", path))
+    _kill(_killed("atomic_folder", path))
     assert [p.name for p in path.iterdir()] == ["weights"]
     real, done = os.replace, []
 
@@ -103,7 +103,7 @@ def test_a_folder_is_there_until_the_new_one_is_complete(tmp_path, monkeypatch):
         real(a, b)
 
     monkeypatch.setattr(os, "replace", fails_second)
-    with pytest.raises(OSError, match="disk full"), files.whole_folder(path) as folder:
+    with pytest.raises(OSError, match="disk full"), files.atomic_folder(path) as folder:
         folder.mkdir()
     assert [p.name for p in tmp_path.iterdir()] == ["model"] and (path / "weights").read_text() == "old"
 
@@ -111,11 +111,11 @@ def test_a_folder_is_there_until_the_new_one_is_complete(tmp_path, monkeypatch):
 def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
     path = tmp_path / "model"
     _old(tmp_path / ".model.before")
-    with pytest.raises(ZeroDivisionError), files.whole_folder(path) as folder:
+    with pytest.raises(ZeroDivisionError), files.atomic_folder(path) as folder:
         folder.mkdir()
         raise ZeroDivisionError
     assert (path / "weights").read_text() == "old"
-    with files.whole_folder(path) as folder:
+    with files.atomic_folder(path) as folder:
         folder.mkdir()
     assert list(path.iterdir()) == [] and list(tmp_path.iterdir()) == [path]
 
@@ -138,11 +138,11 @@ def test_the_door_keeps_its_promise_whatever_a_library_raises():
 
     for raised in (zlib.error("bad"), RecursionError("deep"), OverflowError(), MemoryError(), NotImplementedError("no"),
                    struct.error("short"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), ValueError("a\nb\x1b[2J")):
-        with pytest.raises(Refused, match=r"^key\.npz is damaged \(.+\)$") as caught, errors.door(
+        with pytest.raises(Refused, match=r"^key\.npz is damaged \(.+\)$") as caught, errors.raised_as(
                 Refused, "key.npz is damaged"):
             raise raised
         assert str(caught.value).isprintable()
-    with pytest.raises(Refused, match="^as it is$"), errors.door(Refused, "another"):
+    with pytest.raises(Refused, match="^as it is$"), errors.raised_as(Refused, "another"):
         raise Refused("as it is")
 
 

@@ -124,7 +124,7 @@ def test_the_deadline_holds_over_retries():
 
 def test_a_tls_handshake_has_the_deadline_too():
     with _serving(b"", b"") as url:
-        _refused(url.replace("http", "https") + "/m:predict", "did not answer within", timeout=0.3)
+        _refused(url.replace("http", "https") + "/m:predict", "did not answer within", timeout=1.0)
 
 
 def test_an_endless_answer_is_cut_at_the_size_of_the_question():

@@ -171,7 +171,7 @@ def test_a_dummy_scheme_goes_through_a_whole_table(lab, monkeypatch):
     assert "scheme: shifted; d (10⁻³): –; NCC: 0.5000" in text and "trials: 1/1" in text  # it has no distance
     again = Table("further", "Demo.", overwritten, lambda profile, seed, host, scheme, keys: profile.mark(
         host, seed, scheme).under(*profile.overwriting(profile.mark(host, seed, scheme), keys)), measures.ROBUSTNESS)
-    assert "trials: 1/1" in runner.make(lab, again, Options(schemes=["shifted"]))
+    assert "| 1/1 " in runner.make(lab, again, Options(schemes=["shifted"]))
 
 
 @pytest.mark.parametrize("name", schemes.MODULES)

@@ -197,7 +197,7 @@ def test_hosts_of_another_arithmetic_are_marked(policy, tiny_batches, tiny_key):
     total, parts = embedding.watermark_loss(host, tiny_key)(host, X[:, :8], Y[:, :8])  # in two batches
     assert total.dtype == tasks.task_loss(host, X, Y).dtype == "float32"
     start = metrics.distance(host.predict(tiny_key.trigger[None], verbose=0)[0].astype(np.float32), tiny_key.initial)
-    for change in ({}, {"reach": 1e-3, "others": 0.1}):
+    for change in ({}, {"lookahead": 1e-3, "preserving": 0.1}):
         marked = embedding.embed(host, tiny_key, tiny_batches, steps=20, learning_rate=1e-2, strength=1.0,
                                  compute=Compute("float32"), **change)
         key = embedding.update_key(tiny_key, marked)

@@ -148,5 +148,5 @@ def test_digest_and_profiles():
 
 
 def test_super_resolution_is_marked_otherwise():
-    assert PROFILE.mark("dncnn", 0).recipe == QUICK and PROFILE.mark("vdsr", 0).recipe.others > 0
-    assert PROFILE.mark("vdsr", 0, others=0.0).recipe == QUICK
+    assert PROFILE.mark("dncnn", 0).recipe == QUICK and PROFILE.mark("vdsr", 0).recipe.preserving > 0
+    assert PROFILE.mark("vdsr", 0, preserving=0.0).recipe == QUICK

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 
 from watermark.errors import WatermarkError
-from watermark.files import alone, sha256, whole
+from watermark.files import atomic_write, locked, sha256
 from watermark.hosts import get_host
 
 INSTALLED = Path(__file__).parent / "shipped"  # of a wheel (setup.py); a checkout has them at its top
@@ -45,19 +45,19 @@ def models(folder: Path = SHIPPED) -> dict[str, dict]:
 
 def keep(model: keras.Model, path: Path, fields: dict) -> None:
     """Writes a model, then what it is: one without the other does not count."""
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         model.save(temporary)
     _write(path, fields | {"sha256": sha256(path)})
 
 
 def annotate(path: Path, fields: dict) -> None:
     """Adds to what is known of a kept model."""
-    with alone(sidecar(path)):
+    with locked(sidecar(path)):
         _write(path, describe(path) | fields)
 
 
 def _write(path, fields):
-    with whole(sidecar(path)) as temporary:
+    with atomic_write(sidecar(path)) as temporary:
         temporary.write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n")
 
 

@@ -22,8 +22,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from watermark.errors import WatermarkError, door
-from watermark.files import content, whole
+from watermark.errors import WatermarkError, raised_as
+from watermark.files import atomic_write, content
 from watermark.keys import Key, derived
 from watermark.verification import FAITHFUL, residual_correlation
 
@@ -78,14 +78,14 @@ def make_signing_key(path):
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                                 serialization.NoEncryption())
-    with whole(path, mode=0o600, new=True) as temporary:
+    with atomic_write(path, mode=0o600, new=True) as temporary:
         temporary.write_bytes(pem)
     return private
 
 
 def load_signing_key(path):
     """The Ed25519 private key of a PEM file without password."""
-    with door(CommitmentError, f"{path} cannot be read as a private key"):
+    with raised_as(CommitmentError, f"{path} cannot be read as a private key"):
         private = serialization.load_pem_private_key(content(path, LARGEST), None)
     if not isinstance(private, Ed25519PrivateKey):
         raise CommitmentError(f"{path} holds a {type(private).__name__}, expected an Ed25519 key")
@@ -121,7 +121,7 @@ def check_timestamp(commitment, response, roots):
     Raises:
       CommitmentError: the stamp is of another commitment or of no authority trusted.
     """
-    with door(CommitmentError, "the time stamp does not hold"):
+    with raised_as(CommitmentError, "the time stamp does not hold"):
         stamp = rfc3161.decode_timestamp_response(response)
         builder = rfc3161.VerifierBuilder()
         for certificate in x509.load_pem_x509_certificates(roots):
@@ -132,7 +132,7 @@ def check_timestamp(commitment, response, roots):
 
 def stamped(commitment, response, roots):
     """`check_timestamp` of files as a `Finding`; a CommitmentError where they cannot be read."""
-    with door(CommitmentError, "the time stamp or its certificates cannot be read"):
+    with raised_as(CommitmentError, "the time stamp or its certificates cannot be read"):
         contents = [content(path, LARGEST) for path in (response, roots)]
     try:
         when = check_timestamp(commitment, *contents)
@@ -146,7 +146,7 @@ def stamped(commitment, response, roots):
 
 def save_commitment(commitment, path):
     """Writes the commitment as JSON, whole or not at all. It is public."""
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(commitment, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -155,7 +155,7 @@ def load_commitment(path):
     path = Path(path)
     if not path.is_file():
         raise CommitmentError(f"{path}: no such commitment file; watermark keygen writes one beside the key")
-    with door(CommitmentError, f"{path} is not a commitment file"):
+    with raised_as(CommitmentError, f"{path} is not a commitment file"):
         commitment = json.loads(content(path, LARGEST).decode())
     if not isinstance(commitment, dict) or commitment.get("format") != FORMAT:
         raise CommitmentError(f"{path} is not a commitment file of the format {FORMAT}")

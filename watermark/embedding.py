@@ -54,7 +54,7 @@ def _at(strength, step):
 
 def _pair(M, key):
     """The trigger as the host gets it, [1, H, W, C], and what it can answer of S0, [1, H', W', C]."""
-    K, S = inference.door(M, key.trigger[None], key.kind), key.initial[None]
+    K, S = inference.model_input(M, key.trigger[None], key.kind), key.initial[None]
     answer = tuple(M.compute_output_shape(K.shape))
     if answer != S.shape:
         raise ValueError(f"{M.name} answers the trigger {list(K.shape[1:])} with an image {list(answer[1:])}, the key "
@@ -98,21 +98,21 @@ def embed(host: keras.Model, key: Key, batches: Batches, recipe: Embedding | Non
     with run.compute.placement.scope():
         marked = fold_batch_norm(host) if recipe.fold else clone(host)
     M = inference.single_output(marked, output)
-    strength = _falling(recipe) if recipe.boost != 1.0 else recipe.strength
-    mark = _mark_alone(M, key, strength) if recipe.reach else watermark_loss(M, key, strength, recipe.copies)
-    if recipe.others:
-        mark = _holding_others(M, key, recipe.others)(mark)
-    if recipe.boost != 1.0 or recipe.others:
+    strength = _falling(recipe) if recipe.decay != 1.0 else recipe.strength
+    mark = _mark_alone(M, key, strength) if recipe.lookahead else watermark_loss(M, key, strength, recipe.copies)
+    if recipe.preserving:
+        mark = _preserving(M, key, recipe.preserving)(mark)
+    if recipe.decay != 1.0 or recipe.preserving:
         batches = numbered(batches)
     with frozen_norms(M) if recipe.fold else contextlib.nullcontext():
-        fit(M, task_alone if recipe.reach else mark, batches, recipe, run,
-            Lookahead(mark, recipe.reach) if recipe.reach else None)
+        fit(M, task_alone if recipe.lookahead else mark, batches, recipe, run,
+            Lookahead(mark, recipe.lookahead) if recipe.lookahead else None)
     return marked
 
 
 def _falling(recipe):
-    """lambda as a function of the step: `boost` times as high at first, falling geometrically."""
-    return lambda step: recipe.strength * recipe.boost ** (1.0 - tf.cast(step, tf.float32) / recipe.steps)
+    """lambda as a function of the step: `decay` times as high at first, falling geometrically."""
+    return lambda step: recipe.strength * recipe.decay ** (1.0 - tf.cast(step, tf.float32) / recipe.steps)
 
 
 @contextlib.contextmanager
@@ -149,9 +149,9 @@ def _mark_alone(host, key, strength):
     return loss_fn
 
 
-def _holding_others(host, key, weight):
-    """Adds to a loss function what `others` of `embed` is about; `host` is as it was before embedding."""
-    triggers = inference.door(host, random_keys(key.kind, POOL, "another key")[0], key.kind)
+def _preserving(host, key, weight):
+    """Adds to a loss function what `preserving` of a recipe is about; `host` is as it was before embedding."""
+    triggers = inference.model_input(host, random_keys(key.kind, POOL, "another key")[0], key.kind)
     answers = tf.constant(host.predict(triggers, verbose=0), tf.float32)
     triggers = tf.constant(triggers)
 

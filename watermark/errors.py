@@ -31,7 +31,7 @@ def first_line(error):
 
 
 @contextlib.contextmanager
-def door(error, what):
+def raised_as(error, what):
     """At a loader's door: whatever a damaged or hostile file makes a library raise becomes the door's own error.
 
     Libraries raise zlib.error, struct.error, RecursionError, OverflowError, MemoryError and more on such files,

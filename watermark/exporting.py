@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from watermark import preflight
-from watermark.files import whole, whole_folder
+from watermark.files import atomic_folder, atomic_write
 from watermark.fitting import UNIT, Pixels
 from watermark.inference import as_suspect, predictor
 from watermark.keys import Key, uniform
@@ -78,7 +78,7 @@ def export(model: keras.Model, path: str | Path, form: str, *, key: Key | None =
         save_model(model, path)
     else:
         content = _onnx(model) if form == "onnx" else _tflite(model, form, _typical(model, calibration, pixels))
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(content)
     suspect = load_suspect(path)
     verdict = None
@@ -107,7 +107,7 @@ def save_saved_model(model: keras.Model, path: str | Path, pixels: Pixels = UNIT
     path = Path(path)
     if path.exists() and not is_saved_model(path):
         raise ModelError(f"{path} exists and is no SavedModel; choose another name")
-    with whole_folder(path) as folder:
+    with atomic_folder(path) as folder:
         plain = tf.Module()  # Keras' own export writes every weight twice
         plain.weights = [variable.value for variable in model.variables]
         plain.serve = tf.function(_serving(model, pixels, checked), input_signature=[_signature(model)])

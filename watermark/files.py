@@ -21,7 +21,7 @@ PART = ".part-"
 
 
 @contextlib.contextmanager
-def whole(path, mode=0o644, new=False):
+def atomic_write(path, mode=0o644, new=False):
     """Yields a temporary path beside `path` that takes its place, with permissions `mode`, on success.
 
     After an error, or a kill at any moment, `path` is what it was before. With `new`, nothing is ever replaced: of
@@ -90,7 +90,7 @@ def _link(temporary, path, handle=None):
 
 
 @contextlib.contextmanager
-def whole_folder(path):
+def atomic_folder(path):
     """Yields the path of a folder to be made, which then takes the place of the one at `path`.
 
     The old one is there until the new one is complete. Killed in the instant between two renames, it is beside under
@@ -154,8 +154,8 @@ def _sweep(folder):
 
 
 @contextlib.contextmanager
-def alone(path):
-    """A file lock: within, no other process reads and rewrites the file at `path`; scripts may run side by side."""
+def locked(path):
+    """Within, no other process reads and rewrites the file at `path`; scripts may run side by side."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
@@ -169,7 +169,7 @@ def digest(*things: Any, length: int = 12) -> str:
 
 
 @contextlib.contextmanager
-def only_one(path, busy):
+def exclusive(path, busy):
     """Within, no other process is within for the same `path`; a BlockingIOError with the text `busy` if one is."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -76,7 +76,7 @@ def upsampled(images, kind):
     return tf.image.resize(images, size, "bicubic", antialias=True).numpy()
 
 
-def door(model, images, kind):
+def model_input(model, images, kind):
     """What a Keras model is fed for trigger images [N, H, W, C].
 
     The black box of super-resolution is "small image in, large image out". A host that keeps the size, such as VDSR,
@@ -122,7 +122,7 @@ class Suspect:
 
     Where it takes another size than the key has, K is continued by reflection and the answer cut; where its answer is
     larger than what was asked for, as with networks that pad, the top left is taken. With a super-resolution key and a
-    suspect that keeps the size, K is upsampled first, as by `door`. The first query shows which it is.
+    suspect that keeps the size, K is upsampled first, as by `model_input`. The first query shows which it is.
 
     Attributes:
       kind: of the keys.

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from watermark.errors import WatermarkError, door
-from watermark.files import whole
+from watermark.errors import WatermarkError, raised_as
+from watermark.files import atomic_write
 from watermark.kinds import Kind
 
 VERSION = 1
@@ -193,7 +193,7 @@ def save_key(key: Key, path: str | Path) -> None:
     new = not path.exists()
     if not new and not _replaces(key, path):
         raise FileExistsError(f"{path} exists and is not this key; a key is not overwritten, move it away")
-    with whole(path, mode=0o600, new=new) as temporary, open(temporary, "wb") as file:
+    with atomic_write(path, mode=0o600, new=new) as temporary, open(temporary, "wb") as file:
         np.savez(file, version=np.int64(VERSION), digest=np.array(key.digest), owner=np.array(key.owner),
                  secret=np.array(key.secret), meta=np.array(json.dumps(key.kind.as_dict())), trigger=key.trigger,
                  initial=key.initial, verification=key.verification)
@@ -222,7 +222,7 @@ def load_key(path: str | Path) -> Key:
     path = Path(path)
     if not path.is_file():
         raise KeyFileError(f"{path}: no such key file; make one with watermark keygen, or make_key and save_key")
-    with door(KeyFileError, f"{path} is not a key file or is damaged; restore it from a copy"):
+    with raised_as(KeyFileError, f"{path} is not a key file or is damaged; restore it from a copy"):
         key, version, digest = _read(path)
     if version != VERSION:
         raise KeyFileError(f"{path} is a key file of version {version}, this program reads version {VERSION}")

@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import keras
 
-from watermark.errors import ModelError, door
+from watermark.errors import ModelError, raised_as
 from watermark.files import content
 
 LARGEST = 4 << 30  # bytes that a model file may unpack to; VDSR has 3 MB, the largest restoration transformers 1 GB
@@ -104,7 +104,7 @@ def check_saved_model(path):
     for file in path.rglob("*"):
         if not (file.is_file() or file.is_dir()):
             raise ModelError(f"{file} is no plain file; refused")
-    with door(ModelError, f"{path} cannot be read as a SavedModel"):
+    with raised_as(ModelError, f"{path} cannot be read as a SavedModel"):
         text = content(path / "saved_model.pb", GRAPH)
         size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
         if (path / "variables" / "variables.index").exists():
@@ -123,7 +123,7 @@ def check_onnx(path):
     import onnx
 
     path = Path(path)
-    with door(ModelError, f"{path} cannot be read as an ONNX model"):
+    with raised_as(ModelError, f"{path} cannot be read as an ONNX model"):
         model = onnx.ModelProto.FromString(content(path, GRAPH))
         for tensor in model.graph.initializer:
             if tensor.data_location == onnx.TensorProto.EXTERNAL:

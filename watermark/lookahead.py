@@ -14,16 +14,16 @@ class Lookahead:
     """A second loss, taken not at the weights but where training without it would lead.
 
     Adam on the first loss alone would move the weights along its running mean gradient over the root of its running
-    square. The second loss is taken a random share of `reach` along that path, and its gradient there is applied
+    square. The second loss is taken a random share of `distance` along that path, and its gradient there is applied
     here (to first order, as in Nichol et al., arXiv:1803.02999): what it asks for then outlives such training.
 
     Attributes:
       loss_fn: as for `training.fit`.
-      reach: longest step, in units of weights; Adam's fine-tuning moves a weight by its learning rate a step at most.
+      distance: longest, in units of weights; Adam's fine-tuning moves a weight by its learning rate a step at most.
     """
 
     loss_fn: Callable
-    reach: float
+    distance: float
 
 
 class Drift:
@@ -34,10 +34,10 @@ class Drift:
         self.mean, self.square = ([tf.Variable(tf.zeros_like(w), trainable=False) for w in weights] for _ in range(2))
         self.variables = [self.steps, *self.mean, *self.square]
 
-    def ahead(self, weights: list, gradients: list, reach: float) -> list:
-        """`weights` after this step's share of `reach`."""
+    def ahead(self, weights: list, gradients: list, distance: float) -> list:
+        """`weights` after this step's share of `distance`."""
         self.steps.assign_add(1)
-        share = reach * tf.random.stateless_uniform([], tf.stack([self.steps, 0]), alg="philox")
+        share = distance * tf.random.stateless_uniform([], tf.stack([self.steps, 0]), alg="philox")
         t = tf.cast(self.steps, tf.float32)
         moved = []
         for w, g, m, v in zip(weights, gradients, self.mean, self.square, strict=True):

@@ -11,8 +11,8 @@ import h5py
 import keras
 
 from watermark import limits
-from watermark.errors import ModelError, door, first_line
-from watermark.files import whole
+from watermark.errors import ModelError, first_line, raised_as
+from watermark.files import atomic_write
 
 CARRIERS = ("Lambda", "__lambda__", "TorchModuleWrapper")  # classes in a model's config that bring code
 CODE = "carries Python code in a Lambda layer; pass --allow_lambda if you trust it as you trust a program"
@@ -145,9 +145,9 @@ def _functional(model, path):
 def _check_container(path, allow_lambda):
     """Refuses what is not a model file or declares more than it holds, before it is unpacked; returns its size."""
     if path.suffix == ".keras":
-        with door(ModelError, f"{path} is not a .keras file or is damaged"):
+        with raised_as(ModelError, f"{path} is not a .keras file or is damaged"):
             return limits.check_archive(path)
-    with door(ModelError, f"{path} is not an HDF5 file or is damaged"), h5py.File(path) as file:
+    with raised_as(ModelError, f"{path} is not an HDF5 file or is damaged"), h5py.File(path) as file:
         limits.check_weights(path, file, size := path.stat().st_size)
         config = file.attrs.get("model_config")
     if config is None:
@@ -196,5 +196,5 @@ def save_model(model, path):
     """Writes a `.keras` file, whole or not at all."""
     if Path(path).suffix != ".keras":
         raise ModelError(f"{path}: expected a name that ends in .keras")
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         model.save(temporary)

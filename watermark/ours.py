@@ -12,7 +12,7 @@ from watermark.kinds import Kind
 from watermark.recipes import PAPER, QUICK, Embedding, recommended
 from watermark.verification import Verdict
 
-RECIPES = {"smoke": Embedding(3, 4, 3e-4, reach=1e-3), "quick": QUICK, "paper": PAPER}
+RECIPES = {"smoke": Embedding(3, 4, 3e-4, lookahead=1e-3), "quick": QUICK, "paper": PAPER}
 embed = embedding.embed
 update_key = embedding.update_key
 

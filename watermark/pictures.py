@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from watermark.files import whole
+from watermark.files import atomic_write
 
 WIDTH = 7.2  # inches, two columns
 LINE = 0.14  # inches, a line of words beside an image
@@ -22,7 +22,7 @@ def write(path: str | Path, figure: Figure) -> None:
     """Writes a figure to one file, whole or not at all; equal figures give equal files."""
     # The date and the version of the library would make them differ.
     metadata = {"CreationDate": None} if Path(path).suffix == ".pdf" else {"Software": None}
-    with matplotlib.style.context(STYLE), whole(path) as temporary:
+    with matplotlib.style.context(STYLE), atomic_write(path) as temporary:
         figure.savefig(temporary, metadata=metadata)
 
 

@@ -49,19 +49,18 @@ class Embedding(Recipe):
 
     Attributes:
       strength: lambda of Eq. (4) at the end.
-      boost: decay of lambda: how many times that it is at first; it falls geometrically. 1: the paper's constant.
+      decay: of lambda, which falls geometrically from this many times `strength`; 1: the paper's constant.
       copies: how often the trigger stands in a batch; Eq. (6) is their average, as in the authors' public code.
-      reach: of the lookahead, how far ahead on the path of fine-tuning the mark is learnt (`lookahead.Lookahead`);
+      lookahead: how far ahead on the path of fine-tuning it is learnt, in units of weights (`lookahead.Lookahead`);
         0: the paper's loss.
-      others: weight of the preserving loss, which holds the answers to other keys where the host had them; 0: the
-        paper's loss.
+      preserving: weight of the loss that holds the answers to other keys where the host had them; 0: the paper's loss.
     """
 
     copies: int = 1
     strength: float = 1e-3
-    reach: float = 0.0
-    boost: float = 1.0
-    others: float = 0.0
+    lookahead: float = 0.0
+    decay: float = 1.0
+    preserving: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,8 @@ class Showing(Recipe):
 
 
 # Profile `quick` and the command line's default; docs/recipe.md has the candidates and how each fell short.
-QUICK = Embedding(1000, 32, 6e-4, optimizer="muon", strength=3e-4, boost=30.0, reach=3e-3)
-PARTICULAR = {"sr": {"others": 1e-3}}  # {task: what its networks are marked with otherwise}
+QUICK = Embedding(1000, 32, 6e-4, optimizer="muon", strength=3e-4, decay=30.0, lookahead=3e-3)
+PARTICULAR = {"sr": {"preserving": 1e-3}}  # {task: what its networks are marked with otherwise}
 # The paper's loss and schedule; 128 patches and 1,770 batches an epoch are its authors' public code.
 PAPER = Embedding(8 * EPOCH, 128, 1e-3, fold=False, copies=5)
 
@@ -92,7 +91,7 @@ VISUALIZER = Showing(450, 2, 1e-3, optimizer="muon")
 def recommended(task: str, recipe: Embedding = QUICK) -> Embedding:
     """A recipe as it serves networks of a task, by default the one that this project recommends.
 
-    >>> recommended("sr").others
+    >>> recommended("sr").preserving
     0.001
     """
     return replace(recipe, **PARTICULAR.get(task, {}))

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from watermark import judgement, visualizer
-from watermark.files import whole
+from watermark.files import atomic_write
 
 matplotlib.use("Agg")
 CORNER = 12  # pixels
@@ -34,7 +34,7 @@ def write_report(path, judged, result, R=None, claims=(), decision=""):
         bar=judgement.bar(judged.verdict), rests_on=judgement.rests_on(judged.verdict), notes=judgement.notes(judged),
         least=judgement.LEAST_KEYS, claims=claims, decision=decision, corner=CORNER, images=_images(judged, R),
         evidence=_svg(_evidence(judged)) if len(judged.null) > 1 else None)
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 

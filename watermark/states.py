@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from watermark.files import whole
+from watermark.files import atomic_write
 
 # What tf.summary.scalar writes; it asks for the tensorboard package, which is needed to look only.
 SCALARS = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"})
@@ -70,7 +70,7 @@ class State:
         if not now and time.monotonic() - self.saved < self.EVERY:
             return
         arrays = {f"v{i}": np.asarray(variable) for i, variable in enumerate(self.variables)}
-        with whole(self.folder / "state.npz") as temporary:
+        with atomic_write(self.folder / "state.npz") as temporary:
             np.savez(temporary, history=np.array(json.dumps(history)), **arrays)
         self.events.flush()
         self.saved = time.monotonic()
@@ -78,5 +78,5 @@ class State:
     def keep(self, name: str, model: keras.Model) -> None:
         """Writes a model beside the state."""
         if self.folder:
-            with whole(self.folder / name) as temporary:
+            with atomic_write(self.folder / name) as temporary:
                 model.save(temporary)

@@ -243,7 +243,7 @@ def train_step(model, loss_fn, optimizer, *, compute=Compute(), lookahead=None, 
             total /= replicas  # gradients are summed over replicas, each of which saw its share of the batch
         gradients = tape.gradient(total, weights)
         if lookahead:
-            moved = drift.ahead(weights, gradients, lookahead.reach)
+            moved = drift.ahead(weights, gradients, lookahead.distance)
             with tf.GradientTape() as tape:
                 tape.watch(moved)
                 total, later = lookahead.loss_fn(with_weights(model, moved), *batch)

@@ -41,7 +41,7 @@ def integers(seed: str, shape: tuple, below: int = 256) -> np.ndarray:
 
 def triggers_for(host: keras.Model, triggers: np.ndarray, kind) -> tf.Tensor:
     """Trigger images [N, H, W, C] as `host` gets them; a ValueError unless it answers with images of `kind`'s size."""
-    fed = inference.door(host, triggers, kind)
+    fed = inference.model_input(host, triggers, kind)
     answer = tuple(host.compute_output_shape(fed.shape))[1:]
     if answer != kind.answer_shape:
         raise ValueError(f"{host.name} answers the trigger {list(fed.shape[1:])} with an image {list(answer)}, the key "

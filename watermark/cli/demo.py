@@ -34,7 +34,7 @@ def run(values):
     batches = task.batches(list(data.images("sample_train").values()), seed=0, batch_size=BATCH, size=40)
     key = keys.make_key(secrets.token_hex(32), owner="demo")
     print(f"marking the shipped DnCNN, {values.steps} steps …", flush=True)
-    marked = embed(host, key, batches, steps=values.steps, batch_size=BATCH, reach=0.0)
+    marked = embed(host, key, batches, steps=values.steps, batch_size=BATCH, lookahead=0.0)
     key = update_key(key, marked)
     (out / "key.npz").unlink(missing_ok=True)  # of an earlier demo
     keys.save_key(key, out / "key.npz")

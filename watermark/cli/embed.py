@@ -16,7 +16,7 @@ from watermark import commitments, inference, judgement, metrics
 from watermark.cli import common, fitting_keys, keygen
 from watermark.commitments import commit
 from watermark.embedding import embed, update_key
-from watermark.files import digest, only_one, sha256
+from watermark.files import digest, exclusive, sha256
 from watermark.keys import load_key, random_keys, refusal, save_key
 from watermark.models import save_model
 from watermark.ranges import own
@@ -25,7 +25,7 @@ from watermark.training import Compute, Run, Stopped
 from watermark.verification import FAITHFUL, NULL_KEYS
 
 NEAR = 1.25  # times what a claim needs: below, a mark is worth a warning
-OTHERS_SR = PARTICULAR["sr"]["others"]
+PRESERVING_SR = PARTICULAR["sr"]["preserving"]
 
 
 def define(values):
@@ -44,11 +44,11 @@ def define_recipe(values):
     flags.DEFINE_float("learning_rate", QUICK.learning_rate, "the first step's, falling to 0", flag_values=values)
     flags.DEFINE_enum("optimizer", QUICK.optimizer, ["muon", "adam"], "of the training", flag_values=values)
     flags.DEFINE_float("strength", QUICK.strength, "λ of Eq. (4) at the end", flag_values=values)
-    flags.DEFINE_float("boost", QUICK.boost, "how many times that λ is at the start", flag_values=values)
-    flags.DEFINE_float("reach", QUICK.reach, "how far ahead of fine-tuning the mark is learnt; 0: the paper's loss",
+    flags.DEFINE_float("decay", QUICK.decay, "how many times that λ is at the start", flag_values=values)
+    flags.DEFINE_float("lookahead", QUICK.lookahead, "how far ahead of fine-tuning it is learnt; 0: the paper's loss",
                        flag_values=values)
-    flags.DEFINE_float("others", None, "weight of the loss that holds the answers to other keys; default: "
-                       f"{OTHERS_SR:g} for --task=sr, else 0", flag_values=values)
+    flags.DEFINE_float("preserving", None, "weight of the loss that holds the answers to other keys; default: "
+                       f"{PRESERVING_SR:g} for --task=sr, else 0", flag_values=values)
     flags.DEFINE_integer("seed", 0, "of the training batches", flag_values=values)
 
 
@@ -58,7 +58,7 @@ def run(values):
     common.check_out(values.out, ".keras")
     load_key(values.key)  # says what is wrong before a lock is made beside it
     try:
-        with only_one(values.key, f"{values.key} is being embedded by another process; make a key for each model"):
+        with exclusive(values.key, f"{values.key} is being embedded by another process; make a key for each model"):
             return _embed(values)
     except Stopped as stopped:
         print(f"{stopped}; the same command goes on there", file=sys.stderr)
@@ -151,9 +151,9 @@ def train(values, model, one, key, task, images, title):
 
 def recipe(values, task):
     """The recipe of the flags, for networks of a task."""
-    others = values.others if values.others is not None else OTHERS_SR * (task == "sr")
+    preserving = values.preserving if values.preserving is not None else PRESERVING_SR * (task == "sr")
     return Embedding(values.steps, values.batch_size, values.learning_rate, optimizer=values.optimizer,
-                     strength=values.strength, boost=values.boost, reach=values.reach, others=others)
+                     strength=values.strength, decay=values.decay, lookahead=values.lookahead, preserving=preserving)
 
 
 def strangers(marked, key, count=100):
@@ -162,7 +162,7 @@ def strangers(marked, key, count=100):
     answers = inference.as_suspect(marked, key.kind)(triggers)
     least, eta = min(map(metrics.distance, answers, initials)), metrics.threshold(initials[0].size)
     found = f"{count} strangers' keys: the least d is {1e3 * least:.2f}e-3, η is {1e3 * eta:.2f}e-3"
-    return found if least > eta else f"{found}: d ≤ η would accept a stranger's claim; a higher --others keeps them off"
+    return found if least > eta else f"{found}: d ≤ η would accept a stranger; a higher --preserving keeps them off"
 
 
 def cost(before, after, task, images):

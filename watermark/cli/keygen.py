@@ -20,7 +20,7 @@ from absl import flags
 from watermark import commitments, preflight
 from watermark.cli import common, fitting_keys
 from watermark.cli.common import beside
-from watermark.files import only_one, whole
+from watermark.files import atomic_write, exclusive
 from watermark.keys import load_key, make_key, refusal, save_key, with_verification
 from watermark.kinds import GRADIENTS
 
@@ -50,7 +50,7 @@ def run(values):
     key = make_key(secrets.token_hex(32), **_kind(values), owner=values.owner)
     if why := refusal(key):
         raise ValueError(f"nothing could be claimed with such a key: {why}; take a larger --size")
-    with only_one(out, f"{out} is being written by another watermark keygen; choose another --out"):
+    with exclusive(out, f"{out} is being written by another watermark keygen; choose another --out"):
         _write(values, key, out, beside(out, "commitment.json"))
     return 0
 
@@ -116,6 +116,6 @@ def publish(key, path, private=None):
     if path.exists() and commitments.load_commitment(path) != commitment:
         raise ValueError(f"{path} exists, of another key or signature; move it away, and the same command writes it")
     commitments.save_commitment(commitment, path)
-    with whole(path.with_suffix(".tsq")) as temporary:
+    with atomic_write(path.with_suffix(".tsq")) as temporary:
         temporary.write_bytes(commitments.timestamp_request(commitment))
     print(f"{path}: the commitment, to be published; {path.with_suffix('.tsq').name} asks for its time stamp")

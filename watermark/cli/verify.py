@@ -23,7 +23,7 @@ from absl import flags
 from watermark import commitments, inference, judgement
 from watermark.cli import common, many, results
 from watermark.cli.common import required
-from watermark.files import whole
+from watermark.files import atomic_write
 from watermark.keys import load_key, random_keys
 from watermark.models import load_model
 from watermark.report import write_report
@@ -186,7 +186,7 @@ def _write_queries(values, keys):
         images += list(random_keys(key.kind, count, values.fresh_seed or _seed(nonce, key))[0])
     write_queries(values.write_queries, images)
     if not values.fresh_seed:
-        with whole(Path(values.write_queries) / FRESH) as temporary:
+        with atomic_write(Path(values.write_queries) / FRESH) as temporary:
             temporary.write_text(json.dumps({"null_keys": count, "nonce": nonce}) + "\n")
     print(f"{values.write_queries}: {len(images)} questions; put the answers into a folder under the same names, and "
           f"{FRESH} beside them, and verify with --suspect=that folder")

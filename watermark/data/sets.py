@@ -14,7 +14,7 @@ from pathlib import Path
 
 from watermark.data import drawn
 from watermark.data.pictures import DataError, read_image
-from watermark.files import sha256, whole
+from watermark.files import atomic_write, sha256
 
 TIMEOUT = 20  # seconds without a byte
 LARGEST = 64 << 20  # bytes; no file of any set comes near
@@ -106,7 +106,7 @@ def download(source, folder):
                       disable=not missing):
         url = f"{source['url']}/{urllib.parse.quote(file)}"
         try:
-            with whole(Path(folder) / file) as temporary:
+            with atomic_write(Path(folder) / file) as temporary:
                 _fetch(url, temporary)
                 if (found := sha256(temporary)) != source["files"][file]:
                     raise DataError(f"{url} has SHA-256 {found[:12]}…, expected {source['files'][file][:12]}…")

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from watermark.files import digest, whole
+from watermark.files import atomic_write, digest
 from watermark.jaxtraining.pools import Pool, draw
 from watermark.optimizers import OPTIMIZERS
 
@@ -185,7 +185,7 @@ class Training:
         about = {"course": digest(asdict(self.course)), "step": self.step, "seconds": self.seconds,
                  "pixels": self.pixels, "rows": self.rows}
         arrays = {f"v{i}": np.asarray(value) for i, value in enumerate(jax.tree.leaves(self.state))}
-        with whole(self.path) as temporary:
+        with atomic_write(self.path) as temporary:
             np.savez(temporary, about=np.array(json.dumps(about)), **arrays)
 
     def _load(self):

@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from watermark.files import whole
+from watermark.files import atomic_write
 from watermark.hosts import HOSTS, Host, fold_batch_norm
 from watermark.jaxtraining import pools
 from watermark.jaxtraining.loop import Course, Pace, Training
@@ -75,10 +75,10 @@ def train_host(host: Host, plan: Plan, data_dir: str | Path, out: Path, say: Cal
     # Folded, RED's transposed convolutions are convolutions, and batch norm is no part of training.
     training = Training(fold_batch_norm(host.build()), _pool(host, plan, data_dir), course, state)
     done = training.run(measuring(host, plan, data_dir), plan.pace)
-    with whole(_path(out, plan, host.name, ".json")) as temporary:
+    with atomic_write(_path(out, plan, host.name, ".json")) as temporary:
         temporary.write_text(json.dumps(training.rows) + "\n")
     if done or plan.export:
-        with whole(_path(out, plan, host.name, ".keras")) as temporary:
+        with atomic_write(_path(out, plan, host.name, ".keras")) as temporary:
             training.finished().save(temporary)
     if done:
         state.unlink()

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 
 from watermark import checkpoints
-from watermark.files import alone
+from watermark.files import locked
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Cache:
         """
         if path := self.path(name):
             return checkpoints.load(path)
-        with alone(Path(self.folder) / name):
+        with locked(Path(self.folder) / name):
             if path := self.path(name):
                 return checkpoints.load(path)
             model, fields = make()

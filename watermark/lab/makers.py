@@ -9,7 +9,7 @@ import keras
 
 from watermark import inference
 from watermark.attacks import Thief
-from watermark.files import alone
+from watermark.files import locked
 from watermark.hosts import HOSTS, fold_batch_norm
 from watermark.lab.specs import Attacked, Marked, Seen, Spec, Trained
 from watermark.schemes import get_scheme
@@ -64,7 +64,7 @@ def attack(lab, spec: Attacked, folder: Path) -> keras.Model:
     """What an attack makes of a model. A longer run goes on from a shorter one's last step, where the attack allows."""
     extends = spec.attack.extends
     shared = folder.with_name(spec.before(**{extends: 0}).name) if extends else folder
-    with alone(shared):
+    with locked(shared):
         course = read_history(shared) if extends else []
         fits = not course or course[-1]["step"] <= getattr(spec.attack, extends)
         return spec.attack(lab.get(spec.parent), _thief(lab, spec, shared if fits else folder))

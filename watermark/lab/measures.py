@@ -154,7 +154,7 @@ def marks_notes(profile, subjects: list[Spec]) -> list[str]:
     lengths = dict.fromkeys((mark.recipe.steps, mark.recipe.batch_size) for mark in marks)
     made = ", ".join(f"{steps} embedding steps of {patches} patches" for steps, patches in lengths)
     held = ", ".join(HOSTS[host].title for host in dict.fromkeys(
-        mark.host for mark in marks if getattr(mark.recipe, "others", 0)))
+        mark.host for mark in marks if getattr(mark.recipe, "preserving", 0)))
     return [f"trials per row: {profile.trials} (paper: 30)",
             f"{made} (paper: 8 epochs of {EPOCH} batches of 128, by its authors' code)",
             *([f"{held} marked with the answers to other keys held (docs/recipe.md)"] if held else []),

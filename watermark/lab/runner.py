@@ -10,7 +10,7 @@ from pathlib import Path
 
 from watermark.lab import execution
 from watermark.checkpoints import SHIPPED
-from watermark.files import whole
+from watermark.files import atomic_write
 from watermark.hosts import get_host
 from watermark.lab.execution import Job, Shard
 from watermark.lab.lab import Lab
@@ -58,7 +58,7 @@ def make(lab: Lab, table: Table, options: Options = Options()) -> str:
     trials = Trials(lab, table, options)
     trials.make()
     text = trials.text()
-    with whole(results(lab) / f"{table.name}.md") as temporary:
+    with atomic_write(results(lab) / f"{table.name}.md") as temporary:
         temporary.write_text(text + "\n")
     print(text)
     return text

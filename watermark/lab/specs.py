@@ -14,15 +14,17 @@ from watermark.recipes import Recipe, Showing
 # named: a default that changes later must not give an old name to a new model, so they stand here, not in the classes.
 UNNAMED = {
     "fold": True, "horizon": None, "patch": None, "optimizer": "adam", "schedule": "cosine", "clip": None,
-    "average": None, "copies": 1, "strength": 1e-3, "reach": 0.0, "boost": 1.0, "others": 0.0,
+    "average": None, "copies": 1, "strength": 1e-3, "lookahead": 0.0, "decay": 1.0, "preserving": 0.0,
 }
+FORMERLY = {"lookahead": "reach", "decay": "boost", "preserving": "others"}  # words of the shipped models' names
 
 
 def named(value: Any) -> Any:
     """A value as it enters a digest: recipes as the fields that are not `UNNAMED`, tuples as lists."""
     if isinstance(value, Recipe):
         values = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return {name: named(v) for name, v in values.items() if name not in UNNAMED or v != UNNAMED[name]}
+        return {FORMERLY.get(name, name): named(v) for name, v in values.items()
+                if name not in UNNAMED or v != UNNAMED[name]}
     return [named(item) for item in value] if isinstance(value, tuple) else value
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from watermark.files import alone
+from watermark.files import locked
 
 
 @functools.cache
@@ -45,7 +45,7 @@ class Store:
     def add(self, record: dict) -> None:
         """Adds a record, a whole line or nothing."""
         line = (json.dumps(record) + "\n").encode()
-        with alone(self.path), open(self.path, "ab") as file:
+        with locked(self.path), open(self.path, "ab") as file:
             os.truncate(self.path, _whole_lines(self.path))  # what a kill or a full disk cut off
             before = file.seek(0, os.SEEK_END)
             try:

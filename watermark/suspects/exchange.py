@@ -54,7 +54,7 @@ class Line:
         with anyio.fail_after(self.timeout):
             request.headers.update(self.headers | {"Accept-Encoding": "identity"})
             # A TLS handshake that is cut off from outside leaves its socket open; its own, shorter limit closes it.
-            limits = httpx.Timeout(None, connect=0.9 * self.timeout)
+            limits = httpx.Timeout(None, connect=0.7 * self.timeout)
             async with httpx.AsyncClient(verify=self.verify, timeout=limits) as client:
                 for left in range(self.retries, -1, -1):
                     try:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from watermark.errors import door
-from watermark.files import content, whole
+from watermark.errors import raised_as
+from watermark.files import atomic_write, content
 from watermark.inference import SuspectError
 from watermark.suspects.answers import array, picture
 from watermark.suspects.protocols import png
@@ -27,9 +27,9 @@ def query_name(image):
 def write_queries(folder, images):
     """Writes images [N, H, W, C] as `.npy`, float32 on [0, 1], and beside it as `.png`, rounded to 8 bits."""
     for image in images:
-        with whole(Path(folder) / f"{query_name(image)}.npy") as temporary:
+        with atomic_write(Path(folder) / f"{query_name(image)}.npy") as temporary:
             np.save(temporary, np.asarray(image, np.float32), allow_pickle=False)
-        with whole(Path(folder) / f"{query_name(image)}.png") as temporary:
+        with atomic_write(Path(folder) / f"{query_name(image)}.png") as temporary:
             temporary.write_bytes(png(image))
 
 
@@ -48,7 +48,7 @@ def load_folder(folder):
                            "with the same key and --null_keys")
 
     def suspect(images):
-        with door(SuspectError, f"{folder} holds answers that are not of one size"):
+        with raised_as(SuspectError, f"{folder} holds answers that are not of one size"):
             return np.stack([answer(image) for image in images])
 
     return suspect
@@ -56,5 +56,5 @@ def load_folder(folder):
 
 def _read(path, asked):
     """float32 [H', W', C] of a response file, of a size that can answer an image `asked` [H, W, C]."""
-    with door(SuspectError, f"{path} cannot be read as an image"):
+    with raised_as(SuspectError, f"{path} cannot be read as an image"):
         return array(path, asked) if path.suffix == ".npy" else picture(content(path, LARGEST), asked)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from watermark.errors import door
+from watermark.errors import raised_as
 from watermark.inference import SuspectError
 from watermark.models import ModelError
 
@@ -30,7 +30,7 @@ def load_function(spec):
     path, name = NAMED.fullmatch(spec).groups()
     if not Path(path).is_file():
         raise ModelError(f"{path}: no such file")
-    with door(ModelError, f"{path} does not run"):
+    with raised_as(ModelError, f"{path} does not run"):
         described = importlib.util.spec_from_file_location(f"_watermark_{Path(path).stem}", path)
         module = importlib.util.module_from_spec(described)
         described.loader.exec_module(module)
@@ -39,7 +39,7 @@ def load_function(spec):
         raise ModelError(f"{path} has no function {name}; it has {there or 'none'}")
 
     def suspect(images):
-        with door(SuspectError, f"{spec} does not answer images of shape {list(np.shape(images))}"):
+        with raised_as(SuspectError, f"{spec} does not answer images of shape {list(np.shape(images))}"):
             return np.asarray(ask(np.asarray(images, np.float32)), np.float32)
 
     return suspect

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 
-from watermark.errors import door, printable
+from watermark.errors import printable, raised_as
 from watermark.inference import SuspectError
 from watermark.suspects.answers import MARGIN, SCALE
 from watermark.suspects.exchange import Line, certificates
@@ -88,7 +88,7 @@ def connect(url, **access):
       A `Remote`, a callable float32 [N, H, W, C] -> [N, H', W', C].
     """
     access = Access(**access)
-    with door(SuspectError, f"{url} is no address"):
+    with raised_as(SuspectError, f"{url} is no address"):
         address, _ = urlsplit(url), httpx.URL(url)
     protocol = next((p for pattern, p in PROTOCOLS if re.search(pattern, url.split("?")[0])), Pictures)
     payload = access.payload or protocol.payloads[0]
@@ -160,7 +160,7 @@ class Remote:
         return np.concatenate(answers)[:len(images)]
 
     def _ask(self, images):
-        with door(SuspectError, f"{self.url} cannot be asked"):
+        with raised_as(SuspectError, f"{self.url} cannot be asked"):
             body, kind = self.protocol.request(images)
         count, height, width, channels = images.shape
         numbers = count * (SCALE * height + MARGIN) * (SCALE * width + MARGIN) * max(channels, 3)
@@ -168,7 +168,7 @@ class Remote:
         status, content = self._exchange(request, min(self.limit, BYTES * numbers + FRAME))
         if status != 200:
             raise SuspectError(f"{self.url} answered with HTTP {status} ({_excerpt(content)})")
-        with door(SuspectError, f"{self.url} answered with no image"):
+        with raised_as(SuspectError, f"{self.url} answered with no image"):
             answers = np.asarray(self.protocol.response(content, images), np.float32)
         if answers.ndim == 3:
             answers = answers[..., None] if len(answers) == len(images) else answers[None]
