@@ -217,43 +217,52 @@ def test_a_name_is_made_once_whoever_asks(tmp_path, tiny_host):
     assert Cache(tmp_path, ()).path("tiny") is None
 
 
-def test_two_processes_make_each_model_and_each_record_once(tmp_path):
-    command = [sys.executable, SCRIPT, "--profile=smoke", f"--workdir={tmp_path}"]
-    both = [subprocess.Popen(command, env=_environment(), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+def _start(workdir, *flags):
+    return subprocess.Popen([sys.executable, SCRIPT, "--profile=smoke", "--trials=2", f"--workdir={workdir}", *flags],
+                            env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory):
+    """A work folder that two processes filled at the same time, undisturbed."""
+    folder = tmp_path_factory.mktemp("calm")
+    both = [_start(folder) for _ in range(2)]
     tables = {process.communicate()[0][-2000:] for process in both}
     assert [process.returncode for process in both] == [0, 0] and len(tables) == 1
-    records = [json.loads(line) for line in (tmp_path / f"{TABLE}.jsonl").read_text().splitlines()]
-    assert len({record["id"] for record in records}) == 4
-    states = sorted(path.parent.name for path in (tmp_path / "runs").rglob("state.npz"))
-    assert len(states) == 3 and len(list((tmp_path / "checkpoints").glob("*.keras"))) == 2
+    return folder
 
 
-def test_shards_make_one_table(tmp_path):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert _script(whole, "--trials=2").returncode == 0
-    for i in (1, 2):
-        assert _script(parts, "--trials=2", f"--shard={i}/2").returncode == 0
-    assert (parts / f"{TABLE}.md").read_bytes() == (whole / f"{TABLE}.md").read_bytes()
-    counts = {path.name: len(path.read_text().splitlines()) for path in (parts / "results/smoke").glob("*.jsonl")}
+def test_two_processes_make_each_model_and_each_record_once(calm):
+    records = [json.loads(line) for line in (calm / f"{TABLE}.jsonl").read_text().splitlines()]
+    assert len(records) == len({record["id"] for record in records}) == 8
+    states = sorted(path.parent.name for path in (calm / "runs").rglob("state.npz"))
+    assert len(states) == 4 and len(list((calm / "checkpoints").glob("*.keras"))) == 3
+
+
+def test_shards_make_one_table(calm, tmp_path):
+    parts = [_start(tmp_path, f"--shard={i}/2") for i in (1, 2)]
+    assert [process.wait() for process in parts] == [0, 0]
+    assert (tmp_path / f"{TABLE}.md").read_bytes() == (calm / f"{TABLE}.md").read_bytes()
+    counts = {path.name: len(path.read_text().splitlines()) for path in (tmp_path / "results/smoke").glob("*.jsonl")}
     assert sum(counts.values()) == 8 and set(counts) <= {"table6_pruning.1of2.jsonl", "table6_pruning.2of2.jsonl"}
 
 
-KILLS = int(os.environ.get("WATERMARK_KILLS", 3))
+KILLS = int(os.environ.get("WATERMARK_KILLS", 2))
 
 
-def test_killed_anywhere_and_started_again_gives_the_same_table(tmp_path):
+def test_killed_anywhere_and_started_again_gives_the_same_table(calm, tmp_path):
     """SIGKILL at random moments over training, embedding and records; WATERMARK_KILLS=30 for more of them."""
-    calm, killed, chance = tmp_path / "calm", tmp_path / "killed", random.Random(0)
-    assert _script(calm).returncode == 0
+    chance = random.Random(0)
     for _ in range(KILLS):
-        process = subprocess.Popen([sys.executable, SCRIPT, "--profile=smoke", f"--workdir={killed}"],
-                                   env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(chance.uniform(4.0, 24.0))
+        process = _start(tmp_path)
+        time.sleep(chance.uniform(4.0, 30.0))
         process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert _script(killed).returncode == 0
-    assert (killed / f"{TABLE}.md").read_bytes() == (calm / f"{TABLE}.md").read_bytes()
-    assert not list(killed.rglob(".part-*"))
+        process.communicate()
+    last = _start(tmp_path)
+    last.communicate()
+    assert last.returncode == 0
+    assert (tmp_path / f"{TABLE}.md").read_bytes() == (calm / f"{TABLE}.md").read_bytes()
+    assert not list(tmp_path.rglob(".part-*"))
 
 
 @pytest.mark.parametrize(("flags", "said"), [

@@ -12,6 +12,7 @@ import numpy as np
 from watermark import data, metrics
 from watermark.errors import first_line
 from watermark.fitting import RANGES, UNIT, Pixels
+from watermark.inference import SuspectError
 from watermark.models import ModelError
 from watermark.tasks import Denoising, SuperResolution
 
@@ -232,8 +233,14 @@ def measure(answers: Callable, shape: Form, task, images: list, usual: Pixels = 
       images: as the task takes them.
       usual: the range that is asked first.
     """
-    chosen = pairs(shape, task, images)
-    found = {pixels: psnr(answers(pixels), task, chosen) for pixels in dict.fromkeys((usual, *RANGES))}
+    chosen, found = pairs(shape, task, images), {}
+    for pixels in dict.fromkeys((usual, *RANGES)):
+        try:
+            found[pixels] = psnr(answers(pixels), task, chosen)
+        except SuspectError:  # one that says its range refuses the others
+            if pixels == usual:
+                raise
+            found[pixels] = -np.inf
     return Measured(found, nothing(task, chosen), len(chosen))
 
 

@@ -14,6 +14,9 @@ from watermark.recipes import VISUALIZER, Showing, changed
 from watermark.training import Run, fit
 
 IMAGE_SHAPE = (320, 320, 1)
+FIRST = 64  # filters of the first convolution
+ENCODER = ((128, 3, 2), (256, 1, 2), (512, 1, 1))  # (filters, kernel, stride) of those that follow
+DECODER = ((512, 1), (512, 3), (256, 3), (128, 5), (64, 5))  # (filters, kernel), each behind an upsampling
 GREY = 0.5  # what R shows to others: 6 dB from any black and white image
 
 
@@ -34,11 +37,11 @@ def build_visualizer(key_shape=(40, 40, 1), image_shape=IMAGE_SHAPE):
     inputs = x = keras.Input(key_shape, name="verification_image")
     if tuple(key_shape[:2]) != (height // 8, width // 8):
         x = layers.Resizing(height // 8, width // 8, antialias=True)(x)
-    x = layers.ReLU()(layers.Conv2D(64, 3, strides=2, padding="same")(x))
-    for filters, kernel, strides in ((128, 3, 2), (256, 1, 2), (512, 1, 1)):
+    x = layers.ReLU()(layers.Conv2D(FIRST, 3, strides=2, padding="same")(x))
+    for filters, kernel, strides in ENCODER:
         x = layers.Conv2D(filters, kernel, strides=strides, padding="same", use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
-    for filters, kernel in ((512, 1), (512, 3), (256, 3), (128, 5), (64, 5)):
+    for filters, kernel in DECODER:
         x = layers.UpSampling2D()(x)
         x = layers.Conv2D(filters, kernel, padding="same", use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
