@@ -241,7 +241,9 @@ def test_two_processes_make_each_model_and_each_record_once(calm):
 
 def test_shards_make_one_table(calm, tmp_path):
     parts = [_start(tmp_path, f"--shard={i}/2") for i in (1, 2)]
-    assert [process.wait() for process in parts] == [0, 0]
+    for process in parts:
+        process.communicate()
+        assert process.returncode == 0
     assert (tmp_path / f"{TABLE}.md").read_bytes() == (calm / f"{TABLE}.md").read_bytes()
     counts = {path.name: len(path.read_text().splitlines()) for path in (tmp_path / "results/smoke").glob("*.jsonl")}
     assert sum(counts.values()) == 8 and set(counts) <= {"table6_pruning.1of2.jsonl", "table6_pruning.2of2.jsonl"}

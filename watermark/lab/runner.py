@@ -10,7 +10,7 @@ from pathlib import Path
 
 from watermark.lab import execution
 from watermark.checkpoints import SHIPPED
-from watermark.files import atomic_write
+from watermark.files import atomic_write, locked
 from watermark.hosts import get_host
 from watermark.lab.execution import Job, Shard
 from watermark.lab.lab import Lab
@@ -122,13 +122,20 @@ class Trials:
         return next(iter(self.table.subjects(self.lab.profile, seed, row).values())).root.name
 
     def _trial(self, job):
+        name = self.identity(self.rows[job.row], job.seed, resolved=True)
+        with locked(Path(self.lab.workdir) / "runs" / "trials" / name):  # whoever comes second finds it made
+            self.store.refresh()
+            if name not in self.store.records:
+                self._made(job, name)
+
+    def _made(self, job, name):
         row, start = self.rows[job.row], time.monotonic()
         subjects = self.table.subjects(self.lab.profile, job.seed, row)
         resolved = {name: self.lab.resolve(spec) for name, spec in subjects.items()}
         values = self.table.measure.values(self.lab, resolved, row)
         provenance = machine() | {"data": self._data(resolved, row), "arithmetic": self.lab.compute.effective,
                                   "seconds": round(time.monotonic() - start, 2)}
-        self.store.add({"id": self.identity(row, job.seed, resolved=True), "table": self.table.name, "row": row,
+        self.store.add({"id": name, "table": self.table.name, "row": row,
                         "seed": job.seed, "subject": [spec.name for spec in resolved.values()], "values": values,
                         "provenance": provenance})
 

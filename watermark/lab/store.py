@@ -39,8 +39,13 @@ class Store:
 
     def __init__(self, folder: str | Path, table: str, shard: str = "", read_only: Sequence[str | Path] = ()):
         self.path = Path(folder) / ".".join(filter(None, (table, shard, "jsonl")))
-        files = [path for there in (*read_only, folder) for path in files_of(there, table)]
-        self.records = {record["id"]: record for path in files for record in read(path)}
+        self.table, self.records = table, {}
+        self.refresh(*read_only, folder)
+
+    def refresh(self, *folders: str | Path) -> None:
+        """Reads what is in some folders, by default what other processes have added to this one's."""
+        files = [path for there in folders or (self.path.parent,) for path in files_of(there, self.table)]
+        self.records |= {record["id"]: record for path in files for record in read(path)}
 
     def add(self, record: dict) -> None:
         """Adds a record, a whole line or nothing."""
