@@ -86,10 +86,12 @@ def test_every_knob_of_every_attack_changes_names_and_ids(name, field):
 @pytest.mark.parametrize("kind", [Recipe, Embedding, Showing])
 def test_every_field_of_a_recipe_changes_names(kind):
     recipe = {Recipe: PROFILE.hosts["dncnn"][0], Embedding: QUICK, Showing: PROFILE.visualizer}[kind]
+    needed = {"shadow": {"lookahead": 0.0}, "rivals": {"lookahead": 0.0, "shadow": 9}}
     for field in dataclasses.fields(kind):
         value = getattr(recipe, field.name)
-        other = {"fold": False, "schedule": "constant"}.get(field.name, _otherwise(value))
-        assert named(dataclasses.replace(recipe, **{field.name: other})) != named(recipe), field.name
+        other = {"fold": False, "schedule": "constant", "rivals": 0.5}.get(field.name, _otherwise(value))
+        base = dataclasses.replace(recipe, **needed.get(field.name, {}))
+        assert named(dataclasses.replace(base, **{field.name: other})) != named(base), field.name
 
 
 def test_values_left_out_of_names_do_not_follow_the_defaults():

@@ -12,13 +12,17 @@ import tensorflow as tf
 from watermark import inference
 from watermark.hosts import fold_batch_norm
 from watermark.keys import Key, random_keys, with_verification
+from watermark.lookahead import Ahead, Lookahead, Shadow
 from watermark.ranges import bounds
 from watermark.recipes import Embedding, changed, recommended
-from watermark.tasks import task_alone
-from watermark.training import Batches, Lookahead, Loss, Run, clone, fit
+from watermark.tasks import task_alone, task_loss
+from watermark.training import Batches, Loss, Run, clone, fit
 
 STRENGTH = 1e-3  # lambda
-POOL = 256  # other keys whose answers are held; enough that a host learns none of them by heart
+POOL = 256  # other keys whose answers are held, or which rivals embed; enough that a host learns none of them by heart
+APART = 1 << 40  # steps between the owner's batches and the thief's
+# The thieves of a shadow: (learning rate, lambda of the other key). They are what thieves do, see `watermark.attacks`.
+FINETUNES, RIVALS = (1e-4, 0.0), (3e-4, 3e-3)
 
 
 def watermark_loss(host: keras.Model, key: Key, strength=STRENGTH, copies: int = 1) -> Loss:
@@ -98,16 +102,28 @@ def embed(host: keras.Model, key: Key, batches: Batches, recipe: Embedding | Non
     with run.compute.placement.scope():
         marked = fold_batch_norm(host) if recipe.fold else clone(host)
     M = inference.single_output(marked, output)
-    strength = _falling(recipe) if recipe.decay != 1.0 else recipe.strength
-    mark = _mark_alone(M, key, strength) if recipe.lookahead else watermark_loss(M, key, strength, recipe.copies)
-    if recipe.preserving:
-        mark = _preserving(M, key, recipe.preserving)(mark)
-    if recipe.decay != 1.0 or recipe.preserving:
-        batches = numbered(batches)
+    loss_fn, ahead = losses(M, key, recipe)
     with frozen_norms(M) if recipe.fold else contextlib.nullcontext():
-        fit(M, task_alone if recipe.lookahead else mark, batches, recipe, run,
-            Lookahead(mark, recipe.lookahead) if recipe.lookahead else None)
+        fit(M, loss_fn, _arranged(batches, recipe), recipe, run, ahead)
     return marked
+
+
+def _arranged(batches, recipe):
+    if recipe.shadow:
+        return beside(batches)
+    return numbered(batches) if recipe.decay != 1.0 or recipe.preserving else batches
+
+
+def losses(host: keras.Model, key: Key, recipe: Embedding) -> tuple[Loss, Ahead | None]:
+    """What `host` is trained on with a recipe, and what ahead of that; batches end with the number of their step."""
+    strength = _falling(recipe) if recipe.decay != 1.0 else recipe.strength
+    hold = _preserving(host, key, recipe.preserving) if recipe.preserving else lambda loss_fn: loss_fn
+    if recipe.shadow:
+        mark, thieves = _mark_alone(host, key, strength), _thieves(host, key, recipe.rivals)
+        return hold(_towards(clone(host))), Shadow(mark, thieves, recipe.shadow)
+    if recipe.lookahead:
+        return task_alone, Lookahead(hold(_mark_alone(host, key, strength)), recipe.lookahead)
+    return hold(watermark_loss(host, key, strength, recipe.copies)), None
 
 
 def _falling(recipe):
@@ -139,14 +155,53 @@ def numbered(batches: Batches) -> Batches:
     return with_numbers
 
 
+def beside(batches: Batches) -> Batches:
+    """Batches for a shadow: the owner's, the thief's and the step's number."""
+
+    def pairs(start):
+        return tf.data.Dataset.zip((batches(start), batches(start + APART))).map(lambda own, thief: (*own, *thief))
+
+    return numbered(pairs)
+
+
 def _mark_alone(host, key, strength):
     K, S = _pair(host, key)
 
-    def loss_fn(M, X, Y, step=None):
+    def loss_fn(M, *batch):
         mark = tf.reduce_sum(tf.square(tf.cast(M(K, training=True), tf.float32) - S))  # Eq. (6)
-        return _at(strength, step) * mark, {"mark": mark}
+        return _at(strength, batch[-1]) * mark, {"mark": mark}
 
     return loss_fn
+
+
+def _towards(host):
+    """Eq. (5) with what `host` answers in place of the clean images: none of their noise pulls at the weights."""
+
+    def loss_fn(M, X, *batch):
+        task = task_loss(M, X, tf.stop_gradient(tf.cast(host(X, training=False), tf.float32)))
+        return task, {"task": task}
+
+    return loss_fn
+
+
+def _thieves(host, key, rivals):
+    """The thieves of a shadow: losses of (model, owner's X and Y, thief's X and Y, step, life)."""
+    kinds = [(FINETUNES, 1.0 - rivals), (RIVALS, rivals)]
+    triggers, initials = random_keys(key.kind, POOL, "a rival's key")
+    triggers = tf.constant(inference.model_input(host, triggers, key.kind))
+    initials = tf.constant(initials)
+
+    def loss(strength):
+        def loss_fn(M, _, __, X, Y, step, life):
+            total, i = task_loss(M, X, Y), life % POOL
+            if strength:
+                answer = tf.cast(M(triggers[i:i + 1], training=True), tf.float32)
+                total += strength * tf.reduce_sum(tf.square(answer - initials[i:i + 1]))
+            return total, {}
+
+        return loss_fn
+
+    return tuple((loss(strength), rate, share) for (rate, strength), share in kinds if share)
 
 
 def _preserving(host, key, weight):
@@ -156,9 +211,9 @@ def _preserving(host, key, weight):
     triggers = tf.constant(triggers)
 
     def hold(loss_fn):
-        def holding(M, X, Y, step):
-            total, parts = loss_fn(M, X, Y, step)
-            i = step % POOL
+        def holding(M, *batch):
+            total, parts = loss_fn(M, *batch)
+            i = batch[-1] % POOL
             moved = tf.cast(M(triggers[i:i + 1], training=True), tf.float32) - answers[i:i + 1]
             others = tf.reduce_sum(tf.square(moved))
             return total + weight * others, parts | {"others": others}

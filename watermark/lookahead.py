@@ -1,17 +1,39 @@
-"""A loss taken where training without it would lead, so that what it asks for outlives such training."""
+"""Losses taken where training without them leads, so that what they ask for outlives such training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
 
+SHARE = 0.3  # of the steps of a shadow whose mark is learnt somewhere on the way, not at its end
+SHORTEST = 0.1  # of a shadow's lives, as a share of the longest
+
+
+class Drift(Protocol):
+    """Where training without a loss leads; it has a state of its own."""
+
+    variables: list
+
+    def ahead(self, model: keras.Model, weights: list, gradients: list, batch: tuple) -> list:
+        """The weights at which the loss is to be taken this step; `gradients` are those of the other loss."""
+
+
+class Ahead(Protocol):
+    """A second loss, `loss_fn` as for `training.fit`, taken not at the weights but at those of its drift."""
+
+    loss_fn: Callable
+
+    def drift(self, weights: list) -> Drift:
+        """Its state for a model with these trainable weights, before the first step."""
+
 
 @dataclass(frozen=True)
 class Lookahead:
-    """A second loss, taken not at the weights but where training without it would lead.
+    """A second loss, taken a step along the path of training without it.
 
     Adam on the first loss alone would move the weights along its running mean gradient over the root of its running
     square. The second loss is taken a random share of `distance` along that path, and its gradient there is applied
@@ -25,29 +47,111 @@ class Lookahead:
     loss_fn: Callable
     distance: float
 
+    def drift(self, weights: list) -> Drift:
+        """Adam's direction for the first loss alone."""
+        return _Direction(weights, self.distance)
 
-class Drift:
-    """Adam's direction for the first loss alone."""
 
-    def __init__(self, weights: list):
+class _Direction:
+    def __init__(self, weights, distance):
+        self.distance = distance
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.mean, self.square = ([tf.Variable(tf.zeros_like(w), trainable=False) for w in weights] for _ in range(2))
+        self.mean, self.square = _like(weights), _like(weights)
         self.variables = [self.steps, *self.mean, *self.square]
 
-    def ahead(self, weights: list, gradients: list, distance: float) -> list:
-        """`weights` after this step's share of `distance`."""
+    def ahead(self, model, weights, gradients, batch):
+        """`weights` after this step's share of the distance."""
         self.steps.assign_add(1)
-        share = distance * tf.random.stateless_uniform([], tf.stack([self.steps, 0]), alg="philox")
+        share = self.distance * _uniform(self.steps, 0)
         t = tf.cast(self.steps, tf.float32)
-        moved = []
-        for w, g, m, v in zip(weights, gradients, self.mean, self.square, strict=True):
-            m.assign(0.9 * m + 0.1 * g)
-            v.assign(0.99 * v + 0.01 * g * g)
-            moved.append(w - share * (m / (1.0 - 0.9**t)) / (tf.sqrt(v / (1.0 - 0.99**t)) + 1e-8))
+        return [w - share * _adam(g, m, v, t) for w, g, m, v in zip(weights, gradients, self.mean, self.square,
+                                                                    strict=True)]
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """A second loss, taken at weights that a thief's training has really led to.
+
+    Beside the weights runs a drift: every step it takes one step of Adam on the thief's loss at weights + drift. The
+    second loss is taken there, or (`SHARE`) somewhere on the way, and its gradient applied to the weights. After
+    `SHORTEST` to 1 times `horizon` steps, drawn anew each time, another thief begins at the weights.
+
+    Attributes:
+      loss_fn: as for `training.fit`.
+      thieves: (loss as for `training.fit`, Adam's learning rate, share of the lives that it leads) of each kind of
+        thief; a loss is given the batch and, after it, the number of the life.
+      horizon: steps of the longest life.
+    """
+
+    loss_fn: Callable
+    thieves: tuple[tuple[Callable, float, float], ...]
+    horizon: int
+
+    def drift(self, weights: list) -> Drift:
+        """The thief's way so far."""
+        return _Life(weights, self.thieves, self.horizon)
+
+
+class _Life:
+    def __init__(self, weights, thieves, horizon):
+        self.thieves, self.horizon = thieves, horizon
+        self.lives, self.age, self.left, self.kind, self.steps = (
+            tf.Variable(0, dtype=tf.int64, trainable=False) for _ in range(5))
+        self.way, self.mean, self.square = _like(weights), _like(weights), _like(weights)
+        self.variables = [self.lives, self.age, self.left, self.kind, self.steps, *self.way, *self.mean, *self.square]
+
+    def ahead(self, model, weights, gradients, batch):
+        """`weights` and this step's share of the thief's way, which is a step longer afterwards."""
+        self.steps.assign_add(1)
+        tf.cond(self.left < 1, self._begin, lambda: tf.constant(False))
+        draw = _uniform(self.steps, 0)  # one draw serves both: whether, and how far
+        share = tf.where(draw < SHARE, draw / SHARE, 1.0)
+        moved = [w + share * d for w, d in zip(weights, self.way, strict=True)]
+        self.age.assign_add(1)
+        self.left.assign_sub(1)
+        there = [w + d for w, d in zip(weights, self.way, strict=True)]
+        tf.switch_case(tf.cast(self.kind, tf.int32), [
+            lambda thief=thief: self._step(thief, with_weights(model, there), there, batch) for thief in self.thieves])
         return moved
 
+    def _begin(self):
+        self.lives.assign_add(1)
+        self.age.assign(0)
+        for variable in (*self.way, *self.mean, *self.square):
+            variable.assign(tf.zeros_like(variable))
+        length = self.horizon * (SHORTEST + (1.0 - SHORTEST) * _uniform(self.lives, 1))
+        self.left.assign(tf.cast(tf.math.ceil(length), tf.int64))
+        shares = tf.cumsum(tf.constant([share for _, _, share in self.thieves], tf.float32), exclusive=True)
+        self.kind.assign(tf.reduce_sum(tf.cast(_uniform(self.lives, 2) >= shares, tf.int64)) - 1)
+        return tf.constant(True)
 
-def with_weights(model: keras.Model, weights: list) -> Callable:
+    def _step(self, thief, model, there, batch):
+        loss_fn, rate, _ = thief
+        with tf.GradientTape() as tape:
+            tape.watch(there)
+            total, _ = loss_fn(model, *batch, self.lives)
+        t = tf.cast(self.age, tf.float32)
+        for d, g, m, v in zip(self.way, tape.gradient(total, there), self.mean, self.square, strict=True):
+            d.assign_sub(rate * _adam(g, m, v, t, 0.999))
+        return tf.constant(True)
+
+
+def _like(weights):
+    return [tf.Variable(tf.zeros_like(w), trainable=False) for w in weights]
+
+
+def _uniform(step, stream):
+    return tf.random.stateless_uniform([], tf.stack([step, stream]), alg="philox")
+
+
+def _adam(gradient, mean, square, t, slow=0.99):
+    """Adam's direction at step t, its state brought up to date."""
+    mean.assign(0.9 * mean + 0.1 * gradient)
+    square.assign(slow * square + (1.0 - slow) * gradient * gradient)
+    return (mean / (1.0 - 0.9**t)) / (tf.sqrt(square / (1.0 - slow**t)) + 1e-8)
+
+
+def with_weights(model: keras.Model, weights: list) -> Callable[..., Any]:
     """`model` as a function, with other trainable weights."""
     rest = model.non_trainable_variables
     return lambda inputs, training=False: model.stateless_call(weights, rest, inputs, training=training)[0]

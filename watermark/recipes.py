@@ -54,6 +54,9 @@ class Embedding(Recipe):
       lookahead: how far ahead on the path of fine-tuning it is learnt, in units of weights (`lookahead.Lookahead`);
         0: the paper's loss.
       preserving: weight of the loss that holds the answers to other keys where the host had them; 0: the paper's loss.
+      shadow: steps of the longest life of a thief beside whom the mark is learnt (`lookahead.Shadow`), in place of the
+        lookahead; the host then stays with its own answers, not with clean images. 0: the paper's loss.
+      rivals: share of those thieves that embed another key; the others fine-tune.
     """
 
     copies: int = 1
@@ -61,6 +64,15 @@ class Embedding(Recipe):
     lookahead: float = 0.0
     decay: float = 1.0
     preserving: float = 0.0
+    shadow: int = 0
+    rivals: float = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.shadow and self.lookahead:
+            raise ValueError("a mark is learnt beside a shadow or ahead: give one of shadow and lookahead as 0")
+        if self.rivals and not self.shadow or not 0.0 <= self.rivals <= 1.0:
+            raise ValueError(f"rivals: expected a share of a shadow's thieves, got {self.rivals}, shadow {self.shadow}")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ def task_loss(model, inputs, targets, training=True):
     return tf.reduce_sum(tf.square(error)) / (2.0 * tf.cast(tf.shape(inputs)[0], tf.float32))
 
 
-def task_alone(M, X, Y, step=None):
+def task_alone(M, X, Y, *_):
     """Eq. (5) as `training.fit` takes it: for hosts, fine-tuning, and embedding ahead."""
     task = task_loss(M, X, Y)
     return task, {"task": task}

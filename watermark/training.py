@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from watermark.compute import Compute
 from watermark.errors import WatermarkError
-from watermark.lookahead import Drift, Lookahead, with_weights
+from watermark.lookahead import Ahead, with_weights
 from watermark.optimizers import OPTIMIZERS
 from watermark.recipes import Recipe
 from watermark.states import State
@@ -70,7 +70,7 @@ def clone(model: keras.Model) -> keras.Model:
 
 
 def fit(model: keras.Model, loss_fn: Loss, batches: Batches, recipe: Recipe, run: Run = Run(),
-        lookahead: Lookahead | None = None) -> list[dict]:
+        lookahead: Ahead | None = None) -> list[dict]:
     """Trains `model` in place.
 
     Args:
@@ -172,7 +172,7 @@ class _Trainer:
             self.optimizer = OPTIMIZERS[recipe.optimizer](_rate(recipe), global_clipnorm=recipe.clip, **running)
             self.optimizer.build(model.trainable_variables)  # before tracing, or a resumed run has nothing to restore
         self.model, self.compute, self.average = model, compute, recipe.average
-        self.drift = Drift(model.trainable_variables) if lookahead else None
+        self.drift = lookahead.drift(model.trainable_variables) if lookahead else None
         self.step = train_step(model, loss_fn, self.optimizer, compute=compute, lookahead=lookahead, drift=self.drift)
         self.names = []
         self.chunk = tf.function(self._chunk)
@@ -243,7 +243,7 @@ def train_step(model, loss_fn, optimizer, *, compute=Compute(), lookahead=None, 
             total /= replicas  # gradients are summed over replicas, each of which saw its share of the batch
         gradients = tape.gradient(total, weights)
         if lookahead:
-            moved = drift.ahead(weights, gradients, lookahead.distance)
+            moved = drift.ahead(model, weights, gradients, batch)
             with tf.GradientTape() as tape:
                 tape.watch(moved)
                 total, later = lookahead.loss_fn(with_weights(model, moved), *batch)
