@@ -13,13 +13,15 @@ from watermark import inference
 from watermark.hosts import fold_batch_norm
 from watermark.keys import Key, random_keys, with_verification
 from watermark.lookahead import Ahead, Lookahead, Shadow
+from watermark.losses import Loss, Sum
 from watermark.ranges import bounds
 from watermark.recipes import Embedding, changed, recommended
 from watermark.tasks import task_alone, task_loss
-from watermark.training import Batches, Loss, Run, clone, fit
+from watermark.training import Batches, Run, clone, fit
 
 STRENGTH = 1e-3  # lambda
 POOL = 256  # other keys whose answers are held, or which rivals embed; enough that a host learns none of them by heart
+PIXELS = 1 << 26  # of all of their answers
 APART = 1 << 40  # steps between the owner's batches and the thief's
 # The thieves of a shadow: (learning rate, lambda of the other key). They are what thieves do, see `watermark.attacks`.
 FINETUNES, RIVALS = (1e-4, 0.0), (3e-4, 3e-3)
@@ -117,7 +119,11 @@ def _arranged(batches, recipe):
 def losses(host: keras.Model, key: Key, recipe: Embedding) -> tuple[Loss, Ahead | None]:
     """What `host` is trained on with a recipe, and what ahead of that; batches end with the number of their step."""
     strength = _falling(recipe) if recipe.decay != 1.0 else recipe.strength
-    hold = _preserving(host, key, recipe.preserving) if recipe.preserving else lambda loss_fn: loss_fn
+    preserved = (_preserving(host, key, recipe.preserving),) if recipe.preserving else ()
+
+    def hold(loss_fn):
+        return Sum((loss_fn, *preserved)) if preserved else loss_fn
+
     if recipe.shadow:
         mark, thieves = _mark_alone(host, key, strength), _thieves(host, key, recipe.rivals)
         return hold(_towards(clone(host))), Shadow(mark, thieves, recipe.shadow)
@@ -187,13 +193,13 @@ def _towards(host):
 def _thieves(host, key, rivals):
     """The thieves of a shadow: losses of (model, owner's X and Y, thief's X and Y, step, life)."""
     kinds = [(FINETUNES, 1.0 - rivals), (RIVALS, rivals)]
-    triggers, initials = random_keys(key.kind, POOL, "a rival's key")
+    triggers, initials = random_keys(key.kind, _pool(key), "a rival's key")
     triggers = tf.constant(inference.model_input(host, triggers, key.kind))
     initials = tf.constant(initials)
 
     def loss(strength):
         def loss_fn(M, _, __, X, Y, step, life):
-            total, i = task_loss(M, X, Y), life % POOL
+            total, i = task_loss(M, X, Y), life % len(triggers)
             if strength:
                 answer = tf.cast(M(triggers[i:i + 1], training=True), tf.float32)
                 total += strength * tf.reduce_sum(tf.square(answer - initials[i:i + 1]))
@@ -205,22 +211,23 @@ def _thieves(host, key, rivals):
 
 
 def _preserving(host, key, weight):
-    """Adds to a loss function what `preserving` of a recipe is about; `host` is as it was before embedding."""
-    triggers = inference.model_input(host, random_keys(key.kind, POOL, "another key")[0], key.kind)
-    answers = tf.constant(host.predict(triggers, verbose=0), tf.float32)
+    """What `preserving` of a recipe is about; `host` is as it was before embedding."""
+    triggers = inference.model_input(host, random_keys(key.kind, _pool(key), "another key")[0], key.kind)
+    answers = tf.constant(inference.predictor(host)(triggers), tf.float32)
     triggers = tf.constant(triggers)
 
-    def hold(loss_fn):
-        def holding(M, *batch):
-            total, parts = loss_fn(M, *batch)
-            i = batch[-1] % POOL
-            moved = tf.cast(M(triggers[i:i + 1], training=True), tf.float32) - answers[i:i + 1]
-            others = tf.reduce_sum(tf.square(moved))
-            return total + weight * others, parts | {"others": others}
+    def loss_fn(M, *batch):
+        i = batch[-1] % len(triggers)
+        moved = tf.cast(M(triggers[i:i + 1], training=True), tf.float32) - answers[i:i + 1]
+        others = tf.reduce_sum(tf.square(moved))
+        return weight * others, {"others": others}
 
-        return holding
+    return loss_fn
 
-    return hold
+
+def _pool(key):
+    """How many other keys there are: fewer of large ones, or they would take gigabytes."""
+    return min(POOL, PIXELS // key.initial.size)
 
 
 def update_key(key: Key, marked: keras.Model, output: str | None = None) -> Key:

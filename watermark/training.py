@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -20,11 +19,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from watermark.compute import Compute
 from watermark.errors import WatermarkError
 from watermark.lookahead import Ahead, with_weights
+from watermark.losses import Loss, gradients_of
 from watermark.optimizers import OPTIMIZERS
 from watermark.recipes import Recipe
 from watermark.states import State
 
-Loss = Callable[..., tuple[Any, dict[str, Any]]]  # (model, *batch) -> (total, {name: part}), scalars
 Batches = Callable[[int], tf.data.Dataset]  # number of the first step -> an endless data set
 
 
@@ -238,17 +237,12 @@ def train_step(model, loss_fn, optimizer, *, compute=Compute(), lookahead=None, 
     weights = model.trainable_variables
 
     def replica_step(*batch):
-        with tf.GradientTape() as tape:
-            total, parts = loss_fn(model, *batch)
-            total /= replicas  # gradients are summed over replicas, each of which saw its share of the batch
-        gradients = tape.gradient(total, weights)
+        # Gradients are summed over replicas, each of which saw its share of the batch.
+        gradients, parts = gradients_of(loss_fn, model, weights, batch, 1.0 / replicas)
         if lookahead:
             moved = drift.ahead(model, weights, gradients, batch)
-            with tf.GradientTape() as tape:
-                tape.watch(moved)
-                total, later = lookahead.loss_fn(with_weights(model, moved), *batch)
-            gradients = [g + h for g, h in zip(gradients, tape.gradient(total, moved), strict=True)]
-            parts |= later
+            later, more = gradients_of(lookahead.loss_fn, with_weights(model, moved), moved, batch)
+            gradients, parts = [g + h for g, h in zip(gradients, later, strict=True)], parts | more
         optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return parts
 
