@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from watermark import attacks, commitments, inference, judgement, keys, verification
+from watermark.attacks import forging
 
 
 def _failed(key, commitment):
@@ -77,6 +78,20 @@ def test_forgeries_that_stand_out_are_refused_at_every_door(by, rho, part, owner
     else:
         with pytest.raises(keys.KeyFileError, match="made up"):
             keys.load_key(tmp_path / "forged.npz")
+
+
+def test_a_forger_by_gradient_stops_when_it_is_enough(owned):
+    """One traced step for all keys, in batches; a key does not depend on those beside it. Oracle: each alone."""
+    drawn = [keys.make_key(f"mallory {i}", size=32) for i in range(3)]
+    found = list(forging.by_gradient(owned.host, drawn, batch=2))
+    alone = next(forging.by_gradient(owned.host, drawn[2:]))
+    assert len(found) == 3 and found[2].steps == alone.steps
+    assert np.allclose(found[2].key.trigger, alone.key.trigger, atol=1e-2)
+    for key, steps in found:
+        verdict = verification.verify(owned.host, key, null_keys=50, fresh_seed="a verifier's")
+        assert 0 < steps < forging.STEPS and verdict.stands_out and not verdict.evident
+        assert 0 <= key.trigger.min() and key.trigger.max() < 1
+    assert next(forging.by_gradient(owned.host, drawn, steps=1)).steps == 1
 
 
 def test_an_s_between_the_answer_and_s0_is_refused(owned):

@@ -12,6 +12,7 @@ has is said. An instant; seconds with --model. Killed, the same command writes w
 
 import contextlib
 import dataclasses
+import logging
 import secrets
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from watermark.cli.common import beside
 from watermark.files import atomic_write, exclusive
 from watermark.keys import load_key, make_key, refusal, save_key, with_verification
 from watermark.kinds import GRADIENTS
+
+log = logging.getLogger(__name__)
 
 
 def define(values):
@@ -98,6 +101,25 @@ def signing_key(path):
         with contextlib.suppress(FileExistsError):  # another process was faster
             return commitments.make_signing_key(path)
     return commitments.load_signing_key(path)
+
+
+def signer(path, key):
+    """The private key of `signing_key(path)` or, without a path, the one that signed the commitment beside `key`.
+
+    That one is looked for among the .pem files there; where it is elsewhere, a note asks for it.
+    """
+    first = beside(key, "commitment.json")
+    public = commitments.load_commitment(first).get("public_key") if not path and first.exists() else None
+    if not public:
+        return signing_key(path)
+    for file in sorted(first.parent.glob("*.pem")):
+        with contextlib.suppress(commitments.CommitmentError):  # a certificate, or what is no key
+            private = commitments.load_signing_key(file)
+            if private.public_key().public_bytes_raw().hex() == public:
+                return private
+    log.warning("%s is signed and its private key is not beside it: the next commitment has no signature; --sign=PEM "
+                "gives it one", first)
+    return None
 
 
 def published(path):
