@@ -150,6 +150,12 @@ def test_questions_and_answers_agree_on_fresh_keys_that_nobody_else_can_compute(
         assert code == 2 and "fresh.json" in said and said.count("\n") == 1
 
 
+@pytest.mark.parametrize("owner", ["", " ", "Eve\x1b[2J", "Eve\u202e", "\ud800", "Eve\nAda", "a" * 201])
+def test_an_owner_has_a_name_that_can_be_printed(owner, tmp_path, capsys):
+    code, _, said = watermark(capsys, "keygen", f"--owner={owner}", f"--out={tmp_path}/key.npz")
+    assert code == 2 and "expected a name" in said and not list(tmp_path.iterdir())
+
+
 def test_the_next_commitment_is_signed_as_the_first(home, capsys, caplog):
     """By the private key beside it; a certificate there, another's key and damage do not keep it from being found."""
     first = home / "key.commitment.json"

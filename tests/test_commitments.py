@@ -105,6 +105,20 @@ def test_an_s_between_the_answer_and_s0_is_refused(owned):
         assert judged.verdict.within_threshold and not judged.stands and judged.outcome == "not found"
 
 
+@pytest.mark.parametrize("taken", ["signature", "public_key"])
+def test_a_signature_of_which_a_part_was_taken_away_does_not_hold(taken, owned, tmp_path):
+    signed = commitments.sign(commitments.commit(owned.key), commitments.make_signing_key(tmp_path / "ada.pem"))
+    assert _failed(owned.key, signed) == set()
+    assert _failed(owned.key, {name: value for name, value in signed.items() if name != taken}) == {"signature"}
+
+
+def test_another_keys_commitment_and_a_changed_name_are_refused(owned):
+    """However old they are."""
+    other = keys.make_key("a secret", size=16, owner="Adam")
+    assert "key" in _failed(owned.key, commitments.commit(other))
+    assert _failed(owned.key, commitments.commit(owned.key) | {"owner": "Ada "}) != set()
+
+
 def test_unknown_forgeries_list_the_choices(owned):
     with pytest.raises(ValueError, match="draw, declare, gradient"):
         attacks.forge(owned.host, 0, by="magic", size=16)

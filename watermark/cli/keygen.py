@@ -26,6 +26,7 @@ from watermark.keys import load_key, make_key, refusal, save_key, with_verificat
 from watermark.kinds import GRADIENTS
 
 log = logging.getLogger(__name__)
+LONGEST_NAME = 200  # characters
 
 
 def define(values):
@@ -48,8 +49,8 @@ def run(values):
     out = Path(values.out)
     if out.suffix != ".npz":
         raise ValueError(f"--out={out}: expected a name that ends in .npz")
-    if not values.owner.strip():
-        raise ValueError("--owner: expected a name")
+    if not values.owner.strip() or not values.owner.isprintable() or len(values.owner) > LONGEST_NAME:
+        raise ValueError(f"--owner: expected a name, printable and of {LONGEST_NAME} characters at most; it is public")
     key = make_key(secrets.token_hex(32), **_kind(values), owner=values.owner)
     if why := refusal(key):
         raise ValueError(f"nothing could be claimed with such a key: {why}; take a larger --size")
