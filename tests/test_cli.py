@@ -68,7 +68,8 @@ def test_the_owners_path(mine, capsys):
     assert code == 0 and "PSNR" in said and "100 strangers' keys: the least d is" in said
     assert not (mine / "marked.run").exists()
     assert (mine / "key.commitment.json").read_text() == before and (mine / "key.marked.commitment.json").exists()
-    first, second = (json.loads((mine / f"key.{name}.json").read_text()) for name in ("commitment", "marked.commitment"))
+    first, second = (json.loads((mine / f"key.{name}.json").read_text())
+                     for name in ("commitment", "marked.commitment"))
     assert first["public_key"] == second["public_key"]  # --sign is remembered
     code, words, _ = watermark(capsys, "verify", f"--suspect={out}", f"--key={key}")
     assert code == 0 and words.startswith("FOUND: ") and "6.1 is needed with 1000 fresh keys" in words

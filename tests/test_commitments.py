@@ -90,7 +90,7 @@ def test_a_forger_by_gradient_stops_when_it_is_enough(owned):
     for key, steps in found:
         verdict = verification.verify(owned.host, key, null_keys=50, fresh_seed="a verifier's")
         assert 0 < steps < forging.STEPS and verdict.stands_out and not verdict.evident
-        assert 0 <= key.trigger.min() and key.trigger.max() < 1
+        assert key.trigger.min() >= 0 and key.trigger.max() < 1
     assert next(forging.by_gradient(owned.host, drawn, steps=1)).steps == 1
 
 

@@ -61,7 +61,7 @@ def usage():
     """What `watermark --help` prints."""
     width = max(map(len, VERBS))
     verbs = "\n".join(f"  {verb:{width}}  {what}" for verb, what in VERBS.items())
-    return f"watermark VERB --flag=value …\n\n{verbs}\n\nwatermark VERB --help lists a verb's flags; watermark --version."
+    return f"watermark VERB --flag=value …\n\n{verbs}\n\nwatermark VERB --help lists a verb's flags."
 
 
 def _run(verb, rest):
