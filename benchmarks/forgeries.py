@@ -2,86 +2,113 @@
 
 The suspect is the unmarked host and the marked one, which carries another owner's mark. A forger has the network in
 hand and makes up keys: draws them, declares S or S₀, blends S between the answer and S₀ so that d <= η and the claim's
-findings hold, or descends on K. "paper" counts what the paper's rule d <= η accepts; "stands out" what z alone would;
-then what `watermark verify` accepts without and with a commitment, which the forger makes today to fit the key.
+findings hold, or descends on K until z is over the bar. "paper" counts what the paper's rule d <= η accepts; "by z
+alone" what the evidence would accept if it did not ask where K comes from; then what `watermark verify` accepts without
+and with a commitment, which the forger makes today to fit the key.
 
-    python benchmarks/forgeries.py --tries=1000 --gradient_tries=20
+    python benchmarks/forgeries.py --tries=1000 --gradient_tries=1000
 
-2 minutes on 2 idle cores, and 10 seconds more for every try by gradient.
+Keys by gradient take half a second each on 2 idle cores and are recorded in --workdir, so that the same command goes
+on after a kill; all else is 2 minutes.
 """
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 from absl import app, flags
 from scipy import stats
 
-from watermark import attacks, checkpoints, commitments, inference, keys, metrics, verification
+from watermark import checkpoints, commitments, inference, keys, metrics, verification
+from watermark.attacks import forging
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("tries", 1000, "forged keys of each kind but by gradient", 1)
-flags.DEFINE_integer("gradient_tries", 20, "forged keys by gradient", 0)
+flags.DEFINE_integer("gradient_tries", 1000, "forged keys by gradient, on each suspect; an owner is stated in half", 0)
+flags.DEFINE_string("workdir", "runs/forgeries", "where the keys by gradient are recorded")
 flags.DEFINE_list("suspects", ["unmarked", "marked"], "some of unmarked, marked")
 BLEND = 0.4  # of the way from the answer to S₀
 
 
-def forgeries(model, seed, tries, gradient_tries):
-    """(name, iterator of keys) of every kind."""
+def forgeries(model, seed, tries):
+    """{name: [(key, the model's answer to it)]} of every kind but by gradient."""
     drawn = [keys.make_key(f"{seed} {i}", owner="Mallory") for i in range(tries)]
     suspect = inference.as_suspect(model, drawn[0].kind)
     triggers = np.stack([key.trigger for key in drawn])
-    answers = np.concatenate([suspect(triggers[i:i + 50]) for i in range(0, tries, 50)])
-    pairs = list(zip(drawn, answers, strict=True))
-    yield "draw: S declared", [(keys.with_verification(key, S), S) for key, S in pairs]
-    yield "blend: S near both", [(keys.with_verification(key, S + np.float32(BLEND) * (key.initial - S)), S)
-                                 for key, S in pairs]
-    yield "declare: S₀ made up", [(dataclasses.replace(key, initial=S, verification=S), S) for key, S in pairs]
-    for owner, name in (("", "gradient: K made up, no owner"), ("Mallory", "gradient: K made up, an owner stated")):
-        share = gradient_tries // 2
-        found = (attacks.forge(model, f"{seed} {i}", by="gradient", owner=owner) for i in range(share))
-        yield name, [(key, key.verification) for key in found]
+    pairs = list(zip(drawn, np.concatenate([suspect(triggers[i:i + 50]) for i in range(0, tries, 50)]), strict=True))
+    return {
+        "draw: S declared": [(keys.with_verification(key, S), S) for key, S in pairs],
+        "blend: S near both": [(keys.with_verification(key, S + np.float32(BLEND) * (key.initial - S)), S)
+                               for key, S in pairs],
+        "declare: S₀ made up": [(dataclasses.replace(key, initial=S, verification=S), S) for key, S in pairs]}
 
 
-def count(name, found, nulls):
-    """A row of the table for each number of fresh keys."""
-    rho = np.array([verification.residual_correlation(key.trigger[None], answer[None], key.initial[None], key.kind)[0]
-                    for key, answer in found])
-    near = [metrics.distance(answer, key.verification) <= metrics.threshold(answer.size) for key, answer in found]
+def by_gradient(model, seed, tries, owner, path, nulls):
+    """What becomes of each key by gradient, those recorded at `path` first."""
+    found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    drawn = [keys.make_key(f"{seed} {i}", owner=owner) for i in range(len(found), tries)]
+    with open(path, "a") as file:
+        for key, steps in forging.by_gradient(model, drawn) if drawn else ():
+            found.append({"steps": steps, **outcome(key, key.verification, nulls)})
+            file.write(json.dumps(found[-1]) + "\n")
+            file.flush()
+    return found[:tries]
+
+
+def outcome(key, answer, nulls):
+    """What becomes of one forged key, with each of the `nulls`."""
+    rho = float(verification.residual_correlation(key.trigger[None], answer[None], key.initial[None], key.kind)[0])
+    holds = all(finding.holds for finding in commitments.check(key, commitments.commit(key)))
+    told = {"rho": rho, "near": bool(metrics.distance(answer, key.verification) <= metrics.threshold(answer.size))}
     for null in nulls:
-        out = [pair for pair, value in zip(found, rho, strict=True) if verification.stands_out(value, null)]
-        accepted = [key for key, answer in out
-                    if verification.judge(verification.Answers(np.float64(answer), null, ""), key).evident]
-        holds = [all(f.holds for f in commitments.check(key, commitments.commit(key))) for key in accepted]
-        yield (name, len(found), len(null), rho.max(), (rho.max() - null.mean()) / null.std(ddof=1),
-               verification.z_needed(len(null)), sum(near), len(out), len(accepted), sum(holds))
+        evident = verification.judge(verification.Answers(np.float64(answer), null, ""), key).evident
+        told[str(len(null))] = verification.stands_out(rho, null), evident, evident and holds
+    return told
+
+
+def rows(name, found, nulls):
+    """A row of the table for each number of fresh keys."""
+    rho = np.array([one["rho"] for one in found])
+    steps = f"{np.mean(taken):.1f}" if (taken := [one["steps"] for one in found if "steps" in one]) else "–"
+    for null in nulls:
+        z = (rho - null.mean()) / null.std(ddof=1)
+        accepted = np.sum([one[str(len(null))] for one in found], 0)
+        yield (name, len(found), steps, len(null), rho.max(), z.min(), z.max(), verification.z_needed(len(null)),
+               sum(one["near"] for one in found), *accepted)
+
+
+def suspects():
+    """{name: model} of those asked for."""
+    marked = next(file for file, entry in checkpoints.models().items()
+                  if (entry["host"], entry["stage"], entry["seed"]) == ("dncnn", "marked-ours", 0))
+    found = {"unmarked": checkpoints.load_host("dncnn"), "marked": checkpoints.load(checkpoints.SHIPPED / marked)}
+    return {name: found[name] for name in FLAGS.suspects}
 
 
 def main(_):
     """Prints the table, and how far rho of drawn keys is from normal."""
-    print("| suspect | forgery | tries | fresh keys | highest ρ | highest z | z needed | paper | stands out | accepted "
-          "| accepted with commitment |\n|" + "---|" * 11)
-    manifest = checkpoints.read_manifest(checkpoints.SHIPPED)
-    marked = next(file for file, entry in manifest.items()
-                  if (entry["host"], entry["stage"], entry["seed"]) == ("dncnn", "marked-ours", 0))
-    suspects = {"unmarked": checkpoints.load_host("dncnn"),
-                "marked": checkpoints.load(checkpoints.SHIPPED / marked, manifest[marked])}
+    print("| suspect | forgery | tries | steps | fresh keys | highest ρ | lowest z | highest z | z needed | paper "
+          "| by z alone | accepted | accepted with commitment |\n|" + "---|" * 13)
+    Path(FLAGS.workdir).mkdir(parents=True, exist_ok=True)
     normal = {}
-    for suspect in FLAGS.suspects:
-        model = suspects[suspect]
+    for suspect, model in suspects().items():
         kind = keys.make_key(0).kind
         null = verification.null_rho(inference.as_suspect(model, kind), kind, verification.NULL_KEYS, "forgeries")
-        for name, found in forgeries(model, "forger", FLAGS.tries, FLAGS.gradient_tries):
-            if not found:
-                continue
-            for row in count(name, found, (null, null[:verification.LEAST_KEYS])):
+        nulls = null, null[:verification.LEAST_KEYS]
+        found = {name: [outcome(*pair, nulls) for pair in pairs]
+                 for name, pairs in forgeries(model, "forger", FLAGS.tries).items()}
+        for owner, name in (("", "no owner"), ("Mallory", "an owner stated")):
+            path = Path(FLAGS.workdir) / f"{suspect}-{owner}.jsonl"
+            tries = FLAGS.gradient_tries // 2
+            found[f"gradient: K made up, {name}"] = by_gradient(model, "forger", tries, owner, path, nulls)
+        for name, each in found.items():
+            for row in rows(name, each, nulls) if each else ():
                 cells = (f"{x:.2f}" if isinstance(x, float) else str(x) for x in row)
                 print(f"| {suspect} | {' | '.join(cells)} |", flush=True)
-            if name.startswith("draw"):
-                rho = [verification.residual_correlation(key.trigger[None], S[None], key.initial[None], key.kind)[0]
-                       for key, S in found]
-                normal[suspect] = {"rho": f"{np.mean(rho):.3f} ± {np.std(rho):.3f}", "skewness": stats.skew(rho),
-                                   "excess kurtosis": stats.kurtosis(rho)}
+        rho = [one["rho"] for one in found["draw: S declared"]]
+        normal[suspect] = {"rho": f"{np.mean(rho):.3f} ± {np.std(rho):.3f}", "skewness": stats.skew(rho),
+                           "excess kurtosis": stats.kurtosis(rho)}
     print(json.dumps(normal, ensure_ascii=False, indent=1))
 
 

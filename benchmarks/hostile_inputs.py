@@ -26,7 +26,7 @@ import numpy as np
 from absl import app, flags, logging
 from PIL import Image
 
-from watermark import commitments, data, exporting, keys, models, suspects
+from watermark import commitments, data, exporting, inference, keys, kinds, models, suspects
 from watermark.errors import WatermarkError
 from watermark.suspects.folder import query_name
 from watermark.suspects.remote import connect
@@ -35,6 +35,7 @@ FLAGS = flags.FLAGS
 SECONDS = 20.0  # of the processor, for an input; `outcomes` waits three times as long for one that sleeps
 MEMORY = 1 << 20  # kB that one input may add to the process's largest memory
 IMAGES = np.linspace(0, 1, 2 * 8 * 8, dtype=np.float32).reshape(2, 8, 8, 1)
+KIND = kinds.Kind(size=8)
 VALUES = [None, True, -1, 0, 1 << 31, 10**30, 1e308, float("nan"), float("inf"), "", "\x1b[2J\u202e", "a" * 10_000, [],
           {}, [[]], ["b64"], {"b64": 7}, {"b64": "////"}, 40_000_000, "float16", "../../etc/passwd"]
 ARRAYS = [np.array(1j), np.array(["2020-01-01"], "M8[D]"), np.array([object()], object), np.zeros(3, "i1,f8"),
@@ -156,7 +157,7 @@ def model_files(honest, rng):
             (path / file).write_bytes(damaged(content, rng) if file == chosen and content else content)
     else:
         path.write_bytes(damaged(source.read_bytes(), rng))
-    return lambda: suspects.load_suspect(path)(IMAGES)
+    return lambda: inference.as_suspect(suspects.load_suspect(path), KIND)(IMAGES)  # as verify asks
 
 
 def pictures(honest, rng):

@@ -11,6 +11,7 @@ import pytest
 
 from watermark import cli, commitments, files, keys, models, training
 from watermark.cli import embed as verb
+from watermark.cli import keygen
 from watermark.cli import verify as asking
 from watermark.suspects.folder import query_name
 
@@ -124,6 +125,8 @@ def test_questions_and_answers_agree_on_fresh_keys_that_nobody_else_can_compute(
     key, q, a = f"--key={home}/key.npz", home / "q", home / "a"
     assert watermark(capsys, "verify", key, f"--write_queries={q}")[0] == 0
     assert len(list(q.glob("*.npy"))) == asking.QUERIES_NULL_KEYS + 1
+    told = (q / "README.txt").read_text()  # for who is to answer
+    assert told.startswith("101 questions") and "16 rows by 16 columns" in told and asking.FRESH in told
     _answer(q, a, owned.marked)
     code, _, said = watermark(capsys, "verify", key, f"--suspect={a}")
     assert code == 2 and "fresh.json" in said
@@ -145,6 +148,27 @@ def test_questions_and_answers_agree_on_fresh_keys_that_nobody_else_can_compute(
         (a / asking.FRESH).write_text(hostile)
         code, _, said = watermark(capsys, "verify", key, f"--suspect={a}")
         assert code == 2 and "fresh.json" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("owner", ["", " ", "Eve\x1b[2J", "Eve\u202e", "\ud800", "Eve\nAda", "a" * 201])
+def test_an_owner_has_a_name_that_can_be_printed(owner, tmp_path, capsys):
+    code, _, said = watermark(capsys, "keygen", f"--owner={owner}", f"--out={tmp_path}/key.npz")
+    assert code == 2 and "expected a name" in said and not list(tmp_path.iterdir())
+
+
+def test_the_next_commitment_is_signed_as_the_first(home, capsys, caplog):
+    """By the private key beside it; a certificate there, another's key and damage do not keep it from being found."""
+    first = home / "key.commitment.json"
+    assert keygen.signer(None, home / "key.npz") is None  # the first is not signed
+    private = commitments.make_signing_key(home / "z.pem")
+    commitments.make_signing_key(home / "another.pem")
+    (home / "damaged.pem").write_text("-----BEGIN CERTIFICATE-----")
+    first.write_text(json.dumps(commitments.sign(commitments.load_commitment(first), private)))
+    found = keygen.signer(None, home / "key.npz")
+    assert found.public_key() == private.public_key()
+    assert keygen.signer(home / "another.pem", home / "key.npz").public_key() != private.public_key()
+    (home / "z.pem").unlink()
+    assert keygen.signer(None, home / "key.npz") is None and "--sign=PEM gives it one" in caplog.text
 
 
 # --- kills, and two at a time -----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from watermark import cli, keys, models
-from watermark.cli import keygen
+from watermark.cli import helping, keygen
 
 QUICK = ("--steps=300", "--learning_rate=1e-2", "--optimizer=adam", "--strength=1", "--decay=1", "--lookahead=0",
          "--batch_size=4", "--precision=float32", "--nopreflight")
@@ -68,6 +68,9 @@ def test_the_owners_path(mine, capsys):
     assert code == 0 and "PSNR" in said and "100 strangers' keys: the least d is" in said
     assert not (mine / "marked.run").exists()
     assert (mine / "key.commitment.json").read_text() == before and (mine / "key.marked.commitment.json").exists()
+    first, second = (json.loads((mine / f"key.{name}.json").read_text())
+                     for name in ("commitment", "marked.commitment"))
+    assert first["public_key"] == second["public_key"]  # --sign is remembered
     code, words, _ = watermark(capsys, "verify", f"--suspect={out}", f"--key={key}")
     assert code == 0 and words.startswith("FOUND: ") and "6.1 is needed with 1000 fresh keys" in words
     code, words, _ = watermark(capsys, "verify", f"--suspect={mine}/mine.keras", f"--key={key}")
@@ -261,5 +264,24 @@ def test_as_a_program(tmp_path):
 
 @pytest.mark.parametrize("verb", cli.VERBS)
 def test_every_verb_has_help(verb, capsys):
+    """The kept text is what the flags are now, and begins with those that matter."""
     code, said, _ = watermark(capsys, verb, "--help")
-    assert code == 0 and f"watermark {verb}" in said and "--" in said
+    assert code == 0 and said.startswith(f"watermark {verb}") and set(helping.FIRST) == set(cli.VERBS)
+    assert said == helping.text(verb), 'python -c "from watermark.cli import helping; helping.write()"'
+    told = re.findall(r"^  --(?:\[no\])?(\w+)", said, re.MULTILINE)
+    assert told[:len(helping.FIRST[verb])] == list(helping.FIRST[verb]) and told.count("help") == 0
+
+
+def test_help_imports_nothing_that_takes_seconds():
+    program = f"""
+import sys
+from watermark import __version__, cli
+for arguments in [[verb, "--help"] for verb in {list(cli.VERBS)}] + [["--help"], ["--version"]]:
+    assert cli.main(arguments) == 0
+heavy = {{"tensorflow", "keras", "matplotlib", "scipy", "h5py", "numpy", "PIL"}} & set(sys.modules)
+assert not heavy, heavy
+print(__version__)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2] == f"watermark {done.stdout.splitlines()[-1]}"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from watermark import attacks, commitments, inference, judgement, keys, verification
+from watermark.attacks import forging
 
 
 def _failed(key, commitment):
@@ -79,6 +80,20 @@ def test_forgeries_that_stand_out_are_refused_at_every_door(by, rho, part, owner
             keys.load_key(tmp_path / "forged.npz")
 
 
+def test_a_forger_by_gradient_stops_when_it_is_enough(owned):
+    """One traced step for all keys, in batches; a key does not depend on those beside it. Oracle: each alone."""
+    drawn = [keys.make_key(f"mallory {i}", size=32) for i in range(3)]
+    found = list(forging.by_gradient(owned.host, drawn, batch=2))
+    alone = next(forging.by_gradient(owned.host, drawn[2:]))
+    assert len(found) == 3 and found[2].steps == alone.steps
+    assert np.allclose(found[2].key.trigger, alone.key.trigger, atol=1e-2)
+    for key, steps in found:
+        verdict = verification.verify(owned.host, key, null_keys=50, fresh_seed="a verifier's")
+        assert 0 < steps < forging.STEPS and verdict.stands_out and not verdict.evident
+        assert key.trigger.min() >= 0 and key.trigger.max() < 1
+    assert next(forging.by_gradient(owned.host, drawn, steps=1)).steps == 1
+
+
 def test_an_s_between_the_answer_and_s0_is_refused(owned):
     """Within eta of what the unmarked network answers, and near S0 as an embedding leaves it: all findings hold."""
     key = keys.make_key("mallory", size=16, owner="Mallory")
@@ -88,6 +103,20 @@ def test_an_s_between_the_answer_and_s0_is_refused(owned):
     for rule in judgement.RULES:
         judged = judgement.judge(owned.host, forged, null_keys=200, rule=rule, fresh_seed="a")
         assert judged.verdict.within_threshold and not judged.stands and judged.outcome == "not found"
+
+
+@pytest.mark.parametrize("taken", ["signature", "public_key"])
+def test_a_signature_of_which_a_part_was_taken_away_does_not_hold(taken, owned, tmp_path):
+    signed = commitments.sign(commitments.commit(owned.key), commitments.make_signing_key(tmp_path / "ada.pem"))
+    assert _failed(owned.key, signed) == set()
+    assert _failed(owned.key, {name: value for name, value in signed.items() if name != taken}) == {"signature"}
+
+
+def test_another_keys_commitment_and_a_changed_name_are_refused(owned):
+    """However old they are."""
+    other = keys.make_key("a secret", size=16, owner="Adam")
+    assert "key" in _failed(owned.key, commitments.commit(other))
+    assert _failed(owned.key, commitments.commit(owned.key) | {"owner": "Ada "}) != set()
 
 
 def test_unknown_forgeries_list_the_choices(owned):

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import stat
+import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -219,3 +220,16 @@ def test_of_several_writers_of_one_key_file_one_writes(tmp_path):
             path = tmp_path / f"{i}.npz"
             told = {digest for digest in pool.map(write, mine, [path] * 4) if digest}
             assert told == {keys.load_key(path).digest}
+
+
+@pytest.mark.parametrize("part", ["initial", "trigger", "owner", "digest"])
+def test_a_key_file_that_holds_a_part_twice_is_refused(part, tmp_path):
+    """zip takes the last of two; whichever is read, the file's digest is of the first."""
+    path, array = tmp_path / "key.npz", io.BytesIO()
+    keys.save_key(keys.make_key("a secret", size=16, owner="Ada"), path)
+    np.save(array, np.array("Eve") if part in ("owner", "digest") else np.zeros((16, 16, 1), np.float32))
+    with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr(f"{part}.npy", array.getvalue())
+    with pytest.raises(keys.KeyFileError):
+        keys.load_key(path)

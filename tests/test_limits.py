@@ -12,7 +12,7 @@ import onnx
 import pytest
 import tensorflow as tf
 
-from watermark import models, suspects
+from watermark import limits, models, suspects
 
 HUGE = 40_000_000
 
@@ -137,3 +137,21 @@ def test_a_configuration_nested_without_end(tmp_path):
     _refused(_changed(_conv(tmp_path / "m.keras"), config=lambda _: deep), "cannot be read")
     text = json.dumps({"class_name": "Functional"}).encode()
     _refused(_changed(_conv(tmp_path / "n.keras"), config=lambda _: text), "cannot be read")
+
+
+@pytest.mark.parametrize(("probe", "why"), [("while True: pass", "does not end within 1 seconds"),
+                                            ("import os; os.kill(os.getpid(), 11)", "signal 11"),
+                                            ("raise ValueError", "not an HDF5 file or is damaged")])
+def test_hdf5_that_hangs_its_library_or_kills_it(probe, why, tmp_path, monkeypatch):
+    """Stand-ins for what `benchmarks/hostile_inputs.py` found: a damaged heap on which HDF5 goes round for ever."""
+    (tmp_path / "m.h5").write_bytes(b"\x89HDF")
+    monkeypatch.setattr(limits, "PROBE", probe)
+    monkeypatch.setattr(limits, "PATIENCE", 1.0 if "while" in probe else 60.0)
+    _refused(tmp_path / "m.h5", why)
+
+
+def test_a_keras_file_whose_layers_cannot_run_is_refused_at_the_door(tmp_path):
+    path = _changed(_conv(tmp_path / "m.keras"),
+                    config=lambda c: c.replace(b'"strides": [1, 1]', b'"strides": 2147483648'))
+    with pytest.raises(models.ModelError, match="cannot be run .*Conv2D"):
+        suspects.load_suspect(path)

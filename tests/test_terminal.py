@@ -90,3 +90,15 @@ def test_out_is_looked_at_before_the_training(out, why, tmp_path):
     common.check_out(tmp_path / "new" / "m.keras", ".keras")
     with pytest.raises(ValueError, match=why):
         common.check_out(tmp_path / out, ".keras")
+
+
+def test_verdicts_are_broken_at_the_terminals_width_and_nowhere_else(monkeypatch):
+    command = f"  {common.COMMAND}watermark verify {'--suspect=m.keras ' * 9}"
+    text = f"FOUND: {'some words ' * 20}\n  {'and more ' * 20}\n{command}"
+    assert common.fitted(text) == text  # pytest's stdout is no terminal
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = common.fitted(text).split("\n")
+    assert lines.pop() == command and len(lines) > 6 and max(map(len, lines)) <= 60
+    assert all(line.startswith("  ") for line in lines[1:]) and " ".join(" ".join(lines).split()) == " ".join(
+        text.removesuffix(command).split())

@@ -194,7 +194,7 @@ def check(key, commitment):
     if commitment["mark"] is not None:
         findings.append(_finding("mark", again["mark"] == commitment["mark"], "the commitment is to this S",
                                  "the commitment is to another S: this one was not committed to"))
-    if "signature" in commitment:
+    if {"signature", "public_key"} & set(commitment):  # one without the other: somebody took it away
         findings.append(_finding("signature", signature_holds(commitment),
                                  f"signed with the Ed25519 key {str(commitment.get('public_key'))[:16]}…",
                                  "the signature does not fit the commitment"))

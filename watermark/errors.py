@@ -5,6 +5,7 @@ import re
 
 # Control characters, halves of surrogate pairs, and what turns the order of writing around; \t and \n may stay.
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+TRACED = re.compile(r"\Ain user code:.*?^\s+(\w+Error: .*)", re.DOTALL | re.MULTILINE)
 
 
 class WatermarkError(Exception):
@@ -26,6 +27,8 @@ def printable(text):
 
 def first_line(error):
     """What a library's error says first, at most 200 printable characters."""
+    if traced := TRACED.search(str(error)):  # TensorFlow says where first
+        return first_line(traced[1])
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return printable((lines or [type(error).__name__])[0][:200])
 

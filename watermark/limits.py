@@ -5,6 +5,8 @@ Each check raises a `ModelError` in one line. What a file cannot back with conte
 
 import contextlib
 import math
+import subprocess
+import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -23,6 +25,13 @@ GRAPH = 1 << 30  # bytes of a SavedModel's graph or an ONNX file
 SIDE = 64  # pixels of a question where a model leaves its size free
 LARGEST_IMAGE = 1 << 30  # bytes of one array that such a question leads to; 64 channels of it, enlarged 8 times: 64 MiB
 BUILDING = threading.Lock()
+PATIENCE = 30.0  # seconds for the structure of an HDF5 file
+PROBE = """
+import h5py, sys
+with h5py.File(sys.argv[1]) as file:
+    dict(file.attrs)
+    file.visititems(lambda _, item: print(dict(item.attrs)))
+"""
 
 
 def _refuse(path, what, declared, most):
@@ -43,6 +52,20 @@ def check_archive(path):
         with archive.open("model.weights.h5") as file, h5py.File(file) as stored:
             check_weights(path, stored, size)
     return size
+
+
+def check_hdf5(path):
+    """Of an HDF5 file: that its structure can be read, by a process that may hang or die of it.
+
+    A damaged one can keep the library, which is C, in a loop that nothing interrupts.
+    """
+    try:
+        end = subprocess.run([sys.executable, "-I", "-c", PROBE, str(path)], timeout=PATIENCE, check=False,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(f"{path} is damaged: reading it does not end within {PATIENCE:g} seconds") from error
+    if end < 0:  # by a signal; what Python says of it is said better where it is read
+        raise ModelError(f"{path} is damaged: reading it takes the process along (signal {-end})")
 
 
 def check_weights(path, stored, size):

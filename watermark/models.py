@@ -147,6 +147,7 @@ def _check_container(path, allow_lambda):
     if path.suffix == ".keras":
         with raised_as(ModelError, f"{path} is not a .keras file or is damaged"):
             return limits.check_archive(path)
+    limits.check_hdf5(path)
     with raised_as(ModelError, f"{path} is not an HDF5 file or is damaged"), h5py.File(path) as file:
         limits.check_weights(path, file, size := path.stat().st_size)
         config = file.attrs.get("model_config")

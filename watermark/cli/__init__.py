@@ -11,6 +11,8 @@ import warnings
 
 from absl import flags
 
+import watermark
+from watermark.cli import helping
 from watermark.errors import printable
 
 VERBS = {
@@ -34,6 +36,9 @@ def main(argv=None):
         print(usage())
         return 0 if argv else 2
     verb, *rest = argv
+    if verb in ("--version", "version"):
+        print(f"watermark {watermark.__version__}")
+        return 0
     if verb not in VERBS:
         print(f"error: unknown verb {verb!r}; choose from {', '.join(VERBS)}", file=sys.stderr)
         return 2
@@ -74,12 +79,12 @@ def _run(verb, rest):
 
 
 def _verb(verb, rest):
+    if {"--help", "-h", "--helpfull"} & set(rest):
+        print((kept.read_text() if (kept := helping.page(verb)).exists() else helping.text(verb)).rstrip())
+        return 0
     values = flags.FlagValues()
     module = importlib.import_module(f"watermark.cli.{verb}")
     module.define(values)
-    if {"--help", "-h", "--helpfull"} & set(rest):
-        print(f"{module.__doc__.strip()}\n\n{values.get_help(include_special_flags=False).strip()}")
-        return 0
     left = values([verb, *rest])[1:]
     if left:
         raise ValueError(f"unexpected argument {left[0]!r}; flags look like --name=value")

@@ -2,6 +2,9 @@
 
 import logging
 import os
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 
 from absl import flags
@@ -12,6 +15,7 @@ from watermark.models import load_model, register_objects
 from watermark.tasks import Denoising, Examples, SuperResolution
 
 log = logging.getLogger(__name__)
+COMMAND = "to repeat it: "  # stands before one
 
 
 def required(values, *names):
@@ -203,3 +207,18 @@ def quality(one, task, images, limit=6):
 def beside(path, ending):
     """key.npz -> key.ENDING."""
     return Path(path).with_suffix(f".{ending}")
+
+
+def fitted(text):
+    """Text as a terminal shows it, its lines broken at words and indented; as it is where it goes elsewhere."""
+    if not sys.stdout.isatty():
+        return text
+    width = max(shutil.get_terminal_size().columns, 40)
+    return "\n".join(_wrapped(line, width) for line in text.split("\n"))
+
+
+def _wrapped(line, width):
+    if len(line) <= width or COMMAND in line:  # a command is to be copied whole
+        return line
+    indent = " " * (len(line) - len(line.lstrip()))
+    return textwrap.fill(line, width, subsequent_indent=f"{indent}  ", break_on_hyphens=False, break_long_words=False)

@@ -35,7 +35,8 @@ def define(values):
     define_recipe(values)
     flags.DEFINE_string("key", None, "the key file; its S becomes M(K)", flag_values=values)
     flags.DEFINE_string("out", None, "the marked model to write, .keras", flag_values=values)
-    flags.DEFINE_string("sign", None, "Ed25519 private key (PEM) to sign the commitment with", flag_values=values)
+    flags.DEFINE_string("sign", None, "Ed25519 private key (PEM) to sign the commitment with; default: the one beside "
+                        "the key that signed its first commitment", flag_values=values)
 
 
 def define_recipe(values):
@@ -73,7 +74,7 @@ def _embed(values):
         return _complete(values, key, commitment)
     if commitment.exists():
         raise ValueError(f"{commitment} is there, of another mark, and is not overwritten; move it away")
-    private = keygen.signing_key(values.sign)
+    private = keygen.signer(values.sign, values.key)
     model, one = common.open_model(values)
     fitting_keys.check_key(one, key)
     task, images = common.read_task(values, one)
@@ -120,7 +121,7 @@ def _complete(values, key, commitment):
         raise ValueError(f"{values.key} marks a model already; make a key for each model (watermark keygen)")
     print(f"{values.out}: the marked model, as it was written before")
     if not keygen.published(commitment):
-        keygen.publish(key, commitment, keygen.signing_key(values.sign))
+        keygen.publish(key, commitment, keygen.signer(values.sign, values.key))
     clean(values)
     return 0
 

@@ -12,6 +12,7 @@ has is said. An instant; seconds with --model. Killed, the same command writes w
 
 import contextlib
 import dataclasses
+import logging
 import secrets
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from watermark.cli.common import beside
 from watermark.files import atomic_write, exclusive
 from watermark.keys import load_key, make_key, refusal, save_key, with_verification
 from watermark.kinds import GRADIENTS
+
+log = logging.getLogger(__name__)
+LONGEST_NAME = 200  # characters
 
 
 def define(values):
@@ -45,8 +49,8 @@ def run(values):
     out = Path(values.out)
     if out.suffix != ".npz":
         raise ValueError(f"--out={out}: expected a name that ends in .npz")
-    if not values.owner.strip():
-        raise ValueError("--owner: expected a name")
+    if not values.owner.strip() or not values.owner.isprintable() or len(values.owner) > LONGEST_NAME:
+        raise ValueError(f"--owner: expected a name, printable and of {LONGEST_NAME} characters at most; it is public")
     key = make_key(secrets.token_hex(32), **_kind(values), owner=values.owner)
     if why := refusal(key):
         raise ValueError(f"nothing could be claimed with such a key: {why}; take a larger --size")
@@ -98,6 +102,25 @@ def signing_key(path):
         with contextlib.suppress(FileExistsError):  # another process was faster
             return commitments.make_signing_key(path)
     return commitments.load_signing_key(path)
+
+
+def signer(path, key):
+    """The private key of `signing_key(path)` or, without a path, the one that signed the commitment beside `key`.
+
+    That one is looked for among the .pem files there; where it is elsewhere, a note asks for it.
+    """
+    first = beside(key, "commitment.json")
+    public = commitments.load_commitment(first).get("public_key") if not path and first.exists() else None
+    if not public:
+        return signing_key(path)
+    for file in sorted(first.parent.glob("*.pem")):
+        with contextlib.suppress(commitments.CommitmentError):  # a certificate, or what is no key
+            private = commitments.load_signing_key(file)
+            if private.public_key().public_bytes_raw().hex() == public:
+                return private
+    log.warning("%s is signed and its private key is not beside it: the next commitment has no signature; --sign=PEM "
+                "gives it one", first)
+    return None
 
 
 def published(path):

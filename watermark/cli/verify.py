@@ -36,6 +36,18 @@ REMOTE_NULL_KEYS = 20  # a service may ask money for each
 QUERIES_NULL_KEYS = 100
 FRESH = "fresh.json"  # in a folder of questions and of their answers: how many fresh keys, and half of their seed
 
+README = """{count} questions to an image-processing network, each {height} rows by {width} columns of pixels.
+
+Every question is here twice: NAME.npy holds its pixels exactly, float32 on [0, 1], rows by columns by channels;
+NAME.png holds them rounded to 8 bits. Put each to the network, the .npy where the network takes numbers, and keep what
+comes back under the same name in another folder: NAME.npy (best), or NAME.png, .tif, .bmp. All have to be answered, and
+none may be changed, cut or sharpened on the way. Copy {fresh} beside the answers and send the folder back; then
+
+    watermark verify --suspect=THAT_FOLDER --key=key.npz
+
+The pictures look like noise and are meant to.
+"""
+
 
 def define(values):
     """The verb's flags."""
@@ -121,7 +133,7 @@ def run(values):
         several = {"claims": told, "decision": decision, "prevails": prevails and told[judged.index(prevails)]["key"]}
         print(json.dumps(told[0] if len(told) == 1 else several, indent=1, ensure_ascii=False))
     else:
-        print(_words(judged, told, decision))
+        print(common.fitted(_words(judged, told, decision)))
     return 0 if prevails is judged[0] else 1
 
 
@@ -134,7 +146,7 @@ def _judge(values, suspect, key, findings=None, unmarked=None):
 
 
 def _words(judged, told, decision):
-    repeat = f"  to repeat it: {told[0]['command']}"
+    repeat = f"  {common.COMMAND}{told[0]['command']}"
     if len(judged) == 1:
         return f"{judgement.words(judged[0])}\n{repeat}"
     return "\n\n".join([*(f"{judgement.name(j)}\n{judgement.words(j)}" for j in judged), f"{decision}\n{repeat}"])
@@ -188,6 +200,9 @@ def _write_queries(values, keys):
     if not values.fresh_seed:
         with atomic_write(Path(values.write_queries) / FRESH) as temporary:
             temporary.write_text(json.dumps({"null_keys": count, "nonce": nonce}) + "\n")
+    with atomic_write(Path(values.write_queries) / "README.txt") as temporary:
+        temporary.write_text(README.format(count=len(images), fresh=FRESH, height=images[0].shape[0],
+                                           width=images[0].shape[1]))
     print(f"{values.write_queries}: {len(images)} questions; put the answers into a folder under the same names, and "
           f"{FRESH} beside them, and verify with --suspect=that folder")
     return 0

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import keras
 
-from watermark.inference import SuspectError, single_output
+from watermark.errors import raised_as
+from watermark.inference import SuspectError, predictor, single_output
 from watermark.limits import check_answers
 from watermark.models import ModelError, load_model
 from watermark.ranges import wrapped
@@ -84,5 +85,7 @@ def _keras(spec, output, allow_lambda, fixed):
         model = load_model(spec, allow_lambda=allow_lambda, several_inputs=bool(fixed))
     one = wrapped(model, fixed=fixed, output=output) if fixed else single_output(model, output)
     if model is not spec:
-        check_answers(spec, one)
+        with raised_as(ModelError, f"{spec} is a Keras model that cannot be run"):
+            check_answers(spec, one)
+            predictor(one)  # traced here, where it is known which file it is; kept for the questions
     return one
