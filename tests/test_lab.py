@@ -181,6 +181,22 @@ def test_every_scheme_satisfies_the_protocol(name):
     assert all(isinstance(scheme.recipe(profile, "sr"), Recipe) for profile in scheme.RECIPES)
 
 
+def test_a_table_never_loses_rows(lab, tmp_path):
+    """Asked for fewer hosts than before, it prints those and keeps the others in its file."""
+    lab = dataclasses.replace(lab, workdir=tmp_path)
+    grid = [{"host": host, "scheme": "ours", "rate": 0.0} for host in ("dncnn", "red")]
+    table = _table("kept", grid=grid)
+    store = runner.Trials(lab, table).store
+    values = {column.value: 0.5 for column in table.measure.columns}
+    for row in grid:
+        store.add({"id": runner.Trials(lab, table).identity(row, 0), "row": row, "seed": 0, "values": values,
+                   "provenance": {"data": {"train": "a", "test": "b"}}})
+    assert "RED" in runner.make(lab, table, Options(hosts=["dncnn", "red"]))
+    assert "RED" not in runner.make(lab, table, Options(hosts=["dncnn"]))
+    written = (tmp_path / "results/smoke/kept.md").read_text()
+    assert "RED" in written and "DnCNN" in written
+
+
 def test_stop_after_leaves_holes(lab):
     text = runner.make(lab, _table("holes"), Options(stop_after=0.0))
     assert "0/1" in text and "–" in text

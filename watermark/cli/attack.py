@@ -12,14 +12,14 @@ from pathlib import Path
 
 from absl import flags
 
-from watermark import inference
+from watermark import data, inference
 from watermark.attacks import ATTACKS, Thief, forge
 from watermark.attacks.forging import FORGERS
 from watermark.cli import common, embed, fitting_keys, keygen
 from watermark.embedding import embed as mark
 from watermark.keys import make_key, save_key
 from watermark.models import save_model
-from watermark.preflight import form
+from watermark.preflight import form, guess
 from watermark.ranges import own
 from watermark.recipes import QUICK, Recipe
 from watermark.training import Compute, Run
@@ -68,13 +68,13 @@ def run(values):
     attack = _attack(values, one)
     if len(model.outputs) > 1 and attack.trains and not hasattr(attack, "recipe"):
         raise ValueError(f"{values.kind} trains models with one output")
-    thief, task, images = _thief(values, one) if attack.trains else (None, None, None)
+    thief, task, images = _thief(values, one) if attack.trains else (None, *_judged_on(values, one))
     attacked = attack(model, thief)
     save_model(own(attacked), values.out)
     embed.clean(values)
     print(f"{values.out}: {attack.label}")
-    if attack.trains:
-        print(embed.cost(one, inference.single_output(attacked, values.output), task, images))
+    what = "of the training images" if values.images or values.pairs else f"photographs ({task})"
+    print(embed.cost(one, inference.single_output(attacked, values.output), task, images, what))
     return 0
 
 
@@ -90,6 +90,15 @@ def _attack(values, one):
         values.learning_rate = made.get("learning_rate") or QUICK.learning_rate
     special["recipe"] = embed.recipe(values, task)
     return chosen(**made | {name: value for name, value in special.items() if name in made})
+
+
+def _judged_on(values, one):
+    """(task, images) that what the attack costs is measured on: the owner's, else the likeliest task's photographs."""
+    if values.images or values.pairs:
+        return common.read_task(values, one)
+    answers, usual = common.in_every_range(values, one)
+    task = next(iter(guess(answers, form(one), usual)))
+    return task, list(data.images("sample_test").values())
 
 
 def _thief(values, one):

@@ -166,7 +166,7 @@ def strangers(marked, key, count=100):
     return found if least > eta else f"{found}: d ≤ η would accept a stranger; a higher --preserving keeps them off"
 
 
-def cost(before, after, task, images):
+def cost(before, after, task, images, what="of the training images"):
     """What an embedding or attack did to the model's own task, in a sentence."""
     (psnr, count), (now, _) = (common.quality(model, task, images) for model in (before, after))
-    return f"PSNR on {count} of the training images: {psnr:.2f} dB before, {now:.2f} dB after"
+    return f"PSNR on {count} {what}: {psnr:.2f} dB before, {now:.2f} dB after"

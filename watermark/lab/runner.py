@@ -54,12 +54,16 @@ class Options:
 
 
 def make(lab: Lab, table: Table, options: Options = Options()) -> str:
-    """Makes the trials of `table` that are missing, then writes and prints it. Returns its text."""
+    """Makes the trials of `table` that are missing, then prints it. Returns its text.
+
+    What is written has the rows beside those asked for, too, if there are trials of them: a table never loses rows.
+    """
     trials = Trials(lab, table, options)
     trials.make()
     text = trials.text()
+    trials.rows = [row for row in table.grid if row in trials.rows or trials.has(row)]
     with atomic_write(results(lab) / f"{table.name}.md") as temporary:
-        temporary.write_text(text + "\n")
+        temporary.write_text(trials.text() + "\n")
     print(text)
     return text
 
@@ -146,6 +150,10 @@ class Trials:
     def found(self) -> list[list[dict]]:
         """For each row the values of the trials there are."""
         return [[record["values"] for record in self._records(row)] for row in self.rows]
+
+    def has(self, row: Mapping) -> bool:
+        """Whether there is a trial of a row."""
+        return bool(self._records(row))
 
     def _records(self, row):
         return list(filter(None, (self.record(row, seed) for seed in range(self.lab.profile.trials))))
