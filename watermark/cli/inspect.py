@@ -140,7 +140,8 @@ def _range(found, usual):
 
 def _shape(shape):
     enlarges = f", enlarged {shape.scale} times" if shape.scale > 1 else ", the same size back"
-    return {"layout": f"[N, H, W, {shape.channels}], channels last", "sizes": f"{shape} pixels{enlarges}"}
+    sizes = shape if all(shape.sides) else f"{shape} pixels"
+    return {"layout": f"[N, H, W, {shape.channels}], channels last", "sizes": f"{sizes}{enlarges}"}
 
 
 def _asked(values):

@@ -49,7 +49,8 @@ class Line:
             raise
         except Exception as error:  # of TLS, of HTTP, of decompression
             what = "its TLS certificate does not hold" if _of_tls(error) else "it cannot be reached or broke off"
-            raise Unreachable(f"{request.url}: {what} ({first_line(error)})") from error
+            kind = Unreachable if isinstance(error, httpx.ConnectError) else SuspectError
+            raise kind(f"{request.url}: {what} ({first_line(error)})") from error
 
     async def _send(self, request, limit):
         with anyio.fail_after(self.timeout):
