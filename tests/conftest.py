@@ -8,8 +8,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from owners import pictures
 
 from watermark import embedding, hosts, keys, tasks, visualizer
+from watermark.cli import keygen
 from watermark.data import sets
 from watermark.lab.lab import Lab
 from watermark.lab.profiles import PROFILES
@@ -106,3 +108,20 @@ def lab(tmp_path_factory):
         patch.delenv("WATERMARK_DATA", raising=False)
         narrow(patch)
         yield Lab.at(tmp_path_factory.mktemp("lab"), PROFILES["smoke"], log=[].append)
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """The same keys and networks in every run; and what a test makes known to Keras is forgotten behind it."""
+    monkeypatch.setattr(keygen.secrets, "token_hex", lambda count: "5e" * count)
+    keras.utils.set_random_seed(1)
+    before = dict(keras.saving.get_custom_objects())
+    yield
+    keras.saving.get_custom_objects().clear()
+    keras.saving.get_custom_objects().update(before)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """A folder of three smooth pictures of 60x70 pixels."""
+    return pictures(tmp_path_factory.mktemp("photos"))

@@ -12,6 +12,39 @@ from watermark import cli, models
 QUICK = ("--steps=150", "--learning_rate=1e-2", "--optimizer=adam", "--strength=1", "--decay=1", "--lookahead=0",
          "--batch_size=4", "--precision=float32")
 
+LAYERS = """
+import keras
+
+
+class DepthToSpace(keras.layers.Layer):
+    def __init__(self, factor, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x):
+        (h, w), c, f = keras.ops.shape(x)[1:3], x.shape[-1], self.factor
+        x = keras.ops.reshape(x, (-1, h, w, f, f, c // f**2))
+        return keras.ops.reshape(keras.ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, h * f, w * f, c // f**2))
+
+    def compute_output_shape(self, shape):
+        n, h, w, c = shape
+        return n, h and h * self.factor, w and w * self.factor, c // self.factor**2
+
+    def get_config(self):
+        return super().get_config() | {"factor": self.factor}
+
+
+class Subclassed(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.mean = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False)
+        self.first = keras.layers.Conv2D(16, 3, padding="same", activation="relu")
+        self.last = keras.layers.Conv2D(1, 3, padding="same", kernel_initializer="zeros")
+
+    def call(self, x):
+        return self.mean(x) + self.last(self.first(x))
+"""
+
 
 def watermark(capsys, *arguments):
     """(exit code, stdout, stderr) of a command."""
@@ -61,3 +94,18 @@ def pictures(folder, sides=(60, 70), count=3):
         wave = np.sin(np.add.outer(i + np.arange(sides[0]) / 5, np.arange(sides[1]) / 7))
         Image.fromarray(np.uint8(127 + 100 * wave)).save(folder / f"{i}.png")
     return folder
+
+
+def unet(halvings, sides=(None, None)):
+    """A U-Net around a blur, which wants sides that are multiples of 2 ** halvings."""
+    image = keras.Input((*sides, 1))
+    x, skips = image, []
+    for _ in range(halvings):
+        x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+        skips.append(x)
+        x = keras.layers.MaxPooling2D()(x)
+    for skip in reversed(skips):
+        x = keras.layers.Concatenate()([keras.layers.UpSampling2D()(x), skip])
+        x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+    x = keras.layers.Conv2D(1, 3, padding="same", kernel_initializer="zeros")(x)
+    return keras.Model(image, keras.layers.Add()([x, blur(image), learner(image)]), name="unet")

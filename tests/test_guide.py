@@ -6,8 +6,7 @@ from pathlib import Path
 
 import keras
 import pytest
-from owners import blur, denoiser, learner, pictures, watermark
-from test_owner_models import LAYERS, unet
+from owners import LAYERS, blur, denoiser, learner, pictures, unet, watermark
 
 from watermark import hosts, models
 from watermark.cli import embed

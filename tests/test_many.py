@@ -1,13 +1,16 @@
 """`watermark verify` with many suspects and keys, and what it says of suspects that had to be fitted."""
 
+import hashlib
 import json
 import shutil
+import time
 
 import keras
 import numpy as np
 import pytest
+from test_runtimes import nchw
 
-from watermark import cli, exporting, keys, models, verification
+from watermark import cli, exporting, judgement, keys, models, verification
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +117,33 @@ def test_a_range_is_no_matter_of_pictures(case, owned, capsys):
     assert code == 2 and "is for numbers" in said
     code, _, said = verify(capsys, case, "--suspect=http://127.0.0.1:9/x", "--key={0}/keys/mine.npz", "--range=-1,1")
     assert code == 2 and "is for numbers" in said
+
+
+def test_a_function_is_asked_from_the_command_line(case, owned, capsys, monkeypatch):
+    """Its file is what is identified: SHA-256 by hashlib. Inspected, it says its size; a file that is not there, 2."""
+    (case / "ask.py").write_text("import keras\nmarked = keras.saving.load_model('marked.keras')\n"
+                                 "def ask(images):\n    return marked.predict(images, verbose=0)\n")
+    monkeypatch.chdir(case)
+    code, said, _ = verify(capsys, case, "--suspect=ask.py:ask", "--key={0}/keys/mine.npz", "--json")
+    result = json.loads(said)
+    assert code == 0 and result["distance"] < 1e-5 and result["suspect_form"] == "Python function"
+    assert result["suspect_sha256"] == hashlib.sha256((case / "ask.py").read_bytes()).hexdigest()
+    for told, why in (("--model=no.keras", "no such"), ("--suspect=no", "no such file or folder"),
+                      ("--suspect=http://127.0.0.1:9/x", "cannot be reached")):
+        started = time.monotonic()
+        assert cli.main(["inspect", told, "--retries=0"]) == 2 and time.monotonic() - started < 20  # asked once
+        assert why in capsys.readouterr().err
+
+
+def test_inspect_heeds_what_a_file_says(case, owned, capsys):
+    """One size and one batch, channels first: nothing else is asked, and the layout is the file's."""
+    nchw(case / "torch.onnx", owned, [2, 1, 24, 28])
+    assert cli.main(["inspect", f"--suspect={case}/torch.onnx"]) == 0
+    said = capsys.readouterr().out
+    assert "24x28 only" in said and "NCHW" in said and "channels last" not in said
+    assert "keygen --size=24x28" in said
+
+
+def test_an_answer_on_another_range_is_not_called_damaged(case, owned):
+    judged = judgement.judge(lambda images: 255 * owned.marked.predict(images, verbose=0), owned.key, null_keys=100)
+    assert judged.found and "another range of pixels" in judgement.notes(judged)[0]

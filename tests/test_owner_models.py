@@ -5,45 +5,14 @@ import re
 import keras
 import numpy as np
 import pytest
-from owners import QUICK, blur, denoiser, embedded, learner, pictures, watermark
+from owners import LAYERS, QUICK, blur, denoiser, embedded, learner, pictures, unet, watermark
 
 from watermark import data, hosts, keys, models, preflight
-from watermark.cli import embed, fitting_keys, keygen
+from watermark.cli import embed, fitting_keys
 from watermark.judgement import Judgement
 from watermark.verification import Verdict
 
-LAYERS = """
-import keras
-
-
-class DepthToSpace(keras.layers.Layer):
-    def __init__(self, factor, **kwargs):
-        super().__init__(**kwargs)
-        self.factor = factor
-
-    def call(self, x):
-        (h, w), c, f = keras.ops.shape(x)[1:3], x.shape[-1], self.factor
-        x = keras.ops.reshape(x, (-1, h, w, f, f, c // f**2))
-        return keras.ops.reshape(keras.ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, h * f, w * f, c // f**2))
-
-    def compute_output_shape(self, shape):
-        n, h, w, c = shape
-        return n, h and h * self.factor, w and w * self.factor, c // self.factor**2
-
-    def get_config(self):
-        return super().get_config() | {"factor": self.factor}
-
-
-class Subclassed(keras.Model):
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.mean = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False)
-        self.first = keras.layers.Conv2D(16, 3, padding="same", activation="relu")
-        self.last = keras.layers.Conv2D(1, 3, padding="same", kernel_initializer="zeros")
-
-    def call(self, x):
-        return self.mean(x) + self.last(self.first(x))
-"""
+pytestmark = pytest.mark.usefixtures("known")
 
 
 class WithAStep(keras.Model):
@@ -51,38 +20,6 @@ class WithAStep(keras.Model):
 
     def train_step(self, batch):
         return {}
-
-
-@pytest.fixture(autouse=True)
-def known(monkeypatch):
-    """The same keys and networks in every run; and what a test makes known to Keras is forgotten behind it."""
-    monkeypatch.setattr(keygen.secrets, "token_hex", lambda count: "5e" * count)
-    keras.utils.set_random_seed(1)
-    before = dict(keras.saving.get_custom_objects())
-    yield
-    keras.saving.get_custom_objects().clear()
-    keras.saving.get_custom_objects().update(before)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    """A folder of three smooth pictures of 60x70 pixels."""
-    return pictures(tmp_path_factory.mktemp("photos"))
-
-
-def unet(halvings, sides=(None, None)):
-    """A U-Net around a blur, which wants sides that are multiples of 2 ** halvings."""
-    image = keras.Input((*sides, 1))
-    x, skips = image, []
-    for _ in range(halvings):
-        x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(x)
-        skips.append(x)
-        x = keras.layers.MaxPooling2D()(x)
-    for skip in reversed(skips):
-        x = keras.layers.Concatenate()([keras.layers.UpSampling2D()(x), skip])
-        x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(x)
-    x = keras.layers.Conv2D(1, 3, padding="same", kernel_initializer="zeros")(x)
-    return keras.Model(image, keras.layers.Add()([x, blur(image), learner(image)]), name="unet")
 
 
 @pytest.mark.parametrize("halvings", [0, 1, 3, 4, 5])

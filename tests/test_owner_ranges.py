@@ -6,31 +6,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from owners import QUICK, blur, denoiser, embedded, learner, pictures, watermark
+from owners import QUICK, blur, denoiser, embedded, learner, watermark
 from PIL import Image
 
 from watermark import embedding, inference, keys, metrics, models, ranges, tasks
-from watermark.cli import fitting_keys, keygen
+from watermark.cli import fitting_keys
 from watermark.fitting import BYTES, SIGNED
 from watermark.hosts import folding
 from watermark.training import Compute
 
-
-@pytest.fixture(autouse=True)
-def known(monkeypatch):
-    """The same keys and networks in every run; and what a test makes known to Keras is forgotten behind it."""
-    monkeypatch.setattr(keygen.secrets, "token_hex", lambda count: "5e" * count)
-    keras.utils.set_random_seed(1)
-    before = dict(keras.saving.get_custom_objects())
-    yield
-    keras.saving.get_custom_objects().clear()
-    keras.saving.get_custom_objects().update(before)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    """A folder of three smooth pictures of 60x70 pixels."""
-    return pictures(tmp_path_factory.mktemp("photos"))
+pytestmark = pytest.mark.usefixtures("known")
 
 
 @pytest.mark.parametrize(("low", "high", "name"), [(0.0, 255.0, "0,255"), (-1.0, 1.0, "-1,1")])

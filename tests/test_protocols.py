@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from watermark import suspects
+from watermark import inference, suspects
+from watermark.fitting import BYTES, SIGNED, UNIT
+from watermark.kinds import Kind
 
 IMAGES = np.random.default_rng(0).random((5, 6, 8, 3), np.float32)
 BITS = 1 / 255  # an 8-bit question, an 8-bit answer: half a step each, and half of the first
@@ -61,6 +63,8 @@ class Service(http.server.BaseHTTPRequestHandler):
             (part,) = form.iter_parts()
             assert part.get_param("name", header="content-disposition") == "file" and part.get_filename()
             return self._say(_halved(part.get_payload(decode=True)))
+        if kind == "numbers":
+            return self._say({"image": (127.5 * _decoded(body)).tolist()})
         question = json.loads(body)
         self.seen.append(question)
         if kind == "v2":
@@ -174,3 +178,33 @@ def test_any_function_of_the_users(tmp_path):
                       ("bad.py:half", "bad.py does not run .No module"), ("no.py:half", "no such file")):
         with pytest.raises(suspects.ModelError, match=why):
             suspects.load_suspect(f"{tmp_path}/{spec}")
+
+
+@pytest.mark.parametrize(("path", "options", "pixels", "atol"), [
+    ("v1/models/m:predict", {"input_name": "picture", "output": "clean"}, BYTES, 0),
+    ("v2/models/nhwc/infer", {}, SIGNED, 0), ("v2/models/bytes/infer", {}, BYTES, BITS),
+    ("numbers", {"answer": "json:image"}, BYTES, BITS)])
+def test_the_range_of_a_services_numbers(path, options, pixels, atol, service):
+    """Halving on [low, high], as seen from [0, 1]: by hand, (low + (high - low) x) / 2 brought back."""
+    kind = Kind(size=(6, 8), channels=3)
+    suspect = inference.as_suspect(suspects.load_suspect(f"{service}/{path}", **options), kind, pixels=pixels)
+    expected = IMAGES / 2 if pixels == BYTES else ((2 * IMAGES - 1) / 2 + 1) / 2
+    np.testing.assert_allclose(suspect(IMAGES), expected, atol=atol + 1e-6)
+    assert any("[0, 255]" in note or "[-1, 1]" in note for note in suspect.notes)
+
+
+def test_a_range_that_cannot_be(service):
+    """Of whole numbers, that would all be 0 or 1; of images in files."""
+    for path, pixels, why in (("v2/models/bytes/infer", UNIT, "do not hold pixels on --range=0,1"),
+                              ("v2/models/bytes/infer", SIGNED, "do not hold"), ("form", BYTES, "is for numbers")):
+        with pytest.raises(suspects.SuspectError, match=why):
+            inference.as_suspect(suspects.load_suspect(f"{service}/{path}"), Kind(size=(6, 8), channels=3),
+                                 pixels=pixels)(IMAGES)
+
+
+def test_a_field_that_is_not_there_is_named(service):
+    options = {"payload": "json:data.image"}
+    for field, why in (("results.0.picture", "no 'picture' there, but image"), ("results.1", "no '1' there, but 0"),
+                       ("results.0.image.x", "but a str without fields")):
+        with pytest.raises(suspects.SuspectError, match=why):
+            suspects.load_suspect(f"{service}/base64", answer=f"json:{field}", **options)(IMAGES)

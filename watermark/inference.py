@@ -117,6 +117,9 @@ class _Way(NamedTuple):
     sides: tuple | None = None
 
 
+RANGED = "pixels are put on {}, and the answers' brought back from there"
+
+
 class Suspect:
     """A suspect as keys of one kind ask it: [N, H, W, C] on [0, 1] -> [N, H', W', C] of the answer's size.
 
@@ -137,11 +140,12 @@ class Suspect:
             self.ask, self.sides = predictor(suspect), suspect.input_shape[1:3]
         elif hasattr(suspect, "sides"):
             self.sides = suspect.sides(kind.channels)
-            self.ask = suspect.on(pixels) if pixels else suspect
         else:
             self.readable = False
+        if pixels and hasattr(suspect, "on"):
+            self.source = self.ask = suspect.on(pixels)
         if pixels:
-            self._notes.append(f"pixels are put on {pixels}, and the answers' brought back from there")
+            self._notes.append(getattr(suspect, "ranged", RANGED).format(pixels))
         self.way = None if self.readable or kind.task == "sr" else _Way()
 
     @property
@@ -165,7 +169,7 @@ class Suspect:
 
     def _put(self, question, sides):
         question = padded(question, sides) if sides else question
-        pixels = None if hasattr(self.source, "on") else self.pixels  # a file of integers brings its own there
+        pixels = None if hasattr(self.source, "on") else self.pixels  # files and services bring their own there
         question = pixels.of(question) if pixels else question
         answer = np.asarray(in_batches(self.ask, question, self.batch) if self.batch else self.ask(question))
         return pixels.back(answer) if pixels else answer

@@ -7,6 +7,7 @@ import numpy as np
 from watermark import inference, verification
 from watermark.commitments import commit
 from watermark.keys import Key
+from watermark.ports import WIDE
 from watermark.verification import FAITHFUL, FALSE_POSITIVE_RATE, LEAST_KEYS, NULL_KEYS, Rate, Verdict, z_needed
 
 FOUND, INCONCLUSIVE, NOT_FOUND = "found", "inconclusive", "not found"
@@ -176,7 +177,9 @@ def notes(judged):
     if v.refusal:
         return []
     if judged.found:
-        damaged = "The answer is beyond the paper's η: the mark is damaged, but no fresh key comes near it."
+        why = ("it lies on another range of pixels than [0, 1], where d says nothing (--range)" if v.rmse > WIDE else
+               "the mark is damaged")
+        damaged = f"The answer is beyond the paper's η: {why}, but no fresh key comes near it."
         rests = [EXCHANGEABLE, worth(judged)] if judged.key.owner else [BARE]
         return [*([] if v.within_threshold else [damaged]), *rests]
     if v.within_threshold and v.fidelity < FAITHFUL:

@@ -19,6 +19,10 @@ class SuspectError(WatermarkError, RuntimeError):
     """A suspect that does not answer, or not with an image of the expected size."""
 
 
+class Unreachable(SuspectError):
+    """A suspect that answers nothing at all, whatever it is asked."""
+
+
 def in_batches(run, images, size=None, exact=False):
     """What `run` answers to images [N, H, W, C] that are put to it in pieces.
 
@@ -36,6 +40,16 @@ def in_batches(run, images, size=None, exact=False):
         else:
             answers.append(run(piece))
     return np.concatenate(answers)
+
+
+def whole(pixels, limits, who):
+    """Refuses, with a SuspectError, a range whose pixels a type of whole numbers, `numpy.iinfo`, does not hold.
+
+    On [0, 1] they would all be 0 or 1.
+    """
+    if pixels.high - pixels.low < WIDE or pixels.low < limits.min or pixels.high > limits.max:
+        raise SuspectError(f"{who}, whole numbers from {limits.min} to {limits.max}, which do not hold pixels on "
+                           f"--range={pixels.told}")
 
 
 @dataclass(frozen=True)
@@ -114,7 +128,9 @@ class ModelFile:
     answers: Pixels | None = field(default=None, init=False)
 
     def on(self, pixels):
-        """The same suspect on another range of pixels."""
+        """The same suspect on another range of pixels; a SuspectError where its type does not hold them."""
+        if self.entry.whole and not self.entry.scale:
+            whole(pixels, np.iinfo(self.entry.dtype), f"{self.path} takes {self.entry.dtype}")
         return replace(self, pixels=pixels)
 
     def sides(self, channels):

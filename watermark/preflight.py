@@ -14,6 +14,7 @@ from watermark.errors import first_line
 from watermark.fitting import RANGES, UNIT, Pixels
 from watermark.inference import SuspectError
 from watermark.models import ModelError
+from watermark.ports import Unreachable
 from watermark.tasks import Denoising, SuperResolution
 
 # Tried in this order. A U-Net of four halvings wants multiples of 16, transformers those of their windows.
@@ -111,16 +112,19 @@ def form(model: keras.Model) -> Form:
     return probe(lambda images: model(images, training=False).shape, model.name, shape[-1], shape[1:3])
 
 
-def probe(ask: Callable, name: str, channels: int, sides: tuple = (None, None)) -> Form:
+def probe(ask: Callable, name: str, channels: int, sides: tuple = (None, None), steps: tuple = STEPS) -> Form:
     """The `Form` of whatever gives the shape of its answer to images [1, H, W, C]; free sides are found by trying."""
-    for step in STEPS:
+    for step in (1,) if all(sides) else steps:
         height, width = (own or side for own, side in zip(sides, _trial(step), strict=True))
         asked = height, width, channels
         try:
             return Form(tuple(sides), step, _scale(ask(np.zeros((1, *asked), "float32"))[1:], asked, name), channels)
+        except Unreachable:
+            raise
         except Exception as error:  # whatever a graph says of sizes that do not fit
             reason = error
-    raise ModelError(f"{name} takes no image whose sides are multiples of {STEPS[-1]} or less: {first_line(reason)}")
+    tried = "x".join(map(str, sides)) if all(sides) else f"whose sides are multiples of {steps[-1]} or less"
+    raise ModelError(f"{name} takes no image {tried}, {channels} channel{'s' * (channels > 1)}: {first_line(reason)}")
 
 
 def _trial(step):

@@ -12,10 +12,12 @@ from absl import flags
 from watermark import data, inference, preflight, ranges
 from watermark.fitting import BYTES, UNIT, Pixels
 from watermark.models import load_model, register_objects
+from watermark.suspects import is_url, load_suspect
 from watermark.tasks import Denoising, Examples, SuperResolution
 
 log = logging.getLogger(__name__)
 COMMAND = "to repeat it: "  # stands before one
+REMOTE = ("payload", "answer", "input_name", "timeout", "retries", "transcript", "ca_bundle")  # flags for a URL
 
 
 def required(values, *names):
@@ -66,6 +68,29 @@ def define_inputs(values):
                         "program is", flag_values=values)
 
 
+def define_remote(values):
+    """Flags that say how a suspect is asked that is served."""
+    text = flags.DEFINE_string
+    text("signature", None, "of a SavedModel", flag_values=values)
+    text("payload", None, "what goes to a URL: json, numbers; png, 8-bit images; columns, TensorFlow Serving's; "
+         "multipart:FIELD, a form; json:FIELD, base64", flag_values=values)
+    text("answer", None, "json:FIELD, where a URL answers with JSON that holds the image", flag_values=values)
+    text("input_name", None, "of the input tensor of a URL's model", flag_values=values)
+    flags.DEFINE_float("timeout", 60.0, "seconds for a request to a URL, to the last byte of its answer", 0.01,
+                       flag_values=values)
+    flags.DEFINE_integer("retries", 3, "of a request to a URL that was refused or timed out", 0, flag_values=values)
+    text("transcript", None, "add a line for every request to this file", flag_values=values)
+    text("ca_bundle", None, "certificates (PEM) to trust for https, instead of the usual ones", flag_values=values)
+
+
+def open_suspect(values):
+    """The suspect of the flags, as one callable; layers of --custom_objects are made known."""
+    register(values)
+    remote = {name: values[name].value for name in REMOTE} if is_url(values.suspect) else {}
+    return load_suspect(values.suspect, output=values.output, signature=values.signature,
+                        allow_lambda=values.allow_lambda, fixed=fixed_inputs(values), **remote)
+
+
 def define_task(values):
     """Flags that say what a model is for, and how it is trained for it."""
     define_images(values)
@@ -91,9 +116,18 @@ def define_images(values):
 
 def open_model(values, path=None):
     """(the model of --model, or at `path`, as one image on [0, 1] to another; the part of it with --output)."""
+    return one_image(values, read_model(values, path))
+
+
+def read_model(values, path=None):
+    """The model of --model, or at `path`, as its file has it."""
     required(values, "model")
     register(values)
-    model = load_model(path or values.model, allow_lambda=values.allow_lambda, several_inputs=bool(values.fixed_input))
+    return load_model(path or values.model, allow_lambda=values.allow_lambda, several_inputs=bool(values.fixed_input))
+
+
+def one_image(values, model):
+    """See `open_model`; a ModelError says why a model is none that can be marked."""
     model = as_told(values, model)
     one = inference.single_output(model, values.output)
     preflight.form(one)  # or an error that says what is in the way

@@ -5,7 +5,7 @@
 --model says, before any training: can this network be marked, and why not; which key fits, what range of pixels it
 has, what sizes it takes, what becomes of its norms, and how good it is beside doing nothing, on photographs that come
 with the program or on your own (--images, --task). Exit code 0: it can be marked; 1: not. --suspect says the same of
-what is asked as a black box; a URL gets a handful of questions.
+what is asked as a black box; a URL gets a handful of questions. What cannot be opened or asked is an error, 2.
 """
 
 import functools
@@ -23,8 +23,10 @@ from watermark.hosts import folding
 from watermark.keys import derived, load_key, make_key, uniform
 from watermark.metrics import threshold
 from watermark.models import ModelError, load_model
-from watermark.suspects import is_saved_model, is_url, load_suspect
+from watermark.suspects import SuspectError, is_saved_model, is_url, load_suspect
 from watermark.tasks import SuperResolution
+
+FEW_STEPS = (1, 8, 64)  # sizes that a service is asked with, which may cost money
 
 
 def define(values):
@@ -33,6 +35,7 @@ def define(values):
     flags.DEFINE_string("suspect", None, "a suspect, as for verify, to look at", flag_values=values)
     common.define_model(values)
     common.define_images(values)
+    common.define_remote(values)
 
 
 def run(values):
@@ -95,8 +98,9 @@ def _model(path, values):
 
 def _network(values):
     """(facts, whether it can be marked) of the network of --model."""
+    model = common.read_model(values)
     try:
-        _, one = common.open_model(values)
+        _, one = common.one_image(values, model)
         preflight.check_weights(one)
     except ModelError as error:
         return {"can be marked": f"no: {error}"}, False
@@ -136,21 +140,24 @@ def _range(found, usual):
 
 def _shape(shape):
     enlarges = f", enlarged {shape.scale} times" if shape.scale > 1 else ", the same size back"
-    return {"layout": f"[N, H, W, {shape.channels}], channels last", "sizes": f"{shape} pixels{enlarges}"}
+    sizes = shape if all(shape.sides) else f"{shape} pixels"
+    return {"layout": f"[N, H, W, {shape.channels}], channels last", "sizes": f"{sizes}{enlarges}"}
 
 
 def _asked(values):
     """What a suspect does, as a black box."""
-    suspect = load_suspect(values.suspect, output=values.output, allow_lambda=values.allow_lambda,
-                           fixed=common.fixed_inputs(values))
+    asked = suspect = common.open_suspect(values)
     if isinstance(suspect, keras.Model):
         shape, suspect = preflight.form(suspect), inference.predictor(suspect)
     else:
-        shape = _probed(suspect, values.suspect)
+        shape = _probed(suspect, values.suspect, FEW_STEPS if is_url(values.suspect) else preflight.STEPS)
     image = uniform("inspect", (1, *shape.above(40, 40), shape.channels))
     answer = np.asarray(suspect(image))
-    facts = {"kind": f"suspect {values.suspect}", **_shape(shape),
+    layout = getattr(asked, "layout", None)
+    facts = {"kind": f"suspect {values.suspect}", **_shape(shape), **({"layout": layout} if layout else {}),
              "answers": f"{answer.min():.2f} to {answer.max():.2f} to noise on [0, 1]"}
+    if notes := getattr(asked, "notes", None):
+        facts["notes"] = "; ".join(notes)
     if is_url(values.suspect) and not values.images:
         return facts
     usual = common.pixels(values) or UNIT
@@ -168,14 +175,20 @@ def _key_task(task):
     return "sr" if isinstance(task, SuperResolution) else "denoise"
 
 
-def _probed(suspect, name):
-    """The `Form` of a callable, which says of itself neither channels nor sizes."""
+def _probed(suspect, name, steps):
+    """The `Form` of a callable, which may say of itself neither channels nor sizes."""
+    sides, errors = {}, []
     for channels in (1, 3):
         try:
-            return preflight.probe(lambda images: np.shape(suspect(images)), name, channels)
+            sides[channels] = suspect.sides(channels) if hasattr(suspect, "sides") else (None, None)
+        except SuspectError as error:  # a file that says that it takes others
+            errors.append(error)
+    for channels, own in sides.items():
+        try:
+            return preflight.probe(lambda images: np.shape(suspect(images)), name, channels, own, steps)
         except ModelError as error:
-            reason = error
-    raise reason
+            errors.insert(0, error)
+    raise errors[-1] if len(sides) == 2 else errors[0]
 
 
 def _suspect(path):

@@ -9,10 +9,10 @@ from pathlib import Path
 import watermark
 from watermark import commitments, inference, judgement
 from watermark.files import fingerprint
-from watermark.suspects import is_saved_model, is_url
+from watermark.suspects import is_function, is_saved_model, is_url
 
 FORMS = {".keras": "Keras model", ".h5": "Keras model, HDF5", ".hdf5": "Keras model, HDF5", ".tflite": "TFLite model",
-         ".onnx": "ONNX model"}
+         ".onnx": "ONNX model", ".py": "Python function"}
 NOWHERE = ("report", "json", "transcript", "fresh_seed", "null_keys")  # flags that change nothing, or are set below
 
 
@@ -20,7 +20,7 @@ def identity(spec):
     """What was asked: {"suspect", "suspect_form", "suspect_sha256", "suspect_bytes"}; no digest of what a URL runs."""
     if is_url(spec):
         return {"suspect": spec, "suspect_form": "web service", "suspect_sha256": None, "suspect_bytes": None}
-    path = Path(spec)
+    path = Path(spec.rpartition(":")[0] if is_function(spec) else spec)  # what a function calls is not known
     folder = "SavedModel" if is_saved_model(path) else "folder of response images"
     digest, size = fingerprint(path)
     return {"suspect": spec, "suspect_form": folder if path.is_dir() else FORMS.get(path.suffix, "file"),

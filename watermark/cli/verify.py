@@ -31,7 +31,6 @@ from watermark.suspects import SuspectError, is_saved_model, is_url, load_suspec
 from watermark.suspects.folder import write_queries
 from watermark.verification import NULL_KEYS, null_label
 
-NUMBERS = ("json", "columns")  # payloads that are no images
 REMOTE_NULL_KEYS = 20  # a service may ask money for each
 QUERIES_NULL_KEYS = 100
 FRESH = "fresh.json"  # in a folder of questions and of their answers: how many fresh keys, and half of their seed
@@ -85,17 +84,8 @@ def define(values):
          flag_values=values)
     text("write_queries", None, "write the questions as images into this folder, and ask nobody", flag_values=values)
     text("output", None, "name of the suspect's output, where there are several", flag_values=values)
-    text("signature", None, "of a SavedModel", flag_values=values)
     switch("allow_lambda", False, "run Python code that a model file carries", flag_values=values)
-    text("payload", None, "what goes to a URL: json, numbers; png, 8-bit images; columns, TensorFlow Serving's; "
-         "multipart:FIELD, a form; json:FIELD, base64", flag_values=values)
-    text("answer", None, "json:FIELD, where a URL answers with JSON that holds the image", flag_values=values)
-    text("input_name", None, "of the input tensor of a URL's model", flag_values=values)
-    flags.DEFINE_float("timeout", 60.0, "seconds for a request to a URL, to the last byte of its answer", 0.01,
-                       flag_values=values)
-    number("retries", 3, "of a request to a URL that was refused or timed out", 0, flag_values=values)
-    text("transcript", None, "add a line for every request to this file", flag_values=values)
-    text("ca_bundle", None, "certificates (PEM) to trust for https, instead of the usual ones", flag_values=values)
+    common.define_remote(values)
 
 
 def run(values):
@@ -209,16 +199,9 @@ def _write_queries(values, keys):
 
 
 def _suspect(values):
-    common.register(values)
-    remote = {}
-    if is_url(values.suspect):
-        names = ("payload", "answer", "input_name", "timeout", "retries", "transcript", "ca_bundle")
-        remote = {name: values[name].value for name in names}
-    suspect = load_suspect(values.suspect, output=values.output, signature=values.signature,
-                           allow_lambda=values.allow_lambda, fixed=common.fixed_inputs(values), **remote)
-    if values.range and (_is_folder(values.suspect) or remote and suspect.protocol.payload not in NUMBERS):
-        raise ValueError(f"--range={values.range} is for numbers; folders of answers and images in 8 bits are read on "
-                         "[0, 1]")
+    suspect = common.open_suspect(values)
+    if values.range and _is_folder(values.suspect):
+        raise ValueError(f"--range={values.range} is for numbers; folders of answers are read on [0, 1]")
     return suspect
 
 

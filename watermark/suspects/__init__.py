@@ -66,6 +66,8 @@ def load_suspect(spec: keras.Model | Callable | str | Path, *, output: str | Non
             return load_saved_model(path, signature=signature, output=output)
         return load_folder(path)
     readers = {".tflite": load_tflite, ".onnx": load_onnx}
+    if not path.exists():
+        raise ModelError(f"{path}: no such file or folder; expected {KINDS}")
     if path.suffix not in readers:
         raise ModelError(f"{path}: expected {KINDS}")
     if not path.is_file():

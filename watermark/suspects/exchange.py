@@ -10,6 +10,7 @@ from anyio.from_thread import start_blocking_portal
 from watermark.errors import first_line, printable
 from watermark.files import content
 from watermark.inference import SuspectError
+from watermark.ports import Unreachable
 
 RETRIED = (429, 502, 503, 504)
 PAUSE = 0.5  # seconds before the first retry, doubled each time; a server's Retry-After could have us wait for hours
@@ -43,12 +44,13 @@ class Line:
             with start_blocking_portal("asyncio") as portal:  # a thread, for a notebook has a loop already
                 return portal.call(self._send, request, limit)
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise SuspectError(f"{request.url} did not answer within {self.timeout:g} s") from error
+            raise Unreachable(f"{request.url} did not answer within {self.timeout:g} s") from error
         except SuspectError:
             raise
         except Exception as error:  # of TLS, of HTTP, of decompression
             what = "its TLS certificate does not hold" if _of_tls(error) else "it cannot be reached or broke off"
-            raise SuspectError(f"{request.url}: {what} ({first_line(error)})") from error
+            kind = Unreachable if isinstance(error, httpx.ConnectError) else SuspectError
+            raise kind(f"{request.url}: {what} ({first_line(error)})") from error
 
     async def _send(self, request, limit):
         with anyio.fail_after(self.timeout):

@@ -10,8 +10,11 @@ import numpy as np
 from PIL import Image
 
 from watermark.errors import printable
+from watermark.fitting import UNIT, Pixels
+from watermark.ports import whole
 from watermark.suspects.answers import number_type, picture, with_channel
 
+NUMBERS = ("json", "columns")  # payloads that are no images
 BOUNDARY = "watermark-" + 24 * "-"  # of a form; always the same, so that a request's digest can be made again
 TYPES = {"FP16": "float16", "FP32": "float32", "FP64": "float64"} | {
     f"{sign.upper()}{bits}": f"{sign}{bits}" for sign in ("uint", "int") for bits in (8, 16, 32, 64)}
@@ -51,6 +54,18 @@ def _named(values, wanted):
     if wanted not in values:
         raise KeyError(f"outputs {', '.join(map(str, values))}; name one of them, --output=NAME")
     return values[wanted]
+
+
+def _field(value, path):
+    """What stands at a.b.0 in parsed JSON."""
+    for step in path.split("."):
+        there = value if isinstance(value, dict) else dict(zip(map(str, range(len(value))), value, strict=True)
+                                                           if isinstance(value, list) else ())
+        if step not in there:
+            found = printable(", ".join(there))[:80] if there else f"a {type(value).__name__} without fields"
+            raise ValueError(f"--answer=json:{path}: no {step!r} there, but {found}")
+        value = there[step]
+    return value
 
 
 def _count(items, images):
@@ -104,6 +119,7 @@ class Protocol:
       tensor: the model's input.
       signature: of the model, where there are several.
       answer: "json:FIELD", where the image comes back in a field of a JSON answer.
+      pixels: the range of the numbers that go out and come back; images in files are on [0, 1].
     """
 
     payload: str
@@ -111,8 +127,14 @@ class Protocol:
     tensor: Tensor = field(default_factory=Tensor)
     signature: str | None = None
     answer: str | None = None
+    pixels: Pixels | None = None
     payloads = ("json", "png")
     batch = None  # images that a request may hold, where the protocol says so
+
+    @property
+    def numbers(self):
+        """Whether numbers may go out or come back."""
+        return True
 
     @property
     def most(self):
@@ -142,6 +164,7 @@ class Predict(Protocol):
 
     def of_numbers(self, images):
         """The question in floats."""
+        images = (self.pixels or UNIT).of(images)
         if self.payload != "columns":
             return self._rows(images.tolist())
         name = self.tensor.name
@@ -164,7 +187,7 @@ class Predict(Protocol):
                     for row in _count(answer["predictions"], images)]
         if _count(rows, images) and isinstance(rows[0], dict):
             return np.stack([_picture(row["b64"], images.shape[1:]) for row in rows])
-        return _numbers(rows)
+        return (self.pixels or UNIT).back(_numbers(rows))
 
 
 class Infer(Protocol):
@@ -180,6 +203,7 @@ class Infer(Protocol):
         if tensor.datatype not in TYPES or tensor.datatype == "INT8":
             raise ValueError(f"the server takes {tensor.datatype}; expected one of {', '.join(TYPES)} but INT8, or "
                              "BYTES with --payload=png")
+        images = (pixels := self._pixels(tensor.datatype)).of(images)
         if tensor.channels_first(images.shape[-1]):
             images = images.transpose(0, 3, 1, 2)
         if tensor.shape and any(side > 0 and side != given for side, given in zip(tensor.shape[-3:], images.shape[1:],
@@ -189,8 +213,8 @@ class Infer(Protocol):
         if len(tensor.shape or ()) == 3:
             images = images[0]
         if "INT" in tensor.datatype:
-            white = WHITE.get(tensor.datatype, 255.0)
-            images = np.round(np.clip(images, 0.0, 1.0) * white).astype(np.int64)
+            whole(pixels, np.iinfo(TYPES[tensor.datatype]), f"the server takes {tensor.datatype}")
+            images = np.round(np.clip(images, *pixels)).astype(np.int64)
         return self._inputs(list(images.shape), tensor.datatype, images.ravel().tolist())
 
     def _inputs(self, shape, datatype, data):
@@ -203,7 +227,7 @@ class Infer(Protocol):
         tensor, notes = self.tensor, []
         if self.payload == "json" and any(tensor.channels_first(channels) for channels in (1, 3)):
             notes.append("the server's axes are [N, C, H, W]")
-        if self.payload == "json" and "INT" in tensor.datatype:
+        if self.payload == "json" and "INT" in tensor.datatype and not self.pixels:
             notes.append(f"the server takes {tensor.datatype}: pixels go out as whole numbers up to "
                          f"{WHITE.get(tensor.datatype, 255.0):g}")
         if count := tensor.exact or tensor.most:
@@ -221,7 +245,11 @@ class Infer(Protocol):
         answers = _numbers(tensor["data"]).reshape(declared.shape)
         if declared.channels_first(asked[2]):
             answers = np.moveaxis(answers, -3, -1)
-        return answers / np.float32(WHITE.get(tensor["datatype"], 255.0)) if "INT" in tensor["datatype"] else answers
+        return self._pixels(tensor["datatype"]).back(answers)
+
+    def _pixels(self, datatype):
+        """The range that numbers of a type lie on."""
+        return self.pixels or (Pixels(0.0, WHITE.get(datatype, 255.0)) if "INT" in datatype else UNIT)
 
 
 class Pictures(Protocol):
@@ -229,6 +257,11 @@ class Pictures(Protocol):
 
     payloads = ("png", "multipart:FIELD", "json:FIELD")
     batch = 1
+
+    @property
+    def numbers(self):
+        """See `Protocol`: in JSON alone."""
+        return self.answer is not None
 
     def request(self, images):
         """(body, content type) for one image [1, H, W, C]."""
@@ -250,10 +283,10 @@ class Pictures(Protocol):
         asked = images.shape[1:]
         if not self.answer:
             return picture(content, asked)[None]
-        value = json.loads(content)
-        for step in self.answer.partition(":")[2].split("."):
-            value = value[int(step) if isinstance(value, list) else step]
-        return (_picture(value, asked) if isinstance(value, str) else with_channel(_numbers(value)))[None]
+        value = _field(json.loads(content), self.answer.partition(":")[2])
+        if isinstance(value, str):
+            return _picture(value, asked)[None]
+        return (self.pixels or UNIT).back(with_channel(_numbers(value)))[None]
 
 
 def fits(payload, payloads):

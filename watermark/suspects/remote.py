@@ -20,10 +20,10 @@ import httpx
 import numpy as np
 
 from watermark.errors import printable, raised_as
-from watermark.inference import SuspectError
+from watermark.inference import RANGED, SuspectError
 from watermark.suspects.answers import MARGIN, SCALE
 from watermark.suspects.exchange import Line, certificates
-from watermark.suspects.protocols import PROTOCOLS, Infer, Pictures, Tensor, fits
+from watermark.suspects.protocols import NUMBERS, PROTOCOLS, Infer, Pictures, Tensor, fits
 
 TOKEN = "WATERMARK_TOKEN"
 LARGEST = 256 << 20  # bytes of one answer, whatever the question
@@ -117,6 +117,19 @@ class Remote:
     limit: int
     transcript: Path | None
     log: list = field(default_factory=list)
+
+    def on(self, pixels):
+        """The same suspect on another range of pixels: of the numbers that go out and come back."""
+        if not self.protocol.numbers:
+            raise SuspectError(f"--range={pixels.told} is for numbers; {self.url} takes and gives images in files, "
+                               "which are on [0, 1] (numbers in JSON come with --answer=json:FIELD)")
+        return replace(self, protocol=replace(self.protocol, pixels=pixels))
+
+    @property
+    def ranged(self):
+        """What a range of pixels is for, in a sentence."""
+        return RANGED if self.protocol.payload in NUMBERS else (
+            "images go out in files; numbers that come back are read on {}")
 
     @property
     def notes(self):
