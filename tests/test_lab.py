@@ -71,6 +71,33 @@ def test_a_table_from_nothing(lab, capsys):
     assert (lab.workdir / "results/smoke/demo.md").read_text() == text + "\n" == capsys.readouterr().out
 
 
+def test_denoisers_are_compared_in_residuals_as_the_paper_does(lab, capsys):
+    """NCC by numpy; a record from before has a dash, and is no agreement with the paper either."""
+    table = _table("residuals", paper=Paper("t", (Line({"rate": 0.0}, {}, {"ncc": 0.9, "ncc_verified": True}),)))
+    text = runner.make(lab, table)
+    path = lab.workdir / "results/smoke/residuals.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record, spec in zip(records, (table.subject(lab.profile, 0, **row) for row in table.grid), strict=True):
+        spec = lab.resolve(spec)
+        key, values = lab.key(spec.root), record["values"]
+        K, S = (image.astype(np.float64)[..., 0] for image in (key.trigger, key.verification))
+        answer = lab.get(spec)(key.trigger[None]).numpy()[0, ..., 0]
+        a, b = (K - answer).ravel(), (K - S).ravel()
+        assert values["ncc_residual"] == pytest.approx(a @ b / np.sqrt((a @ a) * (b @ b)), abs=1e-4)
+        assert values["ncc_residual_verified"] == (values["ncc_residual"] > 0.95)
+    assert records[1]["values"]["ncc_residual"] < 0.95 < records[1]["values"]["ncc"]
+    assert f"{records[1]['values']['ncc_residual']:.4f}" in text and "of residuals" in text
+    assert runner.Trials(lab, table).score().ncc.of_cells == 1
+    for record in records:
+        record["values"] = {name: value for name, value in record["values"].items() if "residual" not in name}
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    old = runner.Trials(lab, table)
+    assert not old.score().ncc.of_cells and f"{records[1]['values']['ncc']:.4f}" not in old.text()
+    sr = {"host": "vdsr"}
+    assert measures.as_the_paper(sr, {"rho": 0.1, "ncc": 0.9, "ncc_residual": 0.1})["ncc"] == 0.9
+    assert measures.as_the_paper({"host": "red"}, {"ncc": 0.76, "p_value": 1.0})["ncc"] == 0.76  # a baseline's
+
+
 def test_what_is_kept_says_what_it_is_and_how_long_it_took(lab):
     mark = lab.resolve(lab.profile.mark("dncnn", 0))
     lab.get(mark)

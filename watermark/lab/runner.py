@@ -137,8 +137,9 @@ class Trials:
         return {"train": train, "test": self.lab.images.test_name(self.table.measure.wanted(row))}
 
     def found(self) -> list[list[dict]]:
-        """For each row the values of the trials there are."""
-        return [[record["values"] for record in self._records(row)] for row in self.rows]
+        """For each row the values of the trials there are, as the table compares them."""
+        compared = self.table.measure.compared
+        return [[compared(row, record["values"]) for record in self._records(row)] for row in self.rows]
 
     def _records(self, row):
         return list(filter(None, (self.record(row, seed) for seed in range(self.lab.profile.trials))))
