@@ -62,6 +62,11 @@ class Lab:
         """Whether the model is there already."""
         return self.cache.path(spec.name) is not None
 
+    def ready(self, spec: Spec) -> bool:
+        """Whether the model can be had without training."""
+        made = isinstance(spec, Attacked) and not spec.attack.trains and self.ready(spec.parent)
+        return made or self.has(spec)
+
     def resolve(self, spec: Spec) -> Spec:
         """`spec`, or the same on stand-ins for the image sets that cannot be had, where it has yet to be made."""
         if self.has(spec):

@@ -48,6 +48,12 @@ def quality(lab: Lab, model, host: str, test_set: str, variant=None) -> dict[str
                                      metric=_metrics))
 
 
+@functools.lru_cache(maxsize=64)
+def _quality(lab, spec, test_set, variant):
+    """`quality` of a spec's model, measured once for the rows and tables that ask for it."""
+    return quality(lab, lab.get(spec), spec.host, test_set, variant)
+
+
 def _metrics(a, b):
     return metrics.psnr(a, b), metrics.ssim(a, b), metrics.wpsnr(a, b)
 
@@ -60,7 +66,10 @@ def fidelity(lab: Lab, subjects: Mapping[str, Spec], row: Mapping) -> dict[str, 
     """Quality of a model on the test set of the row, or the host's first, at the row's scale, or the mean of all."""
     (spec,) = subjects.values()
     test_set = row.get("test_set") or HOSTS[spec.host].test_sets[0]
-    return quality(lab, lab.get(spec), spec.host, test_set, row.get("scale"))
+    scale = row.get("scale")
+    scales = [scale] if scale else TASKS[HOSTS[spec.host].task].variants
+    found = [_quality(lab, spec, test_set, one) for one in scales]
+    return {name: float(np.mean([values[name] for values in found])) for name in QUALITY}
 
 
 def uniqueness(lab: Lab, subjects: Mapping[str, Spec], row: Mapping) -> dict[str, float]:

@@ -33,6 +33,7 @@ class Options:
       stop_after: minutes after which no trial starts, or training stops; None for no end.
       reuse: whether records that the project ships count too.
       shard: the share of the trials that is made here, or None for all.
+      ready: whether only trials are made whose models are there, so that nothing is trained.
     """
 
     hosts: Sequence[str] | None = None
@@ -40,6 +41,7 @@ class Options:
     stop_after: float | None = None
     reuse: bool = False
     shard: Shard | None = None
+    ready: bool = False
 
     def __post_init__(self):
         if self.hosts is not None:
@@ -115,16 +117,20 @@ class Trials:
                 for seed in range(self.lab.profile.trials) if not self.record(row, seed)]
         if self.options.shard:
             todo = [job for job in todo if self.options.shard.has(job)]
+        if self.options.ready:
+            todo = [job for job in todo if all(self.lab.ready(spec) for spec in self._subjects(job).values())]
         if not execution.run(todo, self._trial, self.table.name, self.options.stop_after):
             self.lab.log(f"NOTE: stopped after {self.options.stop_after:g} minutes; the same command goes on")
 
     def _group(self, row, seed):
         return next(iter(self.table.subjects(self.lab.profile, seed, row).values())).root.name
 
+    def _subjects(self, job):
+        return self.table.subjects(self.lab.profile, job.seed, self.rows[job.row])
+
     def _trial(self, job):
         row, start = self.rows[job.row], time.monotonic()
-        subjects = self.table.subjects(self.lab.profile, job.seed, row)
-        resolved = {name: self.lab.resolve(spec) for name, spec in subjects.items()}
+        resolved = {name: self.lab.resolve(spec) for name, spec in self._subjects(job).items()}
         values = self.table.measure.values(self.lab, resolved, row)
         provenance = machine() | {"data": self._data(resolved, row), "arithmetic": self.lab.compute.effective,
                                   "seconds": round(time.monotonic() - start, 2)}

@@ -39,6 +39,7 @@ def define_flags() -> None:
     flags.DEFINE_float("stop_after", None, "minutes after which no trial starts, or training stops", lower_bound=0.0)
     flags.DEFINE_enum("precision", "bfloat16", ["bfloat16", "float32"], "of training")
     flags.DEFINE_bool("reuse", False, "count the records that the project ships, too")
+    flags.DEFINE_bool("ready", False, "make only the trials whose models are there: nothing is trained")
     flags.DEFINE_string("shard", None, "i/n: make the i-th of n shares of the trials, on this of n machines; the files "
                         "of records of all of them, in one folder, are one table")
 
@@ -46,7 +47,7 @@ def define_flags() -> None:
 def options() -> Options:
     """What the flags ask for."""
     shard = Shard.of(FLAGS.shard) if FLAGS.shard else None
-    return Options(FLAGS.hosts, FLAGS.schemes, FLAGS.stop_after, FLAGS.reuse, shard)
+    return Options(FLAGS.hosts, FLAGS.schemes, FLAGS.stop_after, FLAGS.reuse, shard, FLAGS.ready)
 
 
 def lab() -> Lab:
