@@ -23,7 +23,6 @@ from watermark.tasks import TASKS, Examples
 from watermark.verification import NCC_THRESHOLD
 
 QUALITY = ("psnr", "ssim", "wpsnr")
-STRANGERS = 1000  # fresh keys behind the tables of uniqueness
 IN_RESIDUALS = ("denoise",)  # tasks whose keys the paper's authors train and compare as residuals, K - M(K) with K - S
 
 
@@ -75,16 +74,17 @@ def fidelity(lab: Lab, subjects: Mapping[str, Spec], row: Mapping) -> dict[str, 
 def uniqueness(lab: Lab, subjects: Mapping[str, Spec], row: Mapping) -> dict[str, float]:
     """Least, mean and deviation of d(S0, M(K)) over the first `keys` fresh keys; one query serves a model's rows."""
     (spec,) = subjects.values()
-    d = _distances(lab, spec)[:row["keys"]]
+    d = _distances(lab, spec, row.get("gradient"))[:row["keys"]]
     return {"distance": float(d.min()), "mean": float(d.mean()), "sd": float(d.std(ddof=1))}
 
 
 @functools.lru_cache(maxsize=1)
-def _distances(lab, spec):
+def _distances(lab, spec, gradient=None):
     kind = lab.profile.kind(spec.root if isinstance(spec.root, Marked) else lab.profile.mark(spec.host, spec.seed))
+    kind = dataclasses.replace(kind, gradient=gradient or kind.gradient)
     ask = inference.as_suspect(lab.get(spec), kind)
     return np.array([metrics.distance(answer, initial)
-                     for triggers, initials in key_blocks(kind, STRANGERS, "uniqueness")
+                     for triggers, initials in key_blocks(kind, lab.profile.null_keys, "uniqueness")
                      for answer, initial in zip(ask(triggers), initials, strict=True)])
 
 
