@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
@@ -37,22 +38,24 @@ def central_abs(image: np.ndarray) -> np.ndarray:
 
 def upsample(image: np.ndarray, scale: int) -> np.ndarray:
     """Linear interpolation of [H, W, C] to `scale` times the size, pixel centres aligned, border repeated. float64."""
-    return _interpolated(image, scale, lambda i: (i + 0.5) / scale - 0.5)
+    return _interpolated(image, scale, 0.5)
 
 
 def upsample_corner(image: np.ndarray, scale: int) -> np.ndarray:
     """`upsample` with the corners of pixels aligned, sampled at i / scale: the default of TensorFlow 1."""
-    return _interpolated(image, scale, lambda i: i / scale)
+    return _interpolated(image, scale, 0.0)
 
 
-def _interpolated(image, scale, place):
-    def weights(n):
-        places = place(np.arange(n * scale))
-        return np.stack([np.interp(places, np.arange(n), unit) for unit in np.eye(n)], axis=1)
-
-    height, width = image.shape[:2]
-    image = np.einsum("ih,jw,hwc->ijc", weights(height), weights(width), image.astype(np.float64), optimize=True)
+def _interpolated(image, scale, centre):
+    height, width = (_weights(n, scale, centre) for n in image.shape[:2])
+    image = np.einsum("ih,jw,hwc->ijc", height, width, image.astype(np.float64), optimize=True)
     return np.round(image * 2.0**24) * 2.0**-24  # rounding errors differ between machines; keys must not
+
+
+@functools.lru_cache(maxsize=8)  # a thousand fresh keys share them
+def _weights(n, scale, centre):
+    places = (np.arange(n * scale) + centre) / scale - centre
+    return np.stack([np.interp(places, np.arange(n), unit) for unit in np.eye(n)], axis=1)
 
 
 GRADIENTS: dict[str, Callable] = {g.__name__: g for g in (sobel_xy_8bit, sobel_xy, central_abs)}
