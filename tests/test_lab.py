@@ -356,6 +356,20 @@ def test_a_longer_fine_tuning_goes_on_from_a_shorter_one(lab):
             np.testing.assert_array_equal(a, b)
 
 
+def test_ready_is_what_needs_no_training(lab, monkeypatch):
+    """By hand: a pruned copy of a mark that is there, but none that is fine-tuned, and no other mark."""
+    mark, other = (lab.profile.mark("dncnn", seed) for seed in (0, 7))
+    monkeypatch.setattr(type(lab), "has", lambda self, spec: spec == mark)
+    assert lab.ready(mark) and lab.ready(mark.under(Prune(0.5), Prune(0.6)))
+    tuned = lab.profile.finetuning(mark, 1)
+    assert not any(map(lab.ready, (other, other.under(Prune(0.5)), mark.under(tuned), mark.under(tuned, Prune(0.5)))))
+    made = []
+    table = _table("ready", measure=_measured(lambda lab, subjects, row: made.append(row) or {"psnr": 1.0}))
+    more = dataclasses.replace(lab, profile=dataclasses.replace(lab.profile, trials=8))
+    runner.Trials(more, table, Options(hosts=["dncnn"], ready=True)).make()
+    assert made == table.grid
+
+
 @pytest.mark.parametrize(("trained", "marked", "expected"), [
     ((), (), ["dncnn"]), (("red",), (), ["red"]), (("dncnn", "red"), ("red",), ["red"]),
     (("dncnn", "red"), ("dncnn", "red"), ["dncnn", "red"]),

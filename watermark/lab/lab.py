@@ -58,6 +58,12 @@ class Lab:
         return cls(replace(profile, precision=compute.precision), Images(sample=profile.sample, **images),
                    Cache(workdir / "checkpoints"), workdir, compute, log=images.get("log", print))
 
+    def __getstate__(self):
+        """For another process, maybe on another machine that has the same folders: no models, no images, no clock."""
+        there = {"workdir": self.workdir.resolve(), "images": self.images.elsewhere(), "log": print, "_loaded": {},
+                 "cache": replace(self.cache, folder=self.cache.folder.resolve()), "deadline": None}
+        return self.__dict__ | there
+
     def has(self, spec: Spec) -> bool:
         """Whether the model is there already."""
         return self.cache.path(spec.name) is not None

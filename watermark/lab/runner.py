@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from watermark.lab import execution
 from watermark.checkpoints import SHIPPED
 from watermark.files import atomic_write
 from watermark.hosts import get_host
-from watermark.lab.execution import Job, Shard
+from watermark.lab.cluster import Ray
+from watermark.lab.execution import Job, Local, Shard, Watch
 from watermark.lab.lab import Lab
 from watermark.lab.score import Score, score
 from watermark.lab.specs import Spec
@@ -34,6 +35,7 @@ class Options:
       reuse: whether records that the project ships count too.
       shard: the share of the trials that is made here, or None for all.
       ready: whether only trials are made whose models are there, so that nothing is trained.
+      runner: makes the trials, an `execution.Local` or a `cluster.Ray`.
     """
 
     hosts: Sequence[str] | None = None
@@ -42,6 +44,7 @@ class Options:
     reuse: bool = False
     shard: Shard | None = None
     ready: bool = False
+    runner: Local | Ray = Local()
 
     def __post_init__(self):
         if self.hosts is not None:
@@ -95,13 +98,8 @@ class Trials:
         self.rows = chosen(self.lab, self.table, self.options)
 
     def identity(self, row: Mapping, seed: int, resolved: bool = False) -> str:
-        """The id of a trial's record; `resolved`: on the stand-ins of image sets that cannot be had."""
-        subjects = self.table.subjects(self.lab.profile, seed, row).values()
-        test_set = self.table.measure.wanted(row)
-        if resolved:
-            subjects, test_set = map(self.lab.resolve, subjects), self.lab.images.test_name(test_set)
-        settings = {"null_keys": self.lab.profile.null_keys, "crop": self.lab.profile.crop, "test_set": test_set}
-        return identity(self.table, [spec.name for spec in subjects], settings, row, seed)
+        """The id of a trial's record, `named`."""
+        return named(self.lab, self.table, row, seed, resolved)
 
     def record(self, row: Mapping, seed: int) -> dict | None:
         """What is kept of a trial: a record on the sets that the table asks for, else one on their stand-ins."""
@@ -119,7 +117,9 @@ class Trials:
             todo = [job for job in todo if self.options.shard.has(job)]
         if self.options.ready:
             todo = [job for job in todo if all(self.lab.ready(spec) for spec in self._subjects(job).values())]
-        if not execution.run(todo, self._trial, self.table.name, self.options.stop_after):
+        make = functools.partial(measured, self.lab, self.table, self.rows)
+        watch = Watch(self.table.name, self.options.stop_after)
+        if not self.options.runner.run(todo, make, self.store.add, watch):
             self.lab.log(f"NOTE: stopped after {self.options.stop_after:g} minutes; the same command goes on")
 
     def _group(self, row, seed):
@@ -127,20 +127,6 @@ class Trials:
 
     def _subjects(self, job):
         return self.table.subjects(self.lab.profile, job.seed, self.rows[job.row])
-
-    def _trial(self, job):
-        row, start = self.rows[job.row], time.monotonic()
-        resolved = {name: self.lab.resolve(spec) for name, spec in self._subjects(job).items()}
-        values = self.table.measure.values(self.lab, resolved, row)
-        provenance = machine() | {"data": self._data(resolved, row), "arithmetic": self.lab.compute.effective,
-                                  "seconds": round(time.monotonic() - start, 2)}
-        self.store.add({"id": self.identity(row, job.seed, resolved=True), "table": self.table.name, "row": row,
-                        "seed": job.seed, "subject": [spec.name for spec in resolved.values()], "values": values,
-                        "provenance": provenance})
-
-    def _data(self, subjects, row):
-        train = next(iter(subjects.values())).root.train_set
-        return {"train": train, "test": self.lab.images.test_name(self.table.measure.wanted(row))}
 
     def found(self) -> list[list[dict]]:
         """For each row the values of the trials there are, as the table compares them."""
@@ -174,6 +160,28 @@ class Trials:
         subjects = [spec for row in self.rows for spec in self.table.subjects(self.lab.profile, 0, row).values()]
         notes = self.table.measure.notes(self.lab.profile, subjects)
         return "; ".join([f"Profile {self.lab.profile.name}", *notes, *clauses]) + "."
+
+
+def named(lab: Lab, table: Table, row: Mapping, seed: int, resolved: bool = False) -> str:
+    """The id of a trial's record; `resolved`: on the stand-ins of image sets that cannot be had."""
+    subjects, test_set = table.subjects(lab.profile, seed, row).values(), table.measure.wanted(row)
+    if resolved:
+        subjects, test_set = map(lab.resolve, subjects), lab.images.test_name(test_set)
+    settings = {"null_keys": lab.profile.null_keys, "crop": lab.profile.crop, "test_set": test_set}
+    return identity(table, [spec.name for spec in subjects], settings, row, seed)
+
+
+def measured(lab: Lab, table: Table, rows: Sequence[Mapping], job: Job) -> dict:
+    """The record of one trial, made on this machine."""
+    row, start = rows[job.row], time.monotonic()
+    subjects = {name: lab.resolve(spec) for name, spec in table.subjects(lab.profile, job.seed, row).items()}
+    values = table.measure.values(lab, subjects, row)
+    data = {"train": next(iter(subjects.values())).root.train_set,
+            "test": lab.images.test_name(table.measure.wanted(row))}
+    provenance = machine() | {"data": data, "arithmetic": lab.compute.effective,
+                              "seconds": round(time.monotonic() - start, 2)}
+    return {"id": named(lab, table, row, job.seed, resolved=True), "table": table.name, "row": row, "seed": job.seed,
+            "subject": [spec.name for spec in subjects.values()], "values": values, "provenance": provenance}
 
 
 def chosen(lab: Lab, table: Table, options: Options) -> list[dict]:
