@@ -47,6 +47,7 @@ setup(
     extras_require={
         "gpu": ["jax"],  # for experiments/train_hosts_jax.py; which GPU, jax's own extras say, such as jax[cuda13]
         "onnx": ["onnx", "onnxruntime", "tf2onnx"],
+        "ray": ["ray"],  # for --runner=ray
         "test": TEST,
         "dev": [*TEST, *SITE, "pre-commit", "ruff"],
     },

@@ -69,7 +69,7 @@ def values(lab, subjects, row):
 
 TABLE = Table("evidence_detection", "Detection after every attack, by the paper's rule, by the evidence, and by the "
               "rank of the own key among a thousand others under four statistics.", GRID, subject,
-              Measure(values, COLUMNS, measures.marks_notes))
+              Measure(values, COLUMNS, measures.evidence_notes))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

@@ -71,7 +71,7 @@ def values(lab, subjects, row):
 
 
 TABLE = Table("recipe", "The embedding recipe. Distances in 10⁻³; the threshold η is 6.07.", GRID, subject,
-              Measure(values, COLUMNS, measures.marks_notes))
+              Measure(values, COLUMNS, measures.evidence_notes))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

@@ -1,5 +1,6 @@
 """Figures show the numbers that they are drawn from."""
 
+import dataclasses
 import importlib.util
 import sys
 from pathlib import Path
@@ -29,6 +30,35 @@ def test_every_z_score_is_drawn_where_it_is(monkeypatch):
     np.testing.assert_allclose(drawn, scores)
     low, high = axis.get_xlim()
     assert axis.get_xscale() == "linear" and low < min(drawn) and high > max(drawn)
+
+
+def test_curves_are_the_records_beside_the_papers_numbers(lab, monkeypatch):
+    """Table VI with two trials of two rates, by hand; the paper's by its table; what has no record is said."""
+    monkeypatch.setattr(sys, "path", [str(EXPERIMENTS), *sys.path])
+    spec = importlib.util.spec_from_file_location("plot_tables", EXPERIMENTS / "plot_tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    shown, said = {}, []
+    monkeypatch.setattr(figures, "save", lambda lab, name, figure, note="": shown.update({name: figure}))
+    lab = dataclasses.replace(lab, log=said.append, profile=dataclasses.replace(lab.profile, trials=2))
+    module.main(lab, runner.Options(hosts=["dncnn"]))
+    assert not shown and any("table7_finetuning: no record yet of 60 of 60 rows" in line for line in said)
+    trials = runner.Trials(lab, module.table6.TABLE, runner.Options(hosts=["dncnn"]))
+    for row, at in zip(trials.rows, (0, 2), strict=False):
+        for seed in (0, 1):
+            values = {"distance": (at + seed) * 1e-3, "psnr": 20.0 + at}
+            trials.store.add({"id": trials.identity(row, seed), "row": row, "seed": seed, "values": values,
+                              "provenance": {}})
+    module.main(lab, runner.Options(hosts=["dncnn"]))
+    (name, figure), = shown.items()
+    assert name == "pruning"
+    d, psnr = figure.axes
+    rings, dashed = (next(line for line in d.lines if test(line)) for test in (
+        lambda line: line.get_marker() == "o", lambda line: line.get_linestyle() == "--"))
+    np.testing.assert_allclose(rings.get_xydata(), [(0.25, 2.09), (0.3, 2.82), (0.35, 4.48), (0.4, 6.36)])
+    np.testing.assert_allclose(dashed.get_ydata(), 6.07, atol=0.01)
+    np.testing.assert_allclose(d.containers[0].lines[0].get_xydata(), [(0.25, 0.5), (0.3, 2.5)])
+    np.testing.assert_allclose(psnr.containers[0].lines[0].get_xydata()[:, 1], [20, 22])
 
 
 def test_grey_images_say_what_black_and_white_are():

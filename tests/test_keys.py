@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import ndimage
 
 from watermark import keys, kinds, metrics
@@ -63,6 +64,17 @@ def test_verification_image_of_super_resolution():
     assert key.initial.shape == (40, 40, 1)
     np.testing.assert_allclose(kinds.upsample(key.trigger, 2)[..., 0], up, atol=1e-7)
     np.testing.assert_allclose(key.initial[..., 0] - up, kinds.sobel_xy_8bit(up[..., None])[..., 0], atol=1e-2)
+
+
+def test_corners_aligned_as_tensorflow_1_did():
+    """Oracle: TensorFlow's operator of then, with its defaults. A denoiser's key has no upsampling to choose."""
+    key = keys.make_key(3, size=20, task="sr", scale=3, gradient="corner_sobel_xy_8bit")
+    up = tf.raw_ops.ResizeBilinear(images=key.trigger[None], size=[60, 60]).numpy()[0]
+    np.testing.assert_allclose(key.kind.base(key.trigger), up, atol=3e-6)
+    np.testing.assert_allclose(key.initial, up + kinds.sobel_xy_8bit(key.kind.base(key.trigger)), atol=3e-6)
+    assert key.digest != keys.make_key(3, size=20, task="sr", scale=3).digest
+    with pytest.raises(ValueError, match="expected the task sr"):
+        keys.make_key(3, gradient="corner_sobel_xy_8bit")
 
 
 def test_distance_between_gradients_is_the_papers():

@@ -71,6 +71,33 @@ def test_a_table_from_nothing(lab, capsys):
     assert (lab.workdir / "results/smoke/demo.md").read_text() == text + "\n" == capsys.readouterr().out
 
 
+def test_denoisers_are_compared_in_residuals_as_the_paper_does(lab, capsys):
+    """NCC by numpy; a record from before has a dash, and is no agreement with the paper either."""
+    table = _table("residuals", paper=Paper("t", (Line({"rate": 0.0}, {}, {"ncc": 0.9, "ncc_verified": True}),)))
+    text = runner.make(lab, table)
+    path = lab.workdir / "results/smoke/residuals.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record, spec in zip(records, (table.subject(lab.profile, 0, **row) for row in table.grid), strict=True):
+        spec = lab.resolve(spec)
+        key, values = lab.key(spec.root), record["values"]
+        K, S = (image.astype(np.float64)[..., 0] for image in (key.trigger, key.verification))
+        answer = lab.get(spec)(key.trigger[None]).numpy()[0, ..., 0]
+        a, b = (K - answer).ravel(), (K - S).ravel()
+        assert values["ncc_residual"] == pytest.approx(a @ b / np.sqrt((a @ a) * (b @ b)), abs=1e-4)
+        assert values["ncc_residual_verified"] == (values["ncc_residual"] > 0.95)
+    assert records[1]["values"]["ncc_residual"] < 0.95 < records[1]["values"]["ncc"]
+    assert f"{records[1]['values']['ncc_residual']:.4f}" in text and "of residuals" in text
+    assert runner.Trials(lab, table).score().ncc.of_cells == 1
+    for record in records:
+        record["values"] = {name: value for name, value in record["values"].items() if "residual" not in name}
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    old = runner.Trials(lab, table)
+    assert not old.score().ncc.of_cells and f"{records[1]['values']['ncc']:.4f}" not in old.text()
+    sr = {"host": "vdsr"}
+    assert measures.as_the_paper(sr, {"rho": 0.1, "ncc": 0.9, "ncc_residual": 0.1})["ncc"] == 0.9
+    assert measures.as_the_paper({"host": "red"}, {"ncc": 0.76, "p_value": 1.0})["ncc"] == 0.76  # a baseline's
+
+
 def test_what_is_kept_says_what_it_is_and_how_long_it_took(lab):
     mark = lab.resolve(lab.profile.mark("dncnn", 0))
     lab.get(mark)
@@ -354,6 +381,20 @@ def test_a_longer_fine_tuning_goes_on_from_a_shorter_one(lab):
         alone = attacks.finetune(float32.get(mark), batches, recipe, Run(compute=Compute("float32")))
         for a, b in zip(model.get_weights(), alone.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_ready_is_what_needs_no_training(lab, monkeypatch):
+    """By hand: a pruned copy of a mark that is there, but none that is fine-tuned, and no other mark."""
+    mark, other = (lab.profile.mark("dncnn", seed) for seed in (0, 7))
+    monkeypatch.setattr(type(lab), "has", lambda self, spec: spec == mark)
+    assert lab.ready(mark) and lab.ready(mark.under(Prune(0.5), Prune(0.6)))
+    tuned = lab.profile.finetuning(mark, 1)
+    assert not any(map(lab.ready, (other, other.under(Prune(0.5)), mark.under(tuned), mark.under(tuned, Prune(0.5)))))
+    made = []
+    table = _table("ready", measure=_measured(lambda lab, subjects, row: made.append(row) or {"psnr": 1.0}))
+    more = dataclasses.replace(lab, profile=dataclasses.replace(lab.profile, trials=8))
+    runner.Trials(more, table, Options(hosts=["dncnn"], ready=True)).make()
+    assert made == table.grid
 
 
 @pytest.mark.parametrize(("trained", "marked", "expected"), [

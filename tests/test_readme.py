@@ -40,7 +40,7 @@ def test_every_cell_is_the_mean_of_records(rate):
     assert len(found) >= 3
     cells = _cells("DnCNN", f"{rate:.2f}")
     for title, name, scale, form in (("PSNR (dB)", "psnr", 1, ".2f"), ("d (10⁻³)", "distance", 1e3, ".2f"),
-                                     ("NCC", "ncc", 1, ".4f"), ("ρ", "rho", 1, ".3f")):
+                                     ("NCC", "ncc_residual", 1, ".4f"), ("ρ", "rho", 1, ".3f")):
         values = [v[name] * scale for v in found]
         assert cells[title] == f"{np.mean(values):{form}} ± {np.std(values, ddof=1):{form}}"
     assert cells["d ≤ η"] == f"{sum(v['verified'] for v in found)}/{len(found)}"

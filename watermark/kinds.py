@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
@@ -35,19 +36,32 @@ def central_abs(image: np.ndarray) -> np.ndarray:
     return (np.abs(rows) + np.abs(columns)) / 4.0
 
 
-GRADIENTS: dict[str, Callable] = {g.__name__: g for g in (sobel_xy_8bit, sobel_xy, central_abs)}
-
-
 def upsample(image: np.ndarray, scale: int) -> np.ndarray:
     """Linear interpolation of [H, W, C] to `scale` times the size, pixel centres aligned, border repeated. float64."""
+    return _interpolated(image, scale, 0.5)
 
-    def weights(n):
-        centres = (np.arange(n * scale) + 0.5) / scale - 0.5
-        return np.stack([np.interp(centres, np.arange(n), unit) for unit in np.eye(n)], axis=1)
 
-    height, width = image.shape[:2]
-    image = np.einsum("ih,jw,hwc->ijc", weights(height), weights(width), image.astype(np.float64), optimize=True)
+def upsample_corner(image: np.ndarray, scale: int) -> np.ndarray:
+    """`upsample` with the corners of pixels aligned, sampled at i / scale: the default of TensorFlow 1."""
+    return _interpolated(image, scale, 0.0)
+
+
+def _interpolated(image, scale, centre):
+    height, width = (_weights(n, scale, centre) for n in image.shape[:2])
+    image = np.einsum("ih,jw,hwc->ijc", height, width, image.astype(np.float64), optimize=True)
     return np.round(image * 2.0**24) * 2.0**-24  # rounding errors differ between machines; keys must not
+
+
+@functools.lru_cache(maxsize=8)  # a thousand fresh keys share them
+def _weights(n, scale, centre):
+    places = (np.arange(n * scale) + centre) / scale - centre
+    return np.stack([np.interp(places, np.arange(n), unit) for unit in np.eye(n)], axis=1)
+
+
+GRADIENTS: dict[str, Callable] = {g.__name__: g for g in (sobel_xy_8bit, sobel_xy, central_abs)}
+# Generators of super-resolution that make K^ otherwise too; which one the paper took is open (docs/recipe.md).
+UPSAMPLINGS: dict[str, Callable] = {"corner_sobel_xy_8bit": upsample_corner}
+GRADIENTS["corner_sobel_xy_8bit"] = sobel_xy_8bit
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,7 @@ class Kind:
       size: side of the trigger in pixels, or (height, width).
       scale: what the trigger is upsampled by; 1 unless the task is "sr".
       channels: 1 or 3.
-      gradient: key in `GRADIENTS`.
+      gradient: key in `GRADIENTS`; one in `UPSAMPLINGS` is for "sr" only.
 
     Raises:
       ValueError: for a field outside its choices, which it lists.
@@ -80,6 +94,8 @@ class Kind:
         for name, value, allowed in choices:
             if value not in allowed:
                 raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(map(str, allowed))}")
+        if self.gradient in UPSAMPLINGS and self.task != "sr":
+            raise ValueError(f"expected the task sr for the gradient {self.gradient}, got {self.task}")
         size = tuple(self.size) if isinstance(self.size, list | tuple) else (self.size, self.size)
         whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in (*size, self.scale))
         if len(size) != 2 or not whole or not all(SMALLEST <= side <= LARGEST for side in size) or not (
@@ -122,7 +138,9 @@ class Kind:
     def base(self, trigger: np.ndarray) -> np.ndarray:
         """What the gradient is added to: K for denoising, its linear upsampling for super-resolution. float64."""
         trigger = np.asarray(trigger, np.float64)
-        return upsample(trigger, self.scale) if self.task == "sr" else trigger
+        if self.task != "sr":
+            return trigger
+        return UPSAMPLINGS.get(self.gradient, upsample)(trigger, self.scale)
 
     def generate(self, trigger: np.ndarray) -> np.ndarray:
         """G(K) of Eq. (2) (denoising, K - grad K) or Eq. (3) (super-resolution, K^ + grad K^). float32."""

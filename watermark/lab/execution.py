@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -58,25 +59,58 @@ def in_order(jobs: Iterable[Job]) -> list[Job]:
     return sorted(jobs, key=lambda job: (job.seed, job.row))
 
 
-def run(jobs: Iterable[Job], make: Callable[[Job], None], title: str, stop_after: float | None = None) -> bool:
-    """Makes trials one after the other.
+@dataclass(frozen=True)
+class Local:
+    """Here, one trial after the other."""
 
-    Args:
-      jobs: what there is to make.
-      make: makes one and keeps its record.
+    def run(self, jobs: Iterable[Job], make: Callable[[Job], dict], keep: Callable[[dict], None],
+            watch: Watch) -> bool:
+        """Makes trials, and keeps their records.
+
+        Args:
+          jobs: what there is to make.
+          make: the record of one; runners elsewhere pickle it.
+          keep: what becomes of a record, here.
+          watch: the progress bar, and the end of it.
+
+        Returns:
+          Whether all were made.
+        """
+        jobs = in_order(jobs)
+        with watch.over(jobs) as advance:
+            for job in jobs:
+                if watch.ended():
+                    return False
+                with watch.claim(job) as wanted:
+                    if wanted:
+                        keep(make(job))
+                advance()
+        return True
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a run shows, and when it ends.
+
+    Attributes:
       title: of the progress bar.
-      stop_after: minutes after which none is started.
-
-    Returns:
-      Whether all were made.
+      stop_after: minutes after which no trial is started.
+      claim: of a trial, a context in which no other process here makes it; yields whether it is still to be made.
     """
-    jobs, began = in_order(jobs), time.monotonic()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not jobs) as bar:
-        task = bar.add_task(title, total=len(jobs))
-        for job in jobs:
-            if stop_after is not None and time.monotonic() - began > 60.0 * stop_after:
-                return False
-            make(job)
-            bar.advance(task)
-    return True
+
+    title: str
+    stop_after: float | None = None
+    claim: Callable[[Job], contextlib.AbstractContextManager[bool]] = lambda job: contextlib.nullcontext(True)
+    began: float = field(default_factory=time.monotonic)
+
+    def ended(self) -> bool:
+        """Whether no trial may start any more."""
+        return self.stop_after is not None and time.monotonic() - self.began > 60.0 * self.stop_after
+
+    @contextlib.contextmanager
+    def over(self, jobs: Sequence[Job]) -> Iterator[Callable[[], None]]:
+        """A progress bar over trials; yields what to call after each."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), disable=not jobs) as bar:
+            task = bar.add_task(self.title, total=len(jobs))
+            yield lambda: bar.advance(task)

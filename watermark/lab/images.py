@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,11 @@ class Images:
     pictures: str = "drawn"
     log: Callable[[str], object] = print
     _kept: dict = field(default_factory=dict, repr=False)
+
+    def elsewhere(self) -> Images:
+        """The same for another process; nothing is read yet."""
+        folder = self.data_dir and str(Path(self.data_dir).resolve())
+        return replace(self, data_dir=folder, download_dir=self.download_dir.resolve(), log=print, _kept={})
 
     def train(self, name: str) -> list:
         """The images of a training set, uint8 [H, W] or [H, W, 3], or of its stand-in."""

@@ -58,9 +58,20 @@ class Lab:
         return cls(replace(profile, precision=compute.precision), Images(sample=profile.sample, **images),
                    Cache(workdir / "checkpoints"), workdir, compute, log=images.get("log", print))
 
+    def __getstate__(self):
+        """For another process, maybe on another machine that has the same folders: no models, no images, no clock."""
+        there = {"workdir": self.workdir.resolve(), "images": self.images.elsewhere(), "log": print, "_loaded": {},
+                 "cache": replace(self.cache, folder=self.cache.folder.resolve()), "deadline": None}
+        return self.__dict__ | there
+
     def has(self, spec: Spec) -> bool:
         """Whether the model is there already."""
         return self.cache.path(spec.name) is not None
+
+    def ready(self, spec: Spec) -> bool:
+        """Whether the model can be had without training."""
+        made = isinstance(spec, Attacked) and not spec.attack.trains and self.ready(spec.parent)
+        return made or self.has(spec)
 
     def resolve(self, spec: Spec) -> Spec:
         """`spec`, or the same on stand-ins for the image sets that cannot be had, where it has yet to be made."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from watermark.lab import execution
 from watermark.checkpoints import SHIPPED
 from watermark.files import atomic_write, locked
 from watermark.hosts import get_host
-from watermark.lab.execution import Job, Shard
+from watermark.lab.cluster import Ray
+from watermark.lab.execution import Job, Local, Shard, Watch
 from watermark.lab.lab import Lab
 from watermark.lab.score import Score, score
 from watermark.lab.specs import Spec
@@ -33,6 +35,8 @@ class Options:
       stop_after: minutes after which no trial starts, or training stops; None for no end.
       reuse: whether records that the project ships count too.
       shard: the share of the trials that is made here, or None for all.
+      ready: whether only trials are made whose models are there, so that nothing is trained.
+      runner: makes the trials, an `execution.Local` or a `cluster.Ray`.
     """
 
     hosts: Sequence[str] | None = None
@@ -40,6 +44,8 @@ class Options:
     stop_after: float | None = None
     reuse: bool = False
     shard: Shard | None = None
+    ready: bool = False
+    runner: Local | Ray = Local()
 
     def __post_init__(self):
         if self.hosts is not None:
@@ -97,13 +103,8 @@ class Trials:
         self.rows = chosen(self.lab, self.table, self.options)
 
     def identity(self, row: Mapping, seed: int, resolved: bool = False) -> str:
-        """The id of a trial's record; `resolved`: on the stand-ins of image sets that cannot be had."""
-        subjects = self.table.subjects(self.lab.profile, seed, row).values()
-        test_set = self.table.measure.wanted(row)
-        if resolved:
-            subjects, test_set = map(self.lab.resolve, subjects), self.lab.images.test_name(test_set)
-        settings = {"null_keys": self.lab.profile.null_keys, "crop": self.lab.profile.crop, "test_set": test_set}
-        return identity(self.table, [spec.name for spec in subjects], settings, row, seed)
+        """The id of a trial's record, `named`."""
+        return named(self.lab, self.table, row, seed, resolved)
 
     def record(self, row: Mapping, seed: int) -> dict | None:
         """What is kept of a trial: a record on the sets that the table asks for, else one on their stand-ins."""
@@ -119,37 +120,31 @@ class Trials:
                 for seed in range(self.lab.profile.trials) if not self.record(row, seed)]
         if self.options.shard:
             todo = [job for job in todo if self.options.shard.has(job)]
-        if not execution.run(todo, self._trial, self.table.name, self.options.stop_after):
+        if self.options.ready:
+            todo = [job for job in todo if all(self.lab.ready(spec) for spec in self._subjects(job).values())]
+        make = functools.partial(measured, self.lab, self.table, self.rows)
+        watch = Watch(self.table.name, self.options.stop_after, self._claim)
+        if not self.options.runner.run(todo, make, self.store.add, watch):
             self.lab.log(f"NOTE: stopped after {self.options.stop_after:g} minutes; the same command goes on")
 
     def _group(self, row, seed):
         return next(iter(self.table.subjects(self.lab.profile, seed, row).values())).root.name
 
-    def _trial(self, job):
+    @contextlib.contextmanager
+    def _claim(self, job):
+        """Whether a trial is still to be made; within, no other process of this work folder makes it."""
         name = self.identity(self.rows[job.row], job.seed, resolved=True)
-        with locked(Path(self.lab.workdir) / "runs" / "trials" / name):  # whoever comes second finds it made
+        with locked(Path(self.lab.workdir) / "runs" / "trials" / name):
             self.store.refresh()
-            if name not in self.store.records:
-                self._made(job, name)
+            yield name not in self.store.records
 
-    def _made(self, job, name):
-        row, start = self.rows[job.row], time.monotonic()
-        subjects = self.table.subjects(self.lab.profile, job.seed, row)
-        resolved = {name: self.lab.resolve(spec) for name, spec in subjects.items()}
-        values = self.table.measure.values(self.lab, resolved, row)
-        provenance = machine() | {"data": self._data(resolved, row), "arithmetic": self.lab.compute.effective,
-                                  "seconds": round(time.monotonic() - start, 2)}
-        self.store.add({"id": name, "table": self.table.name, "row": row,
-                        "seed": job.seed, "subject": [spec.name for spec in resolved.values()], "values": values,
-                        "provenance": provenance})
-
-    def _data(self, subjects, row):
-        train = next(iter(subjects.values())).root.train_set
-        return {"train": train, "test": self.lab.images.test_name(self.table.measure.wanted(row))}
+    def _subjects(self, job):
+        return self.table.subjects(self.lab.profile, job.seed, self.rows[job.row])
 
     def found(self) -> list[list[dict]]:
-        """For each row the values of the trials there are."""
-        return [[record["values"] for record in self._records(row)] for row in self.rows]
+        """For each row the values of the trials there are, as the table compares them."""
+        compared = self.table.measure.compared
+        return [[compared(row, record["values"]) for record in self._records(row)] for row in self.rows]
 
     def has(self, row: Mapping) -> bool:
         """Whether there is a trial of a row."""
@@ -182,6 +177,28 @@ class Trials:
         subjects = [spec for row in self.rows for spec in self.table.subjects(self.lab.profile, 0, row).values()]
         notes = self.table.measure.notes(self.lab.profile, subjects)
         return "; ".join([f"Profile {self.lab.profile.name}", *notes, *clauses]) + "."
+
+
+def named(lab: Lab, table: Table, row: Mapping, seed: int, resolved: bool = False) -> str:
+    """The id of a trial's record; `resolved`: on the stand-ins of image sets that cannot be had."""
+    subjects, test_set = table.subjects(lab.profile, seed, row).values(), table.measure.wanted(row)
+    if resolved:
+        subjects, test_set = map(lab.resolve, subjects), lab.images.test_name(test_set)
+    settings = {"null_keys": lab.profile.null_keys, "crop": lab.profile.crop, "test_set": test_set}
+    return identity(table, [spec.name for spec in subjects], settings, row, seed)
+
+
+def measured(lab: Lab, table: Table, rows: Sequence[Mapping], job: Job) -> dict:
+    """The record of one trial, made on this machine."""
+    row, start = rows[job.row], time.monotonic()
+    subjects = {name: lab.resolve(spec) for name, spec in table.subjects(lab.profile, job.seed, row).items()}
+    values = table.measure.values(lab, subjects, row)
+    data = {"train": next(iter(subjects.values())).root.train_set,
+            "test": lab.images.test_name(table.measure.wanted(row))}
+    provenance = machine() | {"data": data, "arithmetic": lab.compute.effective,
+                              "seconds": round(time.monotonic() - start, 2)}
+    return {"id": named(lab, table, row, job.seed, resolved=True), "table": table.name, "row": row, "seed": job.seed,
+            "subject": [spec.name for spec in subjects.values()], "values": values, "provenance": provenance}
 
 
 def chosen(lab: Lab, table: Table, options: Options) -> list[dict]:

@@ -14,7 +14,8 @@ from absl import logging as absl_logging
 from watermark.lab import runner
 from watermark.errors import WatermarkError
 from watermark.hosts import HOSTS
-from watermark.lab.execution import Shard
+from watermark.lab.cluster import Ray
+from watermark.lab.execution import Local, Shard
 from watermark.lab.lab import Lab
 from watermark.lab.profiles import PROFILES, get_profile
 from watermark.lab.runner import Options
@@ -24,6 +25,7 @@ from watermark.training import Compute, Stopped
 
 FLAGS = flags.FLAGS
 WORKDIR = "runs"
+RUNNERS = {"local": Local, "ray": lambda: Ray(FLAGS.ray_address, FLAGS.ray_gpus)}
 
 
 def define_flags() -> None:
@@ -39,6 +41,11 @@ def define_flags() -> None:
     flags.DEFINE_float("stop_after", None, "minutes after which no trial starts, or training stops", lower_bound=0.0)
     flags.DEFINE_enum("precision", "bfloat16", ["bfloat16", "float32"], "of training")
     flags.DEFINE_bool("reuse", False, "count the records that the project ships, too")
+    flags.DEFINE_bool("ready", False, "make only the trials whose models are there: nothing is trained")
+    flags.DEFINE_enum("runner", "local", list(RUNNERS), "who makes the trials: this process, or a Ray cluster, an "
+                      "actor a mark")
+    flags.DEFINE_string("ray_address", None, "of the cluster, such as auto or ray-head:6379; default: this machine")
+    flags.DEFINE_float("ray_gpus", Ray.gpus, "what an actor takes of a GPU", lower_bound=0.0)
     flags.DEFINE_string("shard", None, "i/n: make the i-th of n shares of the trials, on this of n machines; the files "
                         "of records of all of them, in one folder, are one table")
 
@@ -46,7 +53,8 @@ def define_flags() -> None:
 def options() -> Options:
     """What the flags ask for."""
     shard = Shard.of(FLAGS.shard) if FLAGS.shard else None
-    return Options(FLAGS.hosts, FLAGS.schemes, FLAGS.stop_after, FLAGS.reuse, shard)
+    return Options(FLAGS.hosts, FLAGS.schemes, FLAGS.stop_after, FLAGS.reuse, shard, FLAGS.ready,
+                   RUNNERS[FLAGS.runner]())
 
 
 def lab() -> Lab:

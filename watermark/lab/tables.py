@@ -59,12 +59,15 @@ class Measure:
       columns: what a table prints of them.
       notes: (profile, subjects) -> clauses on the protocol for the table's foot.
       test_set: row -> name of the image set that is measured on; None: the first of the host's test sets.
+      compared: (row, a record's values) -> those that are printed and compared, where the paper's numbers are of
+        something else than the names say.
     """
 
     values: Callable[..., dict]
     columns: tuple[Column, ...]
     notes: Callable[..., list[str]] = lambda profile, subjects: []
     test_set: Callable[[Mapping], str | None] = lambda row: None
+    compared: Callable[[Mapping, Mapping], dict] = lambda row, values: dict(values)
 
     def wanted(self, row: Mapping) -> str:
         """The image set that a row is measured on, before stand-ins."""

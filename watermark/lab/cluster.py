@@ -1,0 +1,105 @@
+"""Trials on the machines of a Ray cluster: one actor a mark, with its share of a GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from watermark.errors import WatermarkError
+from watermark.lab.execution import Job, Watch, in_order
+
+# A network of half a million weights leaves a GPU's memory nearly empty; TensorFlow would take all of it.
+ENVIRONMENT = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+
+
+class ClusterError(WatermarkError, RuntimeError):
+    """There is no Ray, or no cluster."""
+
+
+class Worker:
+    """An actor: makes the trials of one mark, one after the other, and hands back their records."""
+
+    def __init__(self, make: Callable[[Job], dict]):
+        os.environ.update(ENVIRONMENT)
+        self.make = make
+
+    def record(self, job: Job) -> dict:
+        """The record of a trial."""
+        return self.make(job)
+
+
+@dataclass(frozen=True)
+class Ray:
+    """On a Ray cluster. A worker that dies is started again and makes its trial again, wherever there is room.
+
+    Attributes:
+      address: of the cluster; None for one of this machine alone.
+      gpus: what an actor takes of a GPU, where the cluster has any.
+    """
+
+    address: str | None = None
+    gpus: float = 0.25
+
+    def run(self, jobs: Iterable[Job], make: Callable[[Job], dict], keep: Callable[[dict], None],
+            watch: Watch) -> bool:
+        """As `execution.Local.run`; records are kept in the order in which they come."""
+        ray, jobs = _ray(), in_order(jobs)
+        groups: dict[str, deque] = {}
+        for job in jobs:
+            groups.setdefault(job.group, deque()).append(job)
+        with self._connected(ray), watch.over(jobs) as advance:
+            actors, running = {}, {}
+
+            def start(group):
+                if groups[group] and not watch.ended():
+                    if group not in actors:
+                        actors[group] = self._actor(ray, make)
+                    running[actors[group].record.remote(groups[group].popleft())] = group
+                elif group in actors:
+                    ray.kill(actors.pop(group))  # its share is for an actor that waits
+
+            for group in groups:
+                start(group)
+            while running:
+                (done,), _ = ray.wait(list(running), num_returns=1)
+                group = running.pop(done)
+                keep(_got(ray, done))
+                advance()
+                start(group)
+        return not any(groups.values())
+
+    def _actor(self, ray, make):
+        gpus = self.gpus if ray.cluster_resources().get("GPU") else 0
+        options = {"num_cpus": 1, "num_gpus": gpus, "max_restarts": -1, "max_task_retries": -1}
+        return ray.remote(Worker).options(**options).remote(make)
+
+    @contextlib.contextmanager
+    def _connected(self, ray):
+        try:
+            ray.init(self.address, log_to_driver=False, logging_level="error")
+        except (ConnectionError, ValueError) as error:
+            raise ClusterError(f"expected a Ray cluster at {self.address}, got: {' '.join(str(error).split())[:200]}; "
+                               "start one by `ray start --head`") from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _ray():
+    try:
+        import ray
+    except ImportError as error:
+        raise ClusterError("--runner=ray needs Ray: pip install 'watermark-image-dnn[ray]'") from error
+    return ray
+
+
+def _got(ray, reference):
+    """What an actor's method gave, or its own error."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
