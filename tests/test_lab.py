@@ -150,9 +150,9 @@ def test_shipped_records_do_not_count_unless_asked(lab, monkeypatch, tmp_path):
     runner.make(shipped, _table("shipped"))
     monkeypatch.setattr(runner, "RESULTS", tmp_path / "elsewhere" / "results")
     nothing = runner.make(lab, _table("shipped"), Options(stop_after=0.0))
-    assert "0/1" in nothing
+    assert "trials: 0/1" in nothing
     before = (tmp_path / "elsewhere/results/smoke/shipped.md").read_bytes()
-    assert "0/1" not in runner.make(lab, _table("shipped"), Options(stop_after=0.0, reuse=True))
+    assert "trials: 1/1" in runner.make(lab, _table("shipped"), Options(stop_after=0.0, reuse=True))
     assert (tmp_path / "elsewhere/results/smoke/shipped.md").read_bytes() == before  # nothing that ships is written
 
 
