@@ -21,8 +21,7 @@ from watermark.training import Compute
 SHARED = Path(__file__).parents[2] / "shared"
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: with more threads they wait for each other
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.threading.set_intra_op_parallelism_threads(1)  # a traced loop over a data set needs two of the others
 
 
 def narrow(patch, share=4):
