@@ -7,7 +7,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from owners import pictures
 
 from watermark import embedding, hosts, keys, tasks, visualizer
@@ -19,9 +18,6 @@ from watermark.recipes import Embedding
 from watermark.training import Compute
 
 SHARED = Path(__file__).parents[2] / "shared"
-
-if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: with more threads they wait for each other
-    tf.config.threading.set_intra_op_parallelism_threads(1)  # a traced loop over a data set needs two of the others
 
 
 def narrow(patch, share=4):
