@@ -42,7 +42,7 @@ def in_batches(run, images, size=None, exact=False):
     return np.concatenate(answers)
 
 
-def whole(pixels, limits, who):
+def check_holds(pixels, limits, who):
     """Refuses, with a SuspectError, a range whose pixels a type of whole numbers, `numpy.iinfo`, does not hold.
 
     On [0, 1] they would all be 0 or 1.
@@ -130,7 +130,7 @@ class ModelFile:
     def on(self, pixels):
         """The same suspect on another range of pixels; a SuspectError where its type does not hold them."""
         if self.entry.whole and not self.entry.scale:
-            whole(pixels, np.iinfo(self.entry.dtype), f"{self.path} takes {self.entry.dtype}")
+            check_holds(pixels, np.iinfo(self.entry.dtype), f"{self.path} takes {self.entry.dtype}")
         return replace(self, pixels=pixels)
 
     def sides(self, channels):

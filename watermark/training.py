@@ -272,7 +272,7 @@ def _progress(title, first, steps):
         task = bar.add_task(title, total=steps, completed=first, losses="")
 
         def update(step, parts):
-            losses = "losses: " + "  ".join(f"{name} {value:.4g}" for name, value in parts.items())
+            losses = "  ".join(f"{name} {value:.4g}" for name, value in parts.items())
             bar.update(task, completed=step, losses=losses)
 
         yield update

@@ -11,7 +11,7 @@ from PIL import Image
 
 from watermark.errors import printable
 from watermark.fitting import UNIT, Pixels
-from watermark.ports import whole
+from watermark.ports import check_holds
 from watermark.suspects.answers import number_type, picture, with_channel
 
 NUMBERS = ("json", "columns")  # payloads that are no images
@@ -213,7 +213,7 @@ class Infer(Protocol):
         if len(tensor.shape or ()) == 3:
             images = images[0]
         if "INT" in tensor.datatype:
-            whole(pixels, np.iinfo(TYPES[tensor.datatype]), f"the server takes {tensor.datatype}")
+            check_holds(pixels, np.iinfo(TYPES[tensor.datatype]), f"the server takes {tensor.datatype}")
             images = np.round(np.clip(images, *pixels)).astype(np.int64)
         return self._inputs(list(images.shape), tensor.datatype, images.ravel().tolist())
 
