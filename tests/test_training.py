@@ -314,3 +314,15 @@ def test_an_average_of_the_weights_by_hand(tiny_host, tiny_batches, tmp_path):
         _fit(twice, tiny_batches, steps=steps, average=0.75, folder=tmp_path)
         twice = twice if steps == 3 else training.clone(tiny_host)
     _assert_same_weights(twice, averaged)
+
+
+def test_a_terminal_is_told_what_the_numbers_mean(tiny_host, tiny_batches, capfd, monkeypatch):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    _fit(tiny_host, tiny_batches, steps=60, validate=lambda m: {"psnr": 30.0})
+    said = capfd.readouterr().err
+    assert said.count("task: Eq. (5) on the batch, per image") == said.count("psnr: of validation images, in dB") == 1
+
+
+def test_a_file_is_told_nothing(tiny_host, tiny_batches, capfd):
+    _fit(tiny_host, tiny_batches, steps=2)
+    assert capfd.readouterr() == ("", "")

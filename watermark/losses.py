@@ -10,6 +10,15 @@ import keras
 import tensorflow as tf
 
 Loss = Callable[..., tuple[Any, dict[str, Any]]]  # (model, *batch) -> (total, {name: part}), scalars
+# What the progress bar says of the parts of losses and the numbers from validation, once, above it.
+MEANINGS = {
+    "task": "Eq. (5) on the batch, per image",
+    "mark": "‖M(K) − S‖² of Eq. (6), before λ; high for a while, then it falls fast",
+    "others": "the same for another key, whose answer is to stay or to be refused",
+    "own": "error of the picture shown for the own key, per pixel",
+    "errors": "trigger images of the batch with a wrong label",
+    "psnr": "of validation images, in dB",
+}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from watermark.compute import Compute
 from watermark.errors import WatermarkError
 from watermark.lookahead import Ahead, with_weights
-from watermark.losses import Loss, gradients_of
+from watermark.losses import MEANINGS, Loss, gradients_of
 from watermark.optimizers import OPTIMIZERS
 from watermark.recipes import Recipe
 from watermark.states import State
@@ -269,9 +269,13 @@ def _progress(title, first, steps):
                TextColumn("{task.fields[losses]}"))
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=steps, completed=first, losses="")
+        task, explained = bar.add_task(title, total=steps, completed=first, losses=""), set()
 
         def update(step, parts):
+            new = [name for name in MEANINGS if name in parts and name not in explained]
+            explained.update(new)
+            for name in new if console.is_terminal else ():
+                bar.console.print(f"  {name}: {MEANINGS[name]}", highlight=False)
             losses = "  ".join(f"{name} {value:.4g}" for name, value in parts.items())
             bar.update(task, completed=step, losses=losses)
 
