@@ -224,6 +224,19 @@ def test_a_table_never_loses_rows(lab, tmp_path):
     assert "RED" in written and "DnCNN" in written
 
 
+def test_only_the_rows_asked_for(lab):
+    grid = [{"host": "dncnn", "scheme": "ours", "rate": rate} for rate in (0.0, 0.25, 0.5)]
+
+    def chosen(*rows):
+        return [row["rate"] for row in runner.chosen(lab, _table("some", grid=grid), Options(rows=rows))]
+
+    assert chosen() == [0.0, 0.25, 0.5] and chosen("rate=0.25") == [0.25]
+    assert chosen("rate=0.5", "rate=0.0", "host=dncnn") == [0.0, 0.5]
+    for rows, says in (("rate=0.2", "one of 0.0, 0.25, 0.5"), ("rat=0.25", "an axis of the table, host")):
+        with pytest.raises(ValueError, match=f"expected {says}"):
+            chosen(rows)
+
+
 def test_stop_after_leaves_holes(lab):
     text = runner.make(lab, _table("holes"), Options(stop_after=0.0))
     assert "0/1" in text and "–" in text

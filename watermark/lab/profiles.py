@@ -31,6 +31,7 @@ class Profile:
       name: key in `PROFILES`, and in every scheme's RECIPES.
       hosts: {host: how it is trained, phase after phase}.
       trials: seeds per row.
+      haste: what a number of steps that an experiment states is divided by.
       epoch: what the attacks take for an epoch, in steps of as many patches as an embedding's.
       visualizer: how visualizers are trained.
       null_keys: fresh keys behind each p-value.
@@ -43,6 +44,7 @@ class Profile:
     hosts: dict
     trials: int
     epoch: int = 20
+    haste: int = 1
     visualizer: Showing = VISUALIZER
     null_keys: int = 1000
     crop: int | None = None
@@ -70,6 +72,10 @@ class Profile:
         """The kind of a marked model's key."""
         host = get_host(mark.host)
         return Kind(host.task, mark.size or host.trigger, host.scale)
+
+    def steps(self, number: int) -> int:
+        """A number of steps that an experiment states, as this profile takes them."""
+        return max(1, number // self.haste)
 
     def finetuning(self, mark: Marked, epochs: int, new: bool = False, rate: float = LEARNING_RATE) -> Finetune:
         """A thief's fine-tuning on the mark's own data, or on new ones."""
@@ -102,7 +108,7 @@ PROFILES = {
     profile.name: profile
     for profile in (
         Profile("smoke", dict.fromkeys(HOSTS, (Recipe(3, 4, 1e-3, optimizer="muon"), Recipe(2, 2, 1e-3, patch=48))),
-                trials=1, epoch=1, visualizer=replace(VISUALIZER, steps=2), null_keys=9, crop=48),
+                trials=1, epoch=1, haste=100, visualizer=replace(VISUALIZER, steps=2), null_keys=9, crop=48),
         Profile("quick", QUICK, trials=3),
         # DnCNN's own recipe, or near it; VDSR's is SGD, batches of 64, no batch norm.
         Profile("paper", dict.fromkeys(HOSTS, (Recipe(50 * EPOCH, 128, 1e-3, fold=False),)), trials=30, epoch=EPOCH,

@@ -32,6 +32,7 @@ class Options:
     Attributes:
       hosts: those of a table's rows that are made; None: those whose models are there.
       schemes: likewise.
+      rows: "axis=value" that rows are to have; of several values of one axis, any.
       stop_after: minutes after which no trial starts, or training stops; None for no end.
       reuse: whether records that the project ships count too.
       shard: the share of the trials that is made here, or None for all.
@@ -41,6 +42,7 @@ class Options:
 
     hosts: Sequence[str] | None = None
     schemes: Sequence[str] = ("ours",)
+    rows: Sequence[str] = ()
     stop_after: float | None = None
     reuse: bool = False
     shard: Shard | None = None
@@ -56,7 +58,23 @@ class Options:
     def has(self, row: Mapping) -> bool:
         """Whether a row is asked for; an axis that it lacks does not matter."""
         wanted = {"scheme": (UNMARKED, *self.schemes)} | ({"host": self.hosts} if self.hosts is not None else {})
-        return all(row.get(axis) in (None, *values) for axis, values in wanted.items())
+        return all(row.get(axis) in (None, *values) for axis, values in wanted.items()) and all(
+            str(row[axis]) in values for axis, values in self.values.items())
+
+    @property
+    def values(self) -> dict[str, list[str]]:
+        """{axis: the values asked for} of `rows`."""
+        pairs = [pair.partition("=")[::2] for pair in self.rows]
+        return {axis: [value for name, value in pairs if name == axis] for axis, _ in pairs}
+
+    def check(self, grid: Sequence[Mapping]) -> None:
+        """A ValueError unless a table has the axes and the values of `rows`."""
+        for axis, values in self.values.items():
+            if not all(axis in row for row in grid):
+                raise ValueError(f"--rows={axis}=…: expected an axis of the table, {', '.join(grid[0])}")
+            there = list(dict.fromkeys(str(row[axis]) for row in grid))
+            if unknown := [value for value in values if value not in there]:
+                raise ValueError(f"--rows={axis}={unknown[0]}: expected one of {', '.join(there)}")
 
 
 def make(lab: Lab, table: Table, options: Options = Options()) -> str:
@@ -207,6 +225,7 @@ def chosen(lab: Lab, table: Table, options: Options) -> list[dict]:
     A host that is trained but not marked for every trial is left out too, if another one is ready: a table of what the
     project ships takes minutes, a mark minutes each.
     """
+    options.check(table.grid)
     if options.hosts is None:
         rows = [row for row in table.grid if options.has(row)]
         every = list(dict.fromkeys(row["host"] for row in rows))

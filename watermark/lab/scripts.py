@@ -36,6 +36,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("trials", None, "seeds per row; default is the profile's", lower_bound=1)
     flags.DEFINE_list("hosts", None, f"some of {', '.join(HOSTS)}; default: those whose models are there")
     flags.DEFINE_list("schemes", ["ours"], f"some of {', '.join(MODULES)}")
+    flags.DEFINE_list("rows", [], "axis=value: only the rows that have it, such as scale=2,scale=3,marked=True")
     flags.DEFINE_string("data_dir", None, "folder of image sets; default is the environment's WATERMARK_DATA")
     flags.DEFINE_string("pictures", "drawn", "copyright images of the figures: a set (drawn, copyright) or a folder")
     flags.DEFINE_float("stop_after", None, "minutes after which no trial starts, or training stops", lower_bound=0.0)
@@ -53,7 +54,7 @@ def define_flags() -> None:
 def options() -> Options:
     """What the flags ask for."""
     shard = Shard.of(FLAGS.shard) if FLAGS.shard else None
-    return Options(FLAGS.hosts, FLAGS.schemes, FLAGS.stop_after, FLAGS.reuse, shard, FLAGS.ready,
+    return Options(FLAGS.hosts, FLAGS.schemes, FLAGS.rows, FLAGS.stop_after, FLAGS.reuse, shard, FLAGS.ready,
                    RUNNERS[FLAGS.runner]())
 
 

@@ -1,0 +1,33 @@
+"""Beside the paper: how far does a mark last when fine-tuning goes on and on?
+
+Table VII's epochs are short here; this is one fine-tuning of 10,000 steps of 32 patches, on original and new data, at
+10⁻⁴ on the folded network ("hard") and at the paper's relative rate. One run serves the lengths: 4 hours for each data
+and rate on 2 cores without AMX, one with; it resumes.
+
+    python experiments/finetuning_course.py --trials=1 --hosts=dncnn --rows=data=original,rate=hard
+"""
+
+import dataclasses
+
+from table7_finetuning import DATA, RATES
+
+from watermark.lab import measures, scripts
+from watermark.lab.tables import Column, Table, grid
+
+STEPS = (100, 300, 1000, 3000, 10_000)
+GRID = grid(host=("dncnn",), scheme=("ours",), data=tuple(DATA), rate=tuple(RATES), steps=STEPS)
+
+
+def subject(profile, seed, host, scheme, data, rate, steps):
+    """A marked host after so many steps of a thief's fine-tuning."""
+    mark = profile.mark(host, seed, scheme)
+    tuning = profile.finetuning(mark, 1, DATA[data], RATES[rate])
+    return mark.under(dataclasses.replace(tuning, steps=profile.steps(steps)))
+
+
+TABLE = Table("finetuning_course", "A long fine-tuning. d in 10⁻³; the threshold η is 6.07.", GRID, subject,
+              dataclasses.replace(measures.ROBUSTNESS, columns=(
+                  *measures.ROBUSTNESS.columns, Column("z of ρ", "z_score", form=".1f"))))
+
+if __name__ == "__main__":
+    scripts.run(TABLE)
