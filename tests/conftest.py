@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from owners import pictures
+from tiny_hosts import TINY
 
 from watermark import embedding, hosts, keys, tasks, visualizer
 from watermark.cli import keygen
@@ -24,8 +25,6 @@ def narrow(patch, share=4):
     """Visualizers of a quarter of the filters: the same layers and training, a tenth of the time."""
     for name in ("ENCODER", "DECODER"):
         patch.setattr(visualizer, name, [(filters // share, *rest) for filters, *rest in getattr(visualizer, name)])
-
-
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +92,10 @@ def owned():
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """A smoke lab on a machine that has no data set and no network; what it says is in `lab.log.__self__`."""
+    """A smoke lab on a machine that has no data set and no network; what it says is in `lab.log.__self__`.
+
+    Its hosts and visualizers are tiny: what is tested is the lab.
+    """
 
     def no_network(source, folder):
         raise sets.DataError("no network")
@@ -102,6 +104,8 @@ def lab(tmp_path_factory):
         patch.setattr(sets, "download", no_network)
         patch.delenv("WATERMARK_DATA", raising=False)
         narrow(patch)
+        for name, host in TINY.items():
+            patch.setitem(hosts.HOSTS, name, host)
         yield Lab.at(tmp_path_factory.mktemp("lab"), PROFILES["smoke"], log=[].append)
 
 

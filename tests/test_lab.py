@@ -38,11 +38,6 @@ def _environment():
     return {k: v for k, v in os.environ.items() if k != "WATERMARK_DATA"} | {"TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
-def _script(workdir, *flags, script=SCRIPT, **options):
-    command = [sys.executable, script, "--profile=smoke", f"--workdir={workdir}", *flags]
-    return subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False, **options)
-
-
 def _table(name="demo", scheme="ours", **fields):
     grid = [{"host": "dncnn", "scheme": scheme, "rate": rate} for rate in (0.0, 1.0)]
 
@@ -274,7 +269,8 @@ def test_a_name_is_made_once_whoever_asks(tmp_path, tiny_host):
 
 
 def _start(workdir, *flags):
-    return subprocess.Popen([sys.executable, SCRIPT, "--profile=smoke", "--trials=2", f"--workdir={workdir}", *flags],
+    command = [sys.executable, Path(__file__).with_name("tiny_hosts.py"), SCRIPT]
+    return subprocess.Popen([*command, "--profile=smoke", "--trials=2", f"--workdir={workdir}", *flags],
                             env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
@@ -323,28 +319,55 @@ def test_killed_anywhere_and_started_again_gives_the_same_table(calm, tmp_path):
     assert not list(tmp_path.rglob(".part-*"))
 
 
-@pytest.mark.parametrize(("flags", "said"), [
-    (["--hosts=unet"], "choose from dncnn, red, vdsr, srdncnn"),
-    (["--schemes=theirs"], "choose from ours"),
-    ([f"--data_dir={NO_DATA}"], "no such folder"),
-    (["--shard=3/2"], "expected i/n with 1 <= i <= n"),
-    (["quick"], "unexpected argument"),
-])
-def test_bad_flags_get_one_line(flags, said, tmp_path):
-    result = _script(tmp_path, *flags)
-    assert result.returncode == 2
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error:") and said in lines[0]
+FLAGS = {
+    "--hosts=unet": "choose from dncnn, red, vdsr, srdncnn",
+    "--schemes=theirs": "choose from ours",
+    f"--data_dir={NO_DATA}": "no such folder",
+    "--shard=3/2": "expected i/n with 1 <= i <= n",
+    "--rows=rte=0.5": "expected an axis of the table, host, scheme, rate",
+    "quick": "unexpected argument",
+}
+# Each set of flags in a child of one process that has imported what takes seconds.
+CHILDREN = """
+import json, os, runpy, sys
+from watermark.lab import scripts
+for flags in sys.argv[3:]:
+    if child := os.fork():
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(json.dumps([flags, code, *(open(sys.argv[2] + name).read() for name in ("out", "err"))]), flush=True)
+    else:
+        for stream, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(sys.argv[2] + name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY), stream)
+        sys.argv[1:] = ["--profile=smoke", f"--workdir={sys.argv[2]}", flags]
+        runpy.run_path(SCRIPT, run_name="__main__")
+"""
 
 
-def test_unknown_profile_lists_the_choices(tmp_path):
-    result = _script(tmp_path, "--profile=fast")
-    assert result.returncode != 0 and "smoke" in result.stderr and "Traceback" not in result.stderr
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory):
+    """{flag: (exit code, stdout, stderr)} of the script."""
+    folder = f"{tmp_path_factory.mktemp('flags')}/"
+    program = CHILDREN.replace("SCRIPT", repr(str(SCRIPT)))
+    lines = subprocess.run([sys.executable, "-c", program, SCRIPT, folder, *FLAGS, "--profile=fast", "--help"],
+                           env=_environment(), capture_output=True, text=True, check=True).stdout.splitlines()
+    return {flag: answer for flag, *answer in map(json.loads, lines)}
 
 
-def test_help_lists_the_flags_and_hosts_may_be_spelt_as_the_paper_does(tmp_path):
-    result = _script(tmp_path, "--help")
-    assert result.returncode == 0 and "--stop_after:" in result.stdout and "Table VI" in result.stdout
+@pytest.mark.parametrize("flag", FLAGS)
+def test_bad_flags_get_one_line(flag, answered):
+    code, _, err = answered[flag]
+    lines = err.splitlines()
+    assert code == 2 and len(lines) == 1 and lines[0].startswith("error:") and FLAGS[flag] in lines[0]
+
+
+def test_unknown_profile_lists_the_choices(answered):
+    code, _, err = answered["--profile=fast"]
+    assert code != 0 and "smoke" in err and "Traceback" not in err
+
+
+def test_help_lists_the_flags_and_hosts_may_be_spelt_as_the_paper_does(answered):
+    code, out, _ = answered["--help"]
+    assert code == 0 and "--stop_after:" in out and "Table VI" in out
     assert Options(hosts=["SR-DnCNN", "red"]).hosts == ["srdncnn", "red"]
 
 

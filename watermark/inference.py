@@ -235,7 +235,7 @@ def evaluate(model, task, images, variant=None, *, metric=metrics.psnr, precisio
     """Quality of `model` on each image, by default PSNR in dB.
 
     Args:
-      model: a host, plain, marked or attacked.
+      model: a host, plain, marked or attacked, or a callable on batches [N, H, W, C].
       task: one of `watermark.tasks.TASKS.values()`.
       images: uint8 images [H, W] or [H, W, 3], or whatever the task's `pairs` takes.
       variant: one of `task.variants` (a scale), or None for all of them.
@@ -244,7 +244,7 @@ def evaluate(model, task, images, variant=None, *, metric=metrics.psnr, precisio
     Returns:
       float64 [variants * images], with a second axis for a tuple.
     """
-    predict = predictor(model, precision)
+    predict = predictor(model, precision) if isinstance(model, keras.Model) else model
     variants = task.variants if variant is None else (variant,)
 
     def restored(x):

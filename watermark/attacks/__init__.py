@@ -8,7 +8,7 @@ from watermark.attacks.finetuning import Finetune, finetune
 from watermark.attacks.forging import forge
 from watermark.attacks.overwriting import Overwrite
 from watermark.attacks.pruning import Prune, prune
-from watermark.attacks.serving import Round
+from watermark.attacks.serving import Round, Serve
 
-__all__ = ["ATTACKS", "Attack", "Finetune", "Overwrite", "Prune", "Round", "Thief", "attack", "finetune", "forge",
-           "knob", "prune"]
+__all__ = ["ATTACKS", "Attack", "Finetune", "Overwrite", "Prune", "Round", "Serve", "Thief", "attack", "finetune",
+           "forge", "knob", "prune"]

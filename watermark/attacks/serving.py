@@ -1,14 +1,20 @@
-"""Attacks on answers: the network is left alone, what it says is coarsened on its way out."""
+"""Attacks on answers: the network is left as it is, or nearly; what it says changes by how it is served."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
 
 from watermark.attacks.base import Attack, Thief, attack, knob
+from watermark.exporting import SUFFIXES, export
 from watermark.inference import predictor
+from watermark.suspects import load_suspect
 
 FLOATS = 24  # bits from which float32 on [0, 1] is not rounded
 
@@ -32,3 +38,31 @@ class Round(Attack):
         if self.bits == FLOATS:
             return predict
         return lambda images: np.float32(np.round(np.clip(predict(images), 0.0, 1.0) * top) / top)
+
+
+@attack("serve")
+class Serve(Attack):
+    """The network in another form, as a phone or a server runs it; int8 takes its ranges from noise."""
+
+    form: str = knob(help=f"one of {', '.join(SUFFIXES)}", cli="tflite_int8", none="keras")
+
+    answers = True
+
+    @property
+    def label(self) -> str:
+        """With the form."""
+        return f"served as {self.form}"
+
+    def __call__(self, model: keras.Model, thief: Thief) -> Callable[[np.ndarray], np.ndarray]:
+        """A callable that answers as the served form does."""
+        folder = Path(tempfile.mkdtemp())
+        path = folder / f"model{SUFFIXES[self.form]}"
+        export(model, path, self.form)
+        suspect = load_suspect(path)
+        ask = predictor(suspect) if isinstance(suspect, keras.Model) else suspect
+
+        def answer(images):
+            return ask(images)
+
+        weakref.finalize(answer, shutil.rmtree, folder, ignore_errors=True)  # a runtime may read it again
+        return answer

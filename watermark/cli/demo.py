@@ -1,7 +1,7 @@
 """watermark demo
 
 Marks the DnCNN that the project ships with a fresh key, prunes the marked copy, verifies both and the unmarked one,
-and writes models, key and a panel to --out. Needs no data and no network. Under 3 minutes on 2 cores.
+and writes models, key and a panel to --out. Needs no data and no network. 2 to 5 minutes on 2 cores.
 """
 
 import secrets
@@ -17,7 +17,7 @@ from watermark.models import save_model
 from watermark.tasks import Denoising
 
 RATE = 0.25
-BATCH = 16  # patches: half of the recipe's, and without its lookahead, so that the demo takes under 3 minutes
+BATCH = 16  # patches: half of the recipe's, and without its lookahead, so that the demo takes a few minutes
 
 
 def define(values):
