@@ -155,3 +155,13 @@ def test_a_keras_file_whose_layers_cannot_run_is_refused_at_the_door(tmp_path):
                     config=lambda c: c.replace(b'"strides": [1, 1]', b'"strides": 2147483648'))
     with pytest.raises(models.ModelError, match="cannot be run .*Conv2D"):
         suspects.load_suspect(path)
+
+
+def test_a_large_question_may_take_more_memory(tmp_path):
+    """RED as TFLite keeps 1.2 GB for an honest 512x512 image, which nothing of 64x64 needs."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"")
+    details = [{"shape": [1, 512, 512, 64]}] * 18
+    limits.check_tflite(path, details, (1, 512, 512, 1))
+    with pytest.raises(models.ModelError, match="declares arrays of 1152 MiB, more than 1024; refused"):
+        limits.check_tflite(path, details, (1, 64, 64, 1))

@@ -112,7 +112,7 @@ def check_answers(path, model):
         images = model.compute_output_shape(shape)
     images = images if isinstance(images, list) else [images]
     _refuse(path, "would make images of", max(4 * math.prod(side or 1 for side in image) for image in images),
-            LARGEST_IMAGE * max(1, math.prod(shape) // SIDE**2))
+            _room(shape))
 
 
 # --- other runtimes' files --------------------------------------------------------------------------------------------
@@ -164,7 +164,12 @@ def check_onnx(path):
     _refuse(path, "would make arrays of", 4 * max(sizes, default=0), LARGEST_IMAGE + 4 * path.stat().st_size)
 
 
-def check_tflite(path, details):
-    """Of a TFLite interpreter's `get_tensor_details()`: the arrays that it would keep for an answer."""
+def check_tflite(path, details, shape):
+    """Of a TFLite interpreter's `get_tensor_details()`: the arrays that it would keep for an answer to images."""
     sizes = [math.prod(int(side) for side in detail["shape"]) for detail in details]
-    _refuse(path, "declares arrays of", 4 * sum(sizes), LARGEST_IMAGE + 4 * Path(path).stat().st_size)
+    _refuse(path, "declares arrays of", 4 * sum(sizes), _room(shape) + 4 * Path(path).stat().st_size)
+
+
+def _room(shape):
+    """Bytes that the answer to images of a shape may take on its way."""
+    return LARGEST_IMAGE * max(1, math.prod(shape) // SIDE**2)

@@ -68,7 +68,7 @@ def load_tflite(path, *, output=None):
         if ready != [images.shape]:
             interpreter.resize_tensor_input(entry["index"], images.shape)
             interpreter.allocate_tensors()
-            check_tflite(path, interpreter.get_tensor_details())
+            check_tflite(path, interpreter.get_tensor_details(), images.shape)
             ready[:] = [images.shape]
         interpreter.set_tensor(entry["index"], images)
         interpreter.invoke()
