@@ -22,12 +22,13 @@ from watermark.schemes import MODULES
 HERE = Path(__file__).parent
 NAMES = {"quick": ""}  # of the page
 # Figures drawn from the same models as a table, and figures without one: what is to be seen, and by which script.
-BESIDE = {"evaluate_hosts": ("training",), "table6_pruning": ("pruning", "figS1"), "recipe": ("embedding",),
+BESIDE = {"evaluate_hosts": ("training",), "table6_pruning": ("pruning", "figS1"),
           "table1_fidelity_denoising": ("fidelity",), "table5_uniqueness_marked": ("strangers",),
           "table7_finetuning": ("finetuning",), "table9_multiple_overwriting": ("overwriting",),
           "table11_capacity_sr": ("capacity",), "table12_capacity_schemes": ("capacity_schemes",),
           "visualizer": ("fig8", "fig9"), "evidence_false_claims": ("evidence",), "evidence_detection": ("detection",)}
 FIGURES = {
+    "embedding": ("The course of an embedding", "fig_embedding"),
     "fig3": ("Triggers, their gradients, S₀ and S (Fig. 3)", "fig3_triggers"),
     "figS2": ("After fine-tuning, every host (supplementary Fig. 2)", "figS2_finetuning"),
     "figS3": ("After further keys, every host (supplementary Fig. 3)", "figS3_overwriting"),
