@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from watermark.attacks import ATTACKS, Finetune, Overwrite, Prune, Round
+from watermark.attacks import ATTACKS, Finetune, Overwrite, Prune, Round, Serve
 from watermark.checkpoints import SHIPPED, models
 from watermark.files import digest
 from watermark.lab.profiles import PROFILES, get_profile
@@ -28,7 +28,7 @@ MARKS = {
 }
 ATTACKED = {
     "finetune": Finetune(100, 1e-4, 32, None, "train400", 2000), "prune": Prune(0.3), "round": Round(8),
-    "overwrite": Overwrite(500, QUICK, "train400", 3000),
+    "overwrite": Overwrite(500, QUICK, "train400", 3000), "serve": Serve("tflite_int8"),
 }
 
 

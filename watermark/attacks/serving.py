@@ -56,8 +56,8 @@ class Serve(Attack):
     def __call__(self, model: keras.Model, thief: Thief) -> Callable[[np.ndarray], np.ndarray]:
         """A callable that answers as the served form does."""
         folder = Path(tempfile.mkdtemp())
-        path = folder / f"model{SUFFIXES[self.form]}"
-        export(model, path, self.form)
+        path = folder / f"model{SUFFIXES.get(self.form, '')}"
+        export(model, path, self.form)  # a ValueError for a form that it does not know
         suspect = load_suspect(path)
         ask = predictor(suspect) if isinstance(suspect, keras.Model) else suspect
 
