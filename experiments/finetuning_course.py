@@ -21,8 +21,7 @@ GRID = grid(host=("dncnn",), scheme=("ours",), data=tuple(DATA), rate=tuple(RATE
 def subject(profile, seed, host, scheme, data, rate, steps):
     """A marked host after so many steps of a thief's fine-tuning."""
     mark = profile.mark(host, seed, scheme)
-    tuning = profile.finetuning(mark, 1, DATA[data], RATES[rate])
-    return mark.under(dataclasses.replace(tuning, steps=profile.steps(steps)))
+    return mark.under(profile.finetuning_steps(mark, steps, DATA[data], RATES[rate]))
 
 
 TABLE = Table("finetuning_course", "A long fine-tuning. d in 10⁻³; the threshold η is 6.07.", GRID, subject,

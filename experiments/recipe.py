@@ -13,6 +13,7 @@ steps of fine-tuning and five embeddings; every model is kept, so the same comma
 import dataclasses
 
 import numpy as np
+from table7_finetuning import RATES
 
 from watermark.lab import measures, scripts
 from watermark import inference, metrics
@@ -33,9 +34,8 @@ VARIANTS = {
     "shadow_rivals": SHADOW | {"shadow": 800, "rivals": 0.3},
     "shadow_held": SHADOW | {"shadow": 800, "rivals": 0.3, "preserving": 1e-4},
 }
-RATES = (0.25, 0.30, 0.35, 0.40, 0.50)
+PRUNED = (0.25, 0.30, 0.35, 0.40, 0.50)
 STEPS = {"own": (100, 300, 1000, 3000), "new": (100, 300, 1000)}
-RELATIVE = 2.5e-5  # kernels with batch norm are 4 to 20 times as large as once folded, and Adam moves both alike
 FURTHER = 5
 
 GRID = grid(host=tuple(HOSTS), scheme=("ours",), variant=tuple(VARIANTS))
@@ -44,7 +44,7 @@ COLUMNS = (
     Column("d(S₀, M(K)) (10⁻³)", "initial", 1e3),
     Column("1,000 other keys, mean d", "others_mean", 1e3),
     Column("least", "others_least", 1e3),
-    *(Column(f"{rate:.0%} pruned", f"pruned_{rate:.2f}", 1e3) for rate in RATES),
+    *(Column(f"{rate:.0%} pruned", f"pruned_{rate:.2f}", 1e3) for rate in PRUNED),
     *(Column(f"fine-tuned, {data} data, {steps:,} steps", f"finetuned_{data}_{steps}", 1e3)
       for data, lengths in STEPS.items() for steps in lengths),
     Column("z", "finetuned_own_1000_z", form=".0f"),
@@ -60,16 +60,12 @@ def subject(profile, seed, host, scheme, variant):
     mark = profile.mark(host, seed, scheme, **VARIANTS[variant])
     theirs = dataclasses.replace(mark.recipe, shadow=0, rivals=0.0, **ADAM)
     return {"mark": mark,
-            **{f"pruned_{rate:.2f}": mark.under(Prune(rate)) for rate in RATES},
-            **{f"finetuned_{data}_{steps}": mark.under(_tuning(profile, mark, steps, data))
+            **{f"pruned_{rate:.2f}": mark.under(Prune(rate)) for rate in PRUNED},
+            **{f"finetuned_{data}_{steps}": mark.under(profile.finetuning_steps(mark, steps, data == "new"))
                for data, lengths in STEPS.items() for steps in lengths},
-            "finetuned_own_1000_relative": mark.under(_tuning(profile, mark, 1000, "own", RELATIVE)),
+            "finetuned_own_1000_relative": mark.under(profile.finetuning_steps(mark, 1000, rate=RATES["paper"])),
             **{f"overwritten_{n}": mark.under(*profile.overwriting(mark, n)) for n in range(1, FURTHER + 1)},
             "overwritten_paper": mark.under(Overwrite(KEYS, theirs, mark.train_set, OVERWRITING))}
-
-
-def _tuning(profile, mark, steps, data, *rate):
-    return dataclasses.replace(profile.finetuning(mark, 1, data == "new", *rate), steps=profile.steps(steps))
 
 
 def values(lab, subjects, row):
@@ -101,7 +97,6 @@ def values(lab, subjects, row):
 
 TABLE = Table("recipe", "The embedding recipe. Distances in 10⁻³; the threshold η is 6.07.", GRID, subject,
               Measure(values, COLUMNS, measures.evidence_notes))
-
 
 if __name__ == "__main__":
     scripts.run(TABLE)

@@ -73,14 +73,17 @@ class Profile:
         host = get_host(mark.host)
         return Kind(host.task, mark.size or host.trigger, host.scale)
 
-    def steps(self, number: int) -> int:
-        """A number of steps that an experiment states, as this profile takes them."""
-        return max(1, number // self.haste)
-
     def finetuning(self, mark: Marked, epochs: int, new: bool = False, rate: float = LEARNING_RATE) -> Finetune:
         """A thief's fine-tuning on the mark's own data, or on new ones."""
+        return self._finetuning(mark, epochs * self.epoch, new, rate)
+
+    def finetuning_steps(self, mark: Marked, steps: int, new: bool = False, rate: float = LEARNING_RATE) -> Finetune:
+        """The same of a length that an experiment states in steps."""
+        return self._finetuning(mark, max(1, steps // self.haste), new, rate)
+
+    def _finetuning(self, mark, steps, new, rate):
         host = get_host(mark.host)
-        return Finetune(epochs * self.epoch, rate, mark.recipe.batch_size, mark.recipe.patch,
+        return Finetune(steps, rate, mark.recipe.batch_size, mark.recipe.patch,
                         host.other_set if new else host.train_set, FINETUNING)
 
     def overwriting(self, mark: Marked, keys: int) -> list[Overwrite]:
