@@ -1,29 +1,40 @@
 """How near one embedding step comes to the machine's limit.
 
 For each host: seconds and GFLOP/s of a step (32 patches and the trigger, batch norm folded), in bfloat16 and float32,
-as a share of the matrix-product rate of the same precision, measured in the same run; and PyTorch's step where it is
-installed. Goal: 85 % of the bfloat16 rate for DnCNN. About 2 minutes on 2 idle cores.
+as a share of the matrix-product rate of the same precision, measured in the same run; what the steps of other recipes
+take beside it; and PyTorch's step where it is installed. Goal: 85 % of the bfloat16 rate for DnCNN. About 4 minutes on
+2 idle cores, three to four times as long without AMX.
 
     python benchmarks/embedding_step.py [--hosts=dncnn] [--repeats=10]
 """
 
 import statistics
 import time
+from dataclasses import replace
 
-import keras
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from watermark.embedding import watermark_loss
+from watermark.embedding import arranged, losses
 from watermark.hosts import HOSTS, fold_batch_norm, get_host
 from watermark.keys import make_key
+from watermark.optimizers import OPTIMIZERS
+from watermark.recipes import QUICK, Embedding
 from watermark.training import Compute, train_step
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("hosts", list(HOSTS), "which hosts")
 flags.DEFINE_integer("repeats", 10, "timed steps", lower_bound=1)
 BATCH = 32
+PLAIN = Embedding(1, BATCH, 1e-4)  # the paper's loss
+SHADOW = replace(QUICK, lookahead=0.0, shadow=500)
+RECIPES = {
+    "lookahead": QUICK,
+    "lookahead, other keys held": replace(QUICK, preserving=1e-3),
+    "shadow": SHADOW,
+    "shadow with rivals, other keys held": replace(SHADOW, rivals=0.3, preserving=1e-4),
+}
 
 
 def seconds(function, repeats):
@@ -57,18 +68,21 @@ def step_flops(model, side, images):
     return 3 * sum(each) - each[0]
 
 
-def embedding_step(host, precision, repeats):
-    """(seconds, GFLOP/s) of one step of `embed`."""
+def embedding_step(host, recipe, precision, repeats):
+    """(seconds, GFLOP/s of the paper's loss) of one step of `embed`."""
     spec = get_host(host)
     model = fold_batch_norm(spec.build())
     key = make_key(0, size=spec.trigger, task=spec.task)
     side = key.initial.shape[0]  # patches of the trigger's size make one batch with it
     X = tf.random.stateless_uniform([BATCH, side, side, 1], [1, 1])
-    optimizer = keras.optimizers.Adam(1e-4)
+    batches = arranged(lambda start: tf.data.Dataset.from_tensors((X, X)).repeat(), recipe)
+    loss_fn, ahead = losses(model, key, recipe)
+    drift = ahead.drift(model.trainable_variables) if ahead else None
+    optimizer = OPTIMIZERS[recipe.optimizer](recipe.learning_rate)
     optimizer.build(model.trainable_variables)
-    step = train_step(model, watermark_loss(model, key), optimizer)
+    step, rows = train_step(model, loss_fn, optimizer, lookahead=ahead, drift=drift), iter(batches(0))
     with Compute(precision).active():
-        taken = seconds(lambda: float(step((X, X))["task"]), repeats)
+        taken = seconds(lambda: float(step(next(rows))["task"]), repeats)
     return taken, step_flops(model, side, BATCH + 1) / taken / 1e9
 
 
@@ -97,12 +111,15 @@ def torch_step(repeats, images=BATCH + 1, side=40):
 
 
 def main(_):
-    limits = {p: matrix_product_rate(p, FLAGS.repeats) for p in ("bfloat16", "float32")}
+    limits = {p: matrix_product_rate(p, FLAGS.repeats) for p in ("float32", "bfloat16")}
     print("matrix product:", *(f"{p} {rate:.0f} GFLOP/s" for p, rate in limits.items()))
     for host in FLAGS.hosts:
         for precision, limit in limits.items():
-            taken, rate = embedding_step(host, precision, FLAGS.repeats)
-            print(f"{host:8} {precision:8} {taken:.3f} s/step  {rate:4.0f} GFLOP/s  {rate / limit:4.0%} of the limit")
+            plain, rate = embedding_step(host, PLAIN, precision, FLAGS.repeats)
+            print(f"{host:8} {precision:8} {plain:.3f} s/step  {rate:4.0f} GFLOP/s  {rate / limit:4.0%} of the limit")
+        for name, recipe in RECIPES.items():
+            taken, _ = embedding_step(host, recipe, precision, FLAGS.repeats)
+            print(f"{host:8} {precision:8} {taken:.3f} s/step  {taken / plain:.2f} times that: {name}", flush=True)
     taken = torch_step(FLAGS.repeats)
     print("PyTorch, DnCNN:", "not installed" if taken is None else f"{taken:.3f} s/step (bfloat16, channels last)")
 

@@ -27,8 +27,9 @@ from watermark import metrics
 from watermark.hosts import HOSTS, get_host
 from watermark.lab.runner import Options, Trials
 from watermark.schemes import MODULES
+from watermark.verification import NCC_THRESHOLD
 
-AXES = {"distance": ("d (10⁻³)", 1e3), "psnr": ("PSNR (dB)", 1.0)}  # value: (words, scale)
+AXES = {"distance": ("d (10⁻³)", 1e3), "ncc": ("NCC", 1.0), "psnr": ("PSNR (dB)", 1.0)}  # value: (words, scale)
 STRANGERS = {"unmarked": table4.TABLE, "marked": table5.TABLE}
 
 
@@ -54,9 +55,9 @@ class Plot:
 
 
 PLOTS = (
-    Plot("pruning", (table6.TABLE,), "rate", "share pruned", ("distance", "psnr")),
-    Plot("finetuning", (table7.TABLE,), "epochs", "epochs of fine-tuning", ("distance", "psnr")),
-    Plot("overwriting", (table9.TABLE,), "keys", "further keys", ("distance", "psnr")),
+    Plot("pruning", (table6.TABLE,), "rate", "share pruned", ("distance", "ncc", "psnr")),
+    Plot("finetuning", (table7.TABLE,), "epochs", "epochs of fine-tuning", ("distance", "ncc", "psnr")),
+    Plot("overwriting", (table9.TABLE,), "keys", "further keys", ("distance", "ncc", "psnr")),
     Plot("capacity", (table10.TABLE, table11.TABLE), "size", "side of S (pixels)"),
     Plot("capacity_schemes", (table12.TABLE,), "size", "side of S (pixels)"),
     Plot("fidelity", (table1.TABLE,), "lam", "λ, 0: unmarked", even=True),
@@ -107,9 +108,9 @@ def drawn(plot, rows, eta):
         for color, (name, group) in enumerate(groups.items()):
             _line(axis, [entry for entry in group if entry[0]["host"] == host], plot, value,
                   {"color": f"C{color % 7}", "label": name})
-        if value == next(iter(AXES)):
-            axis.axhline(eta * scale, color="0.4", ls="--", lw=0.9)
-            axis.annotate("η", (1.0, eta * scale), xycoords=("axes fraction", "data"), va="center", fontsize=7)
+        for bound, name in {"distance": [(eta, "η")], "ncc": [(NCC_THRESHOLD, f"{NCC_THRESHOLD:g}")]}.get(value, []):
+            axis.axhline(bound * scale, color="0.4", ls="--", lw=0.9)
+            axis.annotate(name, (1.0, bound * scale), xycoords=("axes fraction", "data"), va="center", fontsize=7)
         if not any(found for row, found, _ in rows if row["host"] == host):
             axis.annotate("no record yet", (0.5, 0.5), xycoords="axes fraction", ha="center", color="0.5")
         axis.set(title=get_host(host).title if i == 0 else "", ylabel=words if j == 0 else "",

@@ -106,11 +106,12 @@ def embed(host: keras.Model, key: Key, batches: Batches, recipe: Embedding | Non
     M = inference.single_output(marked, output)
     loss_fn, ahead = losses(M, key, recipe)
     with frozen_norms(M) if recipe.fold else contextlib.nullcontext():
-        fit(M, loss_fn, _arranged(batches, recipe), recipe, run, ahead)
+        fit(M, loss_fn, arranged(batches, recipe), recipe, run, ahead)
     return marked
 
 
-def _arranged(batches, recipe):
+def arranged(batches: Batches, recipe: Embedding) -> Batches:
+    """The batches as the losses of a recipe take them: with a thief's beside a shadow, with numbers where it counts."""
     if recipe.shadow:
         return beside(batches)
     return numbered(batches) if recipe.decay != 1.0 or recipe.preserving else batches

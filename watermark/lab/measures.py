@@ -17,7 +17,7 @@ from watermark.keys import Key, key_blocks
 from watermark.lab.lab import Lab
 from watermark.lab.specs import Marked, Spec
 from watermark.lab.tables import Column, Measure
-from watermark.recipes import EPOCH
+from watermark.recipes import EPOCH, Embedding
 from watermark.schemes import get_scheme
 from watermark.tasks import TASKS, Examples
 from watermark.verification import NCC_THRESHOLD
@@ -204,9 +204,11 @@ def evidence_notes(profile, subjects: list[Spec]) -> list[str]:
 
 
 def robustness_notes(profile, subjects: list[Spec]) -> list[str]:
-    """`evidence_notes`, and what NCC is of."""
-    return [*evidence_notes(profile, subjects), "NCC of our denoisers is of residuals, K − M(K) with K − S, as the "
-            "paper's (of images: in the records, `ncc`), of super-resolution of images"]
+    """`evidence_notes`, whose rule the baselines' verdicts are by, and what NCC is of."""
+    baselines = dict.fromkeys(spec.root.scheme for spec in subjects if not isinstance(spec.root.recipe, Embedding))
+    own = [f"{' and '.join(baselines)} have no d: under d ≤ η stands their own rule (docs/baselines.md)"]
+    return [*evidence_notes(profile, subjects), *(own if baselines else []), "NCC of our denoisers is of residuals, "
+            "K − M(K) with K − S, as the paper's (of images: in the records, `ncc`), of super-resolution of images"]
 
 
 def fidelity_notes(profile, subjects: list[Spec]) -> list[str]:
