@@ -18,7 +18,6 @@ from table7_finetuning import RATES
 from watermark.lab import measures, scripts
 from watermark import inference, metrics
 from watermark.attacks import Overwrite, Prune
-from watermark.checkpoints import describe
 from watermark.hosts import HOSTS
 from watermark.keys import random_keys
 from watermark.lab.profiles import KEYS, OVERWRITING
@@ -84,7 +83,7 @@ def values(lab, subjects, row):
     for i, test_set in enumerate(HOSTS[mark.host].test_sets[:2]):
         before, after = (measures.psnr(lab, M, mark.host, test_set) for M in (host, marked))
         found[f"psnr_loss_{test_set}" if i else "psnr_loss"] = before - after
-    if seconds := describe(lab.cache.path(mark.name)).get("seconds"):
+    if np.isfinite(seconds := lab.seconds(mark)):
         found["embed_seconds"] = seconds
     verify = get_scheme(mark.scheme).verify
     for name, spec in subjects.items():

@@ -8,6 +8,11 @@ verdict = watermark.verify(suspect, key)
 """
 
 import importlib
+import os
+
+# TensorFlow's own default is on where a CPU has AVX512-VNNI, off before that; convolutions are faster by it there, too.
+# It counts if this is imported before TensorFlow. TF_ENABLE_ONEDNN_OPTS=0 python benchmarks/embedding_step.py compares.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _HOMES = {
     "Key": "keys", "Kind": "kinds", "Verdict": "verification", "WatermarkError": "errors", "commit": "commitments",

@@ -14,7 +14,7 @@ from watermark.kinds import Kind
 from watermark.recipes import Recipe
 from watermark.training import Batches, Run
 
-# name: module; the strengths of the baselines are not tuned yet (docs/baselines.md)
+# name: module
 MODULES = {"ours": "watermark.ours", "deepsigns": "watermark.baselines.deepsigns", "adi": "watermark.baselines.adi"}
 UNMARKED = "none"  # in place of a scheme: the host itself
 

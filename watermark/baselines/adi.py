@@ -58,8 +58,8 @@ class Classifying(Recipe):
 
 RECIPES: dict[str, Classifying] = {
     "smoke": Classifying(3, 4, 3e-4),
-    "quick": Classifying(1000, 32, 6e-4, optimizer="muon"),
-    "paper": Classifying(8 * EPOCH, 128, 1e-3, fold=False),  # 8 epochs, as ours
+    "quick": Classifying(1000, 32, 6e-4, optimizer="muon", stop=False),
+    "paper": Classifying(8 * EPOCH, 128, 1e-3, fold=False, stop=False),  # 8 epochs, as ours
 }
 
 

@@ -41,8 +41,8 @@ class Labelling(Recipe):
 
 RECIPES: dict[str, Labelling] = {
     "smoke": Labelling(3, 4, 3e-4),
-    "quick": Labelling(1000, 32, 6e-4, optimizer="muon"),
-    "paper": Labelling(8 * EPOCH, 128, 1e-3, fold=False),  # 8 epochs, as ours
+    "quick": Labelling(1000, 32, 6e-4, optimizer="muon", strength=1e-2),
+    "paper": Labelling(8 * EPOCH, 128, 1e-3, fold=False, strength=1e-2),  # 8 epochs, as ours
 }
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from watermark import inference, metrics
-from watermark.checkpoints import describe
 from watermark.data import PAIRED
 from watermark.hosts import HOSTS
 from watermark.keys import Key, key_blocks
@@ -109,7 +108,7 @@ def _seconds(lab, spec):
         start = time.perf_counter()
         scheme.verify(model, key, null_keys=0)
         times.append(time.perf_counter() - start)
-    return describe(lab.cache.path(spec.name)).get("seconds", np.nan), float(np.median(times[1:]))
+    return lab.seconds(spec), float(np.median(times[1:]))
 
 
 def pairs(lab: Lab, subjects: Mapping[str, Spec], row: Mapping) -> dict[str, float]:
