@@ -6,7 +6,6 @@ Set12's 256x256 images, keys on a seed that no table uses. The full sweep, `quic
 
     python benchmarks/sweep_baselines.py --scheme=deepsigns --strengths=1e-5,3e-5,1e-4,3e-4,1e-3
     python benchmarks/sweep_baselines.py --scheme=adi --strengths=1e-5,1e-4,1e-3,1e-2
-    python benchmarks/sweep_baselines.py --scheme=adi --strengths= --fresh_keys=1000    # false positives instead
 
 Points that the file of records has are not made again, and one that was cut short goes on where it stopped.
 """
@@ -105,13 +104,8 @@ def main(_):
     recipes = [recipe_for(scheme, float(strength), **changes) for strength in FLAGS.strengths]
     for host in FLAGS.hosts:
         records = sweep(scheme, host, recipes, FLAGS.workdir, deadline)
-        if recipes:
-            best = chosen(records)
-            print("chosen:", line(best) if best else f"none, each of {len(records)} loses more than {MOST_LOSS} dB")
-        if FLAGS.fresh_keys:
-            rate = scheme.false_positives(load_host(host), kind_of(HOSTS[host]), FLAGS.fresh_keys)
-            print(f"{scheme.name} {host} unmarked: {rate.rate:.4f} of {FLAGS.fresh_keys} fresh keys are verified, "
-                  f"95 % interval {rate.low:.4f} to {rate.high:.4f}")
+        best = chosen(records)
+        print("chosen:", line(best) if best else f"none, each of {len(records)} loses more than {MOST_LOSS} dB")
 
 
 def define_flags():
@@ -123,7 +117,6 @@ def define_flags():
     flags.DEFINE_integer("batch_size", None, "patches a step, if not the recipe's", lower_bound=1)
     flags.DEFINE_bool("stop", None, "whether adi stops at forty labels of forty, if not as its recipe says")
     flags.DEFINE_float("minutes", None, "no training step is taken later")
-    flags.DEFINE_integer("fresh_keys", 0, "how many fresh keys are put to the unmarked host to count false positives")
     flags.DEFINE_string("workdir", "build/sweep_baselines", "folder of records.jsonl and of trainings cut short")
 
 

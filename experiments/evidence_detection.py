@@ -3,8 +3,8 @@
 For each attacked model the own key is ranked among a thousand fresh ones by four statistics, each found if the own
 key comes first, a false-positive rate of 1e-3: the distance d, the paper's NCC, the correlation of residuals with S₀
 (ρ, the evidence's) and with S. Beside them stand the paper's rule d <= η and the evidence rule. Rows take seconds once
-their models are kept, most of which figS2_finetuning.py and figS3_overwriting.py make too; from nothing, 35 minutes a
-host.
+their models are kept, most of which figS2_finetuning.py and figS3_overwriting.py make too; from nothing, 35 to 60
+minutes a host.
 
     python experiments/evidence_detection.py --trials=1
 """

@@ -1,8 +1,8 @@
 """Beyond the paper: is the mark still found where the network is served in another form?
 
-As TFLite in half precision or with 8-bit weights and activations, as ONNX, and where a service answers with 8-bit
-images, which cut S to [0, 1]. PSNR is the served form's, on its first test set. No training: 3 to 10 minutes a host
-on 2 cores. Expected of DnCNN: z of 20 or more in every form.
+As TFLite in half precision or with 8-bit weights and activations, as ONNX (`pip install -e ".[onnx]"`), and where a
+service answers with 8-bit images, which cut S to [0, 1]. PSNR is the served form's, on its first test set. No training:
+3 to 15 minutes a host on 2 cores. Expected of DnCNN: z of 20 or more in every form.
 
     python experiments/evidence_served.py --trials=1
 """

@@ -3,7 +3,7 @@
 In the paper nothing is recognisable. A first column a host is a positive control, which the paper's figure lacks: the
 own key on the own marked model calls up the copyright image in the very visualizer that shows nothing to others. The
 paper's caption gives (f) and (g) twice; (h) and (i) are taken to be the other way round. Hosts that are not trained are
-left out. A visualizer takes 4 minutes on 2 cores, each of the others' seconds.
+left out. A visualizer takes 4 to 7 minutes on 2 cores, each of the others' seconds.
 
     python experiments/fig8_uniqueness.py
 """

@@ -1,6 +1,6 @@
 """Supplementary Fig. 1: what the visualizer shows after pruning at rising rates, a row a host.
 
-A visualizer takes 4 minutes a host on 2 cores; the rest seconds.
+A visualizer takes 4 to 7 minutes a host on 2 cores; the rest seconds.
 
     python experiments/figS1_pruning.py
 """

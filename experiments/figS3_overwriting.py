@@ -1,6 +1,6 @@
 """Supplementary Fig. 3: what the visualizer shows after one to five further keys have been embedded, a row a host.
 
-Five embeddings a host, 15 to 30 minutes on 2 cores; it goes on where it stopped.
+Five embeddings a host, 25 to 50 minutes on 2 cores with AVX512-BF16; it goes on where it stopped.
 
     python experiments/figS3_overwriting.py
 """

@@ -1,11 +1,12 @@
 """The embedding recipe, judged by everything at once: fidelity, uniqueness, pruning, fine-tuning, further keys.
 
 Rows are hosts and variants of the profile's recipe (`quick` is the profile's own); docs/recipe.md discusses them.
-Fine-tuning is by Adam at 10⁻⁴ on the folded network, and at a quarter of that, the paper's relative rate
-(`_relative`); further keys by the owner's own recipe, and one by the paper's loss (`overwritten_paper`). What each
-attack costs the thief in PSNR is in the records. About 5 hours a host, variant and seed on 2 cores with AMX, 4,100
-steps of fine-tuning and five embeddings; every model is kept, so the same command goes on. Expected of DnCNN's
-`quick`: a PSNR loss of 0.05 dB.
+Fine-tuning is by Adam at 10⁻⁴ on the folded network, and for 1,000 steps of own data at a quarter of that, the paper's
+relative rate (`_relative`); further keys by the owner's own recipe, and one by the paper's loss (`overwritten_paper`).
+What each attack costs the thief in PSNR is in the records. A host, `quick` and a seed take 5,000 steps of fine-tuning
+(3,000 on own data, 1,000 on new, 1,000 at the relative rate) and six embeddings, seven where the mark is not made yet:
+about an hour on 2 cores with AMX, three to four times as long without. Every model is kept, so the same command goes
+on. Expected of DnCNN's `quick`: a PSNR loss of 0.05 dB.
 
     python experiments/recipe.py --trials=1 --hosts=dncnn --rows=variant=quick
 """

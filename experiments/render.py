@@ -57,7 +57,7 @@ MAP_WORDS = ("Where each number and picture is made here, from how many trials (
 
 def tables():
     """The tables of all scripts, those of the paper first, in its order."""
-    paths = [path for path in HERE.glob("*.py") if "\nTABLE = " in path.read_text()]
+    paths = [path for path in HERE.glob("*.py") if "\nTABLE = " in path.read_text(encoding="utf-8")]
     return [_loaded(path).TABLE for path in sorted(paths, key=lambda path: (not path.stem.startswith("table"),
             len(path.stem.split("_")[0]), path.stem))]
 
@@ -82,7 +82,7 @@ def main(lab, options):
         trials = Trials(dataclasses.replace(lab, profile=dataclasses.replace(lab.profile, trials=most)),
                         dataclasses.replace(table, grid=made), everything)
         with atomic_write(runner.results(lab) / f"{table.name}.md") as temporary:
-            temporary.write_text(trials.text() + "\n")
+            temporary.write_text(trials.text() + "\n", encoding="utf-8")
         total += trials.score()
         parts += [f"## {table.caption.split('.')[0]}", f"`experiments/{table.name}.py`", trials.text()]
         parts += _shown(lab, *BESIDE.get(table.name, ()))
@@ -91,10 +91,10 @@ def main(lab, options):
             parts += [f"## {heading}", f"`experiments/{script}.py`", *shown]
     path = lab.workdir / f"RESULTS{NAMES.get(lab.profile.name, f'-{lab.profile.name}')}.md"
     with atomic_write(path) as temporary:
-        temporary.write_text("\n\n".join([*_opening(lab, total), *parts]) + "\n")
+        temporary.write_text("\n\n".join([*_opening(lab, total), *parts]) + "\n", encoding="utf-8")
     lab.log(str(path))
     with atomic_write(lab.workdir / "docs" / "paper_map.md") as temporary:
-        temporary.write_text(_map(lab, rows))
+        temporary.write_text(_map(lab, rows), encoding="utf-8")
 
 
 def _map_row(table, found):

@@ -2,7 +2,7 @@
 
 The paper prints a least distance of 9.4·10⁻³ (VDSR) and 9.5·10⁻³ (SR-DnCNN) among its keys and leaves ∇ and the
 upsampling of K open. `sobel_xy_8bit`, the default, upsamples K with pixel centres aligned, `corner_sobel_xy_8bit` as
-TensorFlow 1 did by default. A minute on 2 cores.
+TensorFlow 1 did by default. 1 to 8 minutes a row on 2 cores.
 
     python experiments/sr_gradient.py --trials=1
 """

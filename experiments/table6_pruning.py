@@ -3,7 +3,7 @@
 The paper prunes the smallest weights of every layer and verifies the marked model. All its marks pass but at the
 highest rate, and DnCNN loses 2 dB there; of the baselines', by NCC, few pass. They are asked for by
 `--schemes=ours,deepsigns,adi`. `--profile=quick` uses the marked models that the project ships and takes
-4 minutes on 2 cores; a mark made anew takes 6 to 10 minutes each. `--profile=paper` is for a GPU.
+5 minutes on 2 cores; a mark made anew takes 5 to 10 minutes with AVX512-BF16. `--profile=paper` is for a GPU.
 
     python experiments/table6_pruning.py
 """

@@ -4,7 +4,7 @@ The paper fine-tunes networks with batch norm by Adam at 10⁻⁴ for up to 100 
 weight by its rate whatever its size, and kernels with batch norm are several times as large as once folded: `rate` says
 whether the folded network is tuned at a quarter of 10⁻⁴, the paper's relative rate, or at 10⁻⁴ ("hard"). An epoch is
 `Profile.epoch` steps here, far fewer than the 1,770 of the authors' code. One run serves the five epochs: 45 minutes
-for each host, data and rate on 2 cores; it resumes.
+for each host, data and rate on 2 cores without AMX, a quarter of that with; it resumes.
 
     python experiments/table7_finetuning.py
 """

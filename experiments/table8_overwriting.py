@@ -1,6 +1,6 @@
 """Table VIII: does the mark survive a further key, embedded by the same scheme?
 
-In the paper ours passes and both baselines fail. An embedding takes 6 to 15 minutes on 2 cores.
+In the paper ours passes and both baselines fail. An embedding takes 5 to 10 minutes on 2 cores with AVX512-BF16.
 
     python experiments/table8_overwriting.py
 """

@@ -1,8 +1,10 @@
 """Trains the hosts from scratch and measures them on their test sets; what is kept beside a host says what was found.
 
-`--profile=quick` takes 30 to 60 minutes a host on 2 cores; a host that the project ships is only measured. Stopped or
-killed, training goes on with the same command; `tensorboard --logdir=runs` shows its course, and
-`runs/runs/*/phase*/best.keras` is the best model so far.
+A host that the project ships, as all of `--profile=quick`, is only measured; to train it anew, move its files
+`checkpoints/<host>-host-*` away before (docs/hosts.md). DnCNN takes an hour on 2 cores with AVX512-BF16, the others a
+quarter of an hour to 20 minutes each, three to four times as long without. Stopped or killed, training goes on with
+the same command; `tensorboard --logdir=runs` shows its course, and `runs/runs/*/phase*/best.keras` is the best model so
+far.
 
     python experiments/train_hosts.py --hosts=dncnn
 """

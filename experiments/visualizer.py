@@ -1,7 +1,7 @@
 """Beyond the paper: whom the visualizer shows its image to, in PSNR to the copyright image. A grey image has 6 dB.
 
 The own key on the marked model; the own key on the unmarked model, which for super-resolution answers near S already;
-and a hundred fresh keys on either. 4 minutes a visualizer on 2 cores, seconds once it is kept.
+and a hundred fresh keys on either. 4 to 7 minutes a visualizer on 2 cores, seconds once it is kept.
 
     python experiments/visualizer.py --trials=1
 """

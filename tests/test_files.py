@@ -149,3 +149,19 @@ def test_the_door_keeps_its_promise_whatever_a_library_raises():
 def test_what_steers_a_terminal_is_spelt_out():
     assert errors.printable("a\x1b]0;x\x07\r\u202eb\ud800é\u4e2d\t\n") == (
         "a\\u001b]0;x\\u0007\\u000d\\u202eb\\ud800é\u4e2d\t\n")
+
+
+def test_a_file_is_no_more_open_than_umask_and_what_was_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "UMASK", 0o077)
+    for name, before in (("new", None), ("kept", 0o640)):
+        if before is not None:
+            (tmp_path / name).touch(before)
+            (tmp_path / name).chmod(before)
+        with files.atomic_write(tmp_path / name) as temporary:
+            temporary.write_text("x")
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    monkeypatch.setattr(files, "UMASK", 0)
+    (tmp_path / "kept").chmod(0o600)
+    with files.atomic_write(tmp_path / "kept") as temporary:
+        temporary.write_text("x")
+    assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o600

@@ -245,3 +245,10 @@ def test_a_key_file_that_holds_a_part_twice_is_refused(part, tmp_path):
         archive.writestr(f"{part}.npy", array.getvalue())
     with pytest.raises(keys.KeyFileError):
         keys.load_key(path)
+
+
+@pytest.mark.parametrize("kind", [{"size": 2400, "channels": 3}, {"task": "sr", "size": 2001, "scale": 2}])
+def test_a_key_that_no_file_could_hold_is_not_drawn(kind):
+    with pytest.raises(ValueError, match="at most 16,000,000 numbers"):
+        kinds.Kind(**kind)
+    kinds.Kind(size=2400)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from watermark.lab import measures, runner
+from watermark.lab import measures, runner, tables
 from watermark import attacks, checkpoints, schemes
 from watermark.attacks import Finetune, Prune
 from watermark.checkpoints import CheckpointError
@@ -225,11 +225,13 @@ def test_only_the_rows_asked_for(lab):
     def chosen(*rows):
         return [row["rate"] for row in runner.chosen(lab, _table("some", grid=grid), Options(rows=rows))]
 
-    assert chosen() == [0.0, 0.25, 0.5] and chosen("rate=0.25") == [0.25]
+    assert chosen() == [0.0, 0.25, 0.5] and chosen("rate=0.25") == chosen("rate=.250") == [0.25]
     assert chosen("rate=0.5", "rate=0.0", "host=dncnn") == [0.0, 0.5]
     for rows, says in (("rate=0.2", "one of 0.0, 0.25, 0.5"), ("rat=0.25", "an axis of the table, host")):
         with pytest.raises(ValueError, match=f"expected {says}"):
             chosen(rows)
+    with pytest.raises(ValueError, match="no row of the table has --schemes=adi; it has host dncnn; scheme ours"):
+        runner.chosen(lab, _table("some", grid=grid), Options(schemes=["adi"]))
 
 
 def test_stop_after_leaves_holes(lab):
@@ -447,3 +449,33 @@ def test_without_hosts_a_table_takes_those_that_are_ready(trained, marked, expec
     rows = runner.chosen(lab, _table(grid=grid), Options())
     assert [row["host"] for row in rows] == expected
     assert len(said) == (len(expected) < 2)
+
+
+def test_lambdas_are_told_apart():
+    assert [tables._axis(value) for value in (0.001, 0.0, 0.3, 1.0, 2.5e-5)] == [
+        "0.001", "0.00", "0.30", "1.00", "2.5e-05"]
+
+
+PSNR = Measure(lambda *_: {}, (Column("PSNR (dB)", "psnr"),))
+
+
+def test_what_needs_no_second_trial_has_one(lab):
+    """An unmarked host is the same whatever the seed: of three trials it has one, a mark three."""
+    grid = [{"host": "dncnn", "scheme": scheme} for scheme in ("none", "ours")]
+    profile = dataclasses.replace(lab.profile, trials=3)
+    table = Table("seeds", "", grid, lambda profile, seed, host, scheme: profile.model(host, seed, scheme), PSNR)
+    trials = runner.Trials(dataclasses.replace(lab, profile=profile), table)
+    assert [len(trials.seeds(row)) for row in grid] == [1, 3]
+
+
+def test_quality_is_held_against_the_unmarked_host(lab):
+    """By hand: 30.00 and 29.97 dB are within .05, 29.90 is not."""
+    grid = [{"host": "dncnn", "lam": lam} for lam in (1.0, 0.1, 0.0)]
+    table = Table("quality", "", grid, lambda profile, seed, host, lam: profile.host(host), PSNR, Paper(),
+                  {"lam": 0.0})
+    trials = runner.Trials(lab, table, Options(hosts=["dncnn"]))
+    for row, psnr in zip(grid, (29.90, 29.97, 30.00), strict=True):
+        trials.store.add({"id": trials.identity(row, 0), "row": row, "seed": 0, "values": {"psnr": psnr},
+                          "provenance": {"data": {"train": "a", "test": "b"}}})
+    assert str(trials.score()) == "PSNR is within 0.05 dB of the unmarked host in 1 of 2"
+    assert "Of the marked rows: PSNR" in trials.text()

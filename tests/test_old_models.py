@@ -61,6 +61,8 @@ def test_a_lambda_of_another_python(tmp_path):
         file.attrs["model_config"] = json.dumps(config)
     line = refused(path, allow_lambda=True)
     assert "cannot be run by this Python" in line and "put a layer in the Lambda's place" in line
+    with h5py.File(path, "r+") as file:  # the same name in other letters
+        file.attrs["model_config"] = file.attrs["model_config"].replace('"Lambda"', '"\\u004cambda"')
     with pytest.raises(models.ModelError, match="--allow_lambda"):
         models.load_model(path)
 

@@ -55,12 +55,14 @@ def server(owned, tmp_path_factory):
 @pytest.mark.parametrize("route", ["/v1/models/denoiser:predict", "/v2/models/denoiser/infer"])
 def test_a_served_model_is_verified(route, payload, server, owned, tmp_path):
     transcript = tmp_path / "transcript.jsonl"
-    suspect = suspects.load_suspect(server + route, payload=payload, transcript=transcript)
+    asked = server.replace("//", "//ada:secret@") + f"{route}?key=secret"
+    suspect = suspects.load_suspect(asked, payload=payload, transcript=transcript)
     verdict = verification.verify(suspect, owned.key, null_keys=100)
     assert verdict.evident
     if payload == "json":
         local = verification.verify(owned.marked, owned.key, null_keys=100)
         assert verdict.distance < 1e-7 and verdict.rho == pytest.approx(local.rho, abs=1e-5)
+    assert "secret" not in transcript.read_text()
     lines = [json.loads(line) for line in transcript.read_text().splitlines()]
     assert len(lines) == len(suspect.log) >= 2
     lines = [line for line in lines if line["method"] == "POST"]  # the rest asks what the model takes

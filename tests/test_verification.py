@@ -176,3 +176,30 @@ def test_a_suspect_that_treats_all_keys_alike_is_not_found_and_the_reason_is_sai
     judged = judgement.judge(_asks(1.0), KEY, null_keys=100)
     assert judged.outcome == "not found" and judged.verdict.within_threshold
     assert "keys that it has never seen" in judgement.words(judged)
+
+
+def test_who_watches_the_questions_cannot_foresee_the_triggers_place(owned):
+    """Oracle: of all questions in the order in which they came, the place of K; four verifications in one place each
+    would be chance of 1 in 40^3.
+    """
+
+    class Watched:
+        watched = True
+
+        def __init__(self):
+            self.seen = []
+
+        def __call__(self, images):
+            self.seen += [image.tobytes() for image in images]
+            return owned.marked(images).numpy()
+
+    places, alone = set(), verification.verify(owned.marked, owned.key, null_keys=40, fresh_seed="seed 0")
+    for i in range(4):
+        service = Watched()
+        verdict = verification.verify(service, owned.key, null_keys=40, fresh_seed=f"seed {i}")
+        assert len(service.seen) == len(set(service.seen)) == 41
+        places.add(service.seen.index(owned.key.trigger.tobytes()))
+        if not i:
+            assert verdict.rho == pytest.approx(alone.rho, abs=1e-5) and verdict.z_score == pytest.approx(
+                alone.z_score, abs=1e-2)
+    assert len(places) > 1

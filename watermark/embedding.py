@@ -17,7 +17,7 @@ from watermark.losses import Loss, Sum
 from watermark.ranges import bounds
 from watermark.recipes import Embedding, changed, recommended
 from watermark.tasks import task_alone, task_loss
-from watermark.training import Batches, Run, clone, fit
+from watermark.training import Batches, Run, clone, fit, identified
 
 STRENGTH = 1e-3  # lambda
 POOL = 256  # other keys whose answers are held, or which rivals embed; enough that a host learns none of them by heart
@@ -97,10 +97,12 @@ def embed(host: keras.Model, key: Key, batches: Batches, recipe: Embedding | Non
     Raises:
       TypeError: for a change that is a field of neither.
       ValueError: when the key does not fit the host.
+      OSError: when the folder of the run has the state of another embedding, or is damaged.
       training.Stopped: at the deadline of the run.
     """
     recipe, run = changed((recipe or recommended(key.kind.task), replace(run, title="embedding")
                            if run.title == Run.title else run), changes)
+    run = replace(run, about=identified(host, key.trigger, key.initial))
     with run.compute.placement.scope():
         marked = fold_batch_norm(host) if recipe.fold else clone(host)
     M = inference.single_output(marked, output)

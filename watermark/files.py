@@ -18,11 +18,15 @@ except ImportError:  # on Windows what a kill leaves behind stays
     fcntl = None
 
 PART = ".part-"
+UMASK = os.umask(0o077)  # it can be read by setting it only
+os.umask(UMASK)
 
 
 @contextlib.contextmanager
 def atomic_write(path, mode=0o644, new=False):
-    """Yields a temporary path beside `path` that takes its place, with permissions `mode`, on success.
+    """Yields a temporary path beside `path` that takes its place on success.
+
+    Its permissions are `mode` less the process's umask, and never more than those of the file that was there.
 
     After an error, or a kill at any moment, `path` is what it was before. With `new`, nothing is ever replaced: of
     several processes that write one path, one does, and the others get a FileExistsError. What a killed process left is
@@ -35,8 +39,12 @@ def atomic_write(path, mode=0o644, new=False):
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
-        os.chmod(temporary, mode)
+        os.chmod(temporary, _permitted(path, mode))
         put_in_place()
+
+
+def _permitted(path, mode):
+    return mode & ~UMASK & (stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o777)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,10 @@ EXCHANGEABLE = ("This rests on the key having been drawn as the fresh keys were,
 BARE = ("The key is an experiment's, drawn from a bare seed: whoever knows the seed has the key, and it shows nothing "
         "about an owner.")
 
+# A thief may have stamped a key long before he stole the network that he then marks with it.
+SETTLES = ("A stamp dates a key, not a mark. Which mark is older, each side's own copy shows: the first mark is in "
+           "both, the later one in its owner's alone.")
+
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
@@ -193,7 +197,7 @@ def notes(judged):
 
 
 def decide(judged):
-    """Whose mark is older, where several keys claim one suspect.
+    """Whose key was committed to first, where several claim one suspect.
 
     Args:
       judged: a list of `Judgement`.
@@ -212,7 +216,7 @@ def decide(judged):
     if first.stamp == second.stamp:
         return None, "Two commitments were stamped in the same second; which is older is not shown."
     return first, (f"{len(standing)} marks are in the suspect, and {name(first)} committed first: on "
-                   f"{first.stamp:%Y-%m-%d %H:%M:%S} UTC, the next on {second.stamp:%Y-%m-%d %H:%M:%S}.")
+                   f"{first.stamp:%Y-%m-%d %H:%M:%S} UTC, the next on {second.stamp:%Y-%m-%d %H:%M:%S}. {SETTLES}")
 
 
 def name(judged):

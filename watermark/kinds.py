@@ -10,6 +10,7 @@ import numpy as np
 
 TASKS = ("denoise", "sr")
 SMALLEST, LARGEST = 3, 2400  # pixels of a side
+NUMBERS = 16_000_000  # of an image: what key files hold (`keys.LARGEST`)
 FIELDS = ("task", "size", "scale", "channels", "gradient")
 
 
@@ -107,6 +108,9 @@ class Kind:
         object.__setattr__(self, "size", sides[0] if sides[0] == sides[1] else sides)
         object.__setattr__(self, "scale", int(self.scale))
         object.__setattr__(self, "channels", int(self.channels))
+        if (numbers := int(np.prod(self.answer_shape))) > NUMBERS:
+            raise ValueError(f"expected an S of at most {NUMBERS:,} numbers, got {numbers:,}: size={self.size}, "
+                             f"scale={self.scale}, channels={self.channels}")
 
     @classmethod
     def of(cls, mapping: Mapping) -> Kind:

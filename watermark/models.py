@@ -1,5 +1,6 @@
 """Model files from anywhere, opened with care: hostile and damaged ones give one clear line."""
 
+import contextlib
 import importlib.util
 import json
 import re
@@ -153,9 +154,8 @@ def _check_container(path, allow_lambda):
         config = file.attrs.get("model_config")
     if config is None:
         raise ModelError(f"{path} holds weights without a model; save the whole model (model.save)")
-    # Keras reads this format without a safe mode: what runs code is refused before Keras sees it.
-    config = config.decode(errors="replace") if isinstance(config, bytes) else str(config)
-    if not allow_lambda and any(f'"{name}"' in config for name in CARRIERS):
+    # Not every Keras has a safe mode for this format: what runs code is refused before Keras sees it.
+    if not allow_lambda and _carries(config):
         raise ModelError(f"{path} {CODE}")
     return size
 
@@ -189,8 +189,15 @@ def _origin(path):
                 version, config = file.attrs.get("keras_version", "unknown"), file.attrs["model_config"]
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile):
         return "unknown", False
-    version, config = (text.decode() if isinstance(text, bytes) else str(text) for text in (version, config))
-    return version, any(f'"{name}"' in config for name in CARRIERS)
+    return version.decode() if isinstance(version, bytes) else str(version), _carries(config)
+
+
+def _carries(config):
+    """Whether a model's JSON names a layer that carries Python code, however its letters are written."""
+    config = config.decode(errors="replace") if isinstance(config, bytes) else str(config)
+    with contextlib.suppress(ValueError, RecursionError):  # what is no JSON, Keras refuses
+        config = json.dumps(json.loads(config))
+    return any(f'"{name}"' in config for name in CARRIERS)
 
 
 def save_model(model, path):

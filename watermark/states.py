@@ -29,13 +29,19 @@ def seconds(folder: str | Path) -> float:
 
 
 class State:
-    """The state of one training; without a folder, nothing is kept."""
+    """The state of one training; without a folder, nothing is kept.
+
+    Attributes:
+      folder: where it lies.
+      variables: what is kept and set.
+      about: what else tells this training from others; "" for one that nothing is known of.
+    """
 
     EVERY = 60.0  # seconds; a save takes a few hundredths of one
 
-    def __init__(self, folder: str | Path | None, variables: list):
+    def __init__(self, folder: str | Path | None, variables: list, about: str = ""):
         self.folder = Path(folder) if folder else None
-        self.variables = variables
+        self.variables, self.about = variables, about
         self.saved = time.monotonic()
 
     @functools.cached_property
@@ -53,9 +59,12 @@ class State:
                 if any(value.shape != tuple(v.shape) for value, v in zip(values, self.variables, strict=True)):
                     raise ValueError("arrays of other shapes")
                 history = json.loads(str(arrays["history"]))
+                about = str(arrays["about"]) if "about" in arrays else ""
         except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise OSError(f"{path} is damaged or of another model ({error}); "
                           "delete it to start this training again") from error
+        if self.about and about and about != self.about:
+            raise OSError(f"{path} is of another key or network; give this training a folder of its own, or delete it")
         for variable, value in zip(self.variables, values, strict=True):
             variable.assign(value)
         return history
@@ -71,7 +80,7 @@ class State:
             return
         arrays = {f"v{i}": np.asarray(variable) for i, variable in enumerate(self.variables)}
         with atomic_write(self.folder / "state.npz") as temporary:
-            np.savez(temporary, history=np.array(json.dumps(history)), **arrays)
+            np.savez(temporary, history=np.array(json.dumps(history)), about=np.array(self.about), **arrays)
         self.events.flush()
         self.saved = time.monotonic()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import signal
 import threading
 import time
@@ -41,6 +42,7 @@ class Run:
       best: name of a number from `validate`; `folder/best.keras` is the model where it was highest so far.
       until: {part: value}; training ends early once every part of the loss named is at or below its value.
       deadline: `time.monotonic()` after which no new step is taken, or None.
+      about: what tells this training from others of such a model, as by `identified`; a folder of another is refused.
     """
 
     folder: str | Path | None = None
@@ -51,6 +53,7 @@ class Run:
     best: str | None = None
     until: Mapping[str, float] | None = None
     deadline: float | None = None
+    about: str = ""
 
 
 class Stopped(WatermarkError, RuntimeError):
@@ -66,6 +69,14 @@ def clone(model: keras.Model) -> keras.Model:
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     return copy
+
+
+def identified(model: keras.Model, *arrays: np.ndarray) -> str:
+    """SHA-256 of a model's weights and of arrays: what a training that begins with them is `Run.about`."""
+    h = hashlib.sha256()
+    for array in (*model.get_weights(), *arrays):
+        h.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return h.hexdigest()
 
 
 def fit(model: keras.Model, loss_fn: Loss, batches: Batches, recipe: Recipe, run: Run = Run(),
@@ -89,10 +100,10 @@ def fit(model: keras.Model, loss_fn: Loss, batches: Batches, recipe: Recipe, run
       Stopped: at the deadline, with the state saved.
       Interrupted: after Ctrl-C, with the state saved.
       FloatingPointError: at the first part of the loss that is not finite; what `folder` holds is from before.
-      OSError: when the state in `folder` is damaged or belongs to another model.
+      OSError: when the state in `folder` is damaged, or belongs to another model or to what `run` is not about.
     """
     trainer = _Trainer(model, loss_fn, recipe, run.compute, lookahead)
-    state = State(run.folder, trainer.variables)
+    state = State(run.folder, trainer.variables, run.about)
     history, shown = state.load(), {}
     if history and (history[-1]["step"] >= recipe.steps or _reached(run.until, history[-1])):
         trainer.finish()

@@ -137,6 +137,8 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
     """Puts the trigger image and fresh keys to a suspect; arguments and errors as for `verify`."""
     suspect, ways = as_suspect(suspect, key.kind), moves(shifts)
     fresh_seed = fresh_seed or secrets.token_hex(16)
+    if getattr(suspect.source, "watched", False):
+        suspect = _asked_at_once(suspect, key, null_keys, fresh_seed)
     response = ask(suspect, key.trigger[None], key.initial.shape)
     found = [residual_correlation(key.trigger[None], moved(response, move), key.initial[None], key.kind)[0]
              for move in ways]
@@ -147,6 +149,20 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
     if stands_out(found[best], null[-1], len(ways)):
         return Answers(moved(response, ways[best])[0], null[-1], fresh_seed, len(ways), ways[best])
     return Answers(response[0], null[0], fresh_seed, len(ways))
+
+
+def _asked_at_once(suspect, key, null_keys, fresh_seed):
+    """The answers of someone who sees the questions come: K is put at an unforeseeable place among the fresh keys.
+
+    Were it always the first, that answer alone could be spoilt.
+    """
+    blocks = key_blocks(key.kind, null_keys, fresh_seed)
+    triggers = np.concatenate([key.trigger[None], *(fresh for fresh, _ in blocks)])
+    seed = hashlib.sha256(f"order {fresh_seed}".encode()).digest()
+    triggers = triggers[np.random.default_rng(int.from_bytes(seed, "big")).permutation(len(triggers))]
+    answers = ask(suspect, triggers, key.initial.shape)
+    known = {K.tobytes(): answer for K, answer in zip(triggers, answers, strict=True)}
+    return lambda images: np.stack([known[np.float32(K).tobytes()] for K in images])
 
 
 def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_KEYS, p: float = 0.05,
@@ -170,7 +186,8 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_K
         so that nobody can have prepared a key or a suspect for them.
       bare_seed: for a key of an experiment, `make_key(seed)` without an owner: that seed, from which K must follow.
       shifts: where the mark is not found as the answer stands, shifts of it up to so many pixels are tried too; for
-        suspects that crop, pad or resample. Every one counts in the evidence.
+        suspects that crop, pad or resample. Every one counts in the evidence: all shifts together pass a key that was
+        never seen as rarely as the answer as it stands does, so that with them it is twice in a billion.
 
     Returns:
       A `Verdict`.

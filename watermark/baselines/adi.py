@@ -23,7 +23,7 @@ from watermark.embedding import numbered
 from watermark.inference import as_suspect
 from watermark.kinds import Kind
 from watermark.recipes import EPOCH, Recipe, changed
-from watermark.training import Batches, Run
+from watermark.training import Batches, Run, identified
 from watermark.verification import NCC_THRESHOLD, Rate, ask, clopper_pearson
 
 name = "adi"
@@ -52,6 +52,7 @@ class Classifying(Recipe):
     stop: bool = True
 
     def __post_init__(self):
+        super().__post_init__()
         if not 1 <= self.shown <= PICTURES or PICTURES % self.shown:
             raise ValueError(f"expected shown to be a divisor of {PICTURES}, got {self.shown}")
 
@@ -206,6 +207,7 @@ def embed(host: keras.Model, key: Key, batches: Batches, recipe: Classifying, ru
           **changes) -> keras.Model:
     """Marks a copy of `host`; `changes` are fields of the recipe or of the run. Errors as of `training.fit`."""
     recipe, run = changed((recipe, run), changes)
+    run = replace(run, about=identified(host, key.pictures, key.labels))
     run = replace(run, until={"errors": 0}) if recipe.stop else run
     return train(host, lambda M: class_loss(M, key, recipe), numbered(batches), recipe, run)
 

@@ -7,7 +7,7 @@ their label than chance would give. docs/baselines.md says what is the paper's, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ from watermark.inference import as_suspect
 from watermark.keys import uniform
 from watermark.kinds import Kind
 from watermark.recipes import EPOCH, Recipe, changed
-from watermark.training import Batches, Run
+from watermark.training import Batches, Run, identified
 from watermark.verification import NCC_THRESHOLD, Rate, ask, clopper_pearson
 
 name = "deepsigns"
@@ -121,6 +121,7 @@ def embed(host: keras.Model, key: Key, batches: Batches, recipe: Labelling, run:
           **changes) -> keras.Model:
     """Marks a copy of `host`; `changes` are fields of the recipe or of the run. Errors as of `training.fit`."""
     recipe, run = changed((recipe, run), changes)
+    run = replace(run, about=identified(host, key.trigger, key.labels))
     return train(host, lambda M: label_loss(M, key, recipe.strength), batches, recipe, run)
 
 

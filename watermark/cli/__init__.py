@@ -80,7 +80,8 @@ def _run(verb, rest):
 
 def _verb(verb, rest):
     if {"--help", "-h", "--helpfull"} & set(rest):
-        print((kept.read_text() if (kept := helping.page(verb)).exists() else helping.text(verb)).rstrip())
+        page = helping.page(verb)
+        print((page.read_text(encoding="utf-8") if page.exists() else helping.text(verb)).rstrip())
         return 0
     values = flags.FlagValues()
     module = importlib.import_module(f"watermark.cli.{verb}")
@@ -111,6 +112,8 @@ def _quiet():
                 open(kept, "w", buffering=1, encoding=sys.stderr.encoding, errors="replace", closefd=False))))
         stack.callback(os.dup2, kept, 2)
         os.dup2(nowhere, 2)
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="replace")  # a pipe in Latin-1 has no ρ
         stack.enter_context(contextlib.redirect_stdout(_Printable(sys.stdout)))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")

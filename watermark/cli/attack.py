@@ -71,7 +71,8 @@ def run(values):
     thief, task, images = _thief(values, one) if attack.trains else (None, *_judged_on(values, one))
     attacked = attack(model, thief)
     save_model(own(attacked), values.out)
-    embed.clean(values)
+    if attack.trains:
+        embed.clean(values)
     print(f"{values.out}: {attack.label}")
     what = "of the training images" if values.images or values.pairs else f"photographs ({task})"
     print(embed.cost(one, inference.single_output(attacked, values.output), task, images, what))

@@ -27,16 +27,16 @@ def required(values, *names):
             raise ValueError(f"--{name}=… is needed: {values[name].help}")
 
 
-def check_out(out, suffix):
-    """Raises a ValueError where --out cannot be written, before hours of work are done for it."""
+def check_out(out, suffix, flag="out"):
+    """Raises a ValueError where --out, or another flag, cannot be written, before hours of work are done for it."""
     path = Path(out)
     if path.suffix != suffix:
-        raise ValueError(f"--out={out}: expected a name that ends in {suffix}")
+        raise ValueError(f"--{flag}={out}: expected a name that ends in {suffix}")
     if path.is_dir():
-        raise ValueError(f"--out={out} is a folder; expected the name of a file")
+        raise ValueError(f"--{flag}={out} is a folder; expected the name of a file")
     there = next(parent for parent in path.absolute().parents if parent.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise ValueError(f"--out={out} cannot be written: {there} is no folder that you may write to")
+        raise ValueError(f"--{flag}={out} cannot be written: {there} is no folder that you may write to")
 
 
 def define_range(values):

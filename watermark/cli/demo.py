@@ -17,6 +17,7 @@ from watermark.models import save_model
 from watermark.tasks import Denoising
 
 RATE = 0.25
+OWNER = "demo"
 BATCH = 16  # patches: half of the recipe's, and without its lookahead, so that the demo takes a few minutes
 
 
@@ -30,9 +31,10 @@ def define(values):
 def run(values):
     """The whole demo; returns 0 if it comes out as it should."""
     out = Path(values.out)
+    _check_empty(out)
     host, task = load_host("dncnn"), Denoising()
     batches = task.batches(list(data.images("sample_train").values()), seed=0, batch_size=BATCH, size=40)
-    key = keys.make_key(secrets.token_hex(32), owner="demo")
+    key = keys.make_key(secrets.token_hex(32), owner=OWNER)
     print(f"marking the shipped DnCNN, {values.steps} steps …", flush=True)
     marked = embed(host, key, batches, steps=values.steps, batch_size=BATCH, lookahead=0.0)
     key = update_key(key, marked)
@@ -48,6 +50,15 @@ def run(values):
     _panel(out / "panel.png", key, judged, _denoised(suspects, task))
     print(f"\n{out}/: key.npz (secret), marked.keras, pruned.keras, panel.png")
     return 0 if [j.found for j in judged.values()] == [True, True, False] else 1
+
+
+def _check_empty(out):
+    """A ValueError unless the folder is free for a demo: nothing but what an earlier one made is replaced."""
+    key = out / "key.npz"
+    if key.exists() and keys.load_key(key).owner == OWNER:
+        return
+    if there := [path for path in (key, out / "marked.keras", out / "pruned.keras") if path.exists()]:
+        raise ValueError(f"--out={out}: {there[0]} is there and no demo's; give another folder")
 
 
 def _denoised(suspects, task):

@@ -58,4 +58,4 @@ def write():
     """Writes the text of every verb."""
     for verb in FIRST:
         with atomic_write(page(verb)) as temporary:
-            temporary.write_text(text(verb))
+            temporary.write_text(text(verb), encoding="utf-8")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from watermark import inference, judgement, verification
-from watermark.cli import common
+from watermark.cli import common, results
 from watermark.fitting import RANGES
 from watermark.inference import SuspectError
 from watermark.keys import KeyFileError, load_key
@@ -64,7 +64,7 @@ def run(values, open_suspect, judge):
     rows = [row if "error" in row else _corrected(row, values.rule, tried) for row in rows]
     found = any(row.get("found") for row in rows)
     if values.json:
-        print(json.dumps({"found": found, "rule": values.rule, "tried": tried, "rows": rows}, indent=1,
+        print(json.dumps(results.plain({"found": found, "rule": values.rule, "tried": tried, "rows": rows}), indent=1,
                          ensure_ascii=False))
     else:
         print(_words(rows, tried))

@@ -10,6 +10,7 @@ import watermark
 from watermark import commitments, inference, judgement
 from watermark.files import fingerprint
 from watermark.suspects import is_function, is_saved_model, is_url
+from watermark.suspects.exchange import shown
 
 FORMS = {".keras": "Keras model", ".h5": "Keras model, HDF5", ".hdf5": "Keras model, HDF5", ".tflite": "TFLite model",
          ".onnx": "ONNX model", ".py": "Python function"}
@@ -19,7 +20,7 @@ NOWHERE = ("report", "json", "transcript", "fresh_seed", "null_keys")  # flags t
 def identity(spec):
     """What was asked: {"suspect", "suspect_form", "suspect_sha256", "suspect_bytes"}; no digest of what a URL runs."""
     if is_url(spec):
-        return {"suspect": spec, "suspect_form": "web service", "suspect_sha256": None, "suspect_bytes": None}
+        return {"suspect": shown(spec), "suspect_form": "web service", "suspect_sha256": None, "suspect_bytes": None}
     path = Path(spec.rpartition(":")[0] if is_function(spec) else spec)  # what a function calls is not known
     folder = "SavedModel" if is_saved_model(path) else "folder of response images"
     digest, size = fingerprint(path)
@@ -28,8 +29,9 @@ def identity(spec):
 
 
 def command(values, fresh_seed, null_keys):
-    """The command that repeats a verification to the bit."""
-    told = [f"--{flag.name}={flag.value}" if not isinstance(flag.value, list | bool) else
+    """The command that repeats a verification to the bit; what may be secret in an address is left out."""
+    told = [f"--{flag.name}={shown(flag.value) if is_url(flag.value) else flag.value}"
+            if not isinstance(flag.value, list | bool) else
             f"--{'' if flag.value else 'no'}{flag.name}" if isinstance(flag.value, bool) else
             f"--{flag.name}={','.join(flag.value)}"
             for flag in map(values.__getitem__, sorted(values)) if flag.present and flag.name not in NOWHERE]
@@ -51,15 +53,15 @@ def result(values, judged, suspect, identified):
         "transcript": getattr(suspect, "log", []), "versions": inference.versions(),
         "watermark": watermark.__version__,
     }
-    return _plain(facts)
+    return plain(facts)
 
 
-def _plain(value):
+def plain(value):
     """JSON has no NaN, no dates and no infinity."""
     if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value.isoformat() if isinstance(value, datetime) else value

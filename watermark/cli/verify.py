@@ -5,7 +5,8 @@ Asks a suspect for its answer to the key's trigger image, and fresh random keys 
 or any address that answers a PNG with an image; a bearer token is read from WATERMARK_TOKEN), a folder of response
 images that someone else made from --write_queries=DIR, or a function of yours, --suspect=ask.py:function.
 
-Several keys, --key=a.npz,b.npz --commitment=a.json,b.json --timestamp=a.tsr,b.tsr: 0 if the first is the older mark.
+Several keys, --key=a.npz,b.npz --commitment=a.json,b.json --timestamp=a.tsr,b.tsr: 0 if the first was committed to
+first.
 Several --suspect, or a folder of keys, give a table; every pair that was tried counts in its evidence.
 
 Exit code 0: the mark is found (and the claim stands, with --commitment); 1: it is not, or not surely enough; 2: error.
@@ -54,8 +55,8 @@ def define(values):
     several = flags.DEFINE_list
     flags.DEFINE_multi_string("suspect", None, "what to ask: a file, a folder or a URL; may be given several times",
                               flag_values=values)
-    several("key", None, "the owner's key file; several, with commas, to see whose mark is older; or a folder of them",
-            flag_values=values)
+    several("key", None, "the owner's key file; several, with commas, to see which was committed to first; or a folder "
+            "of them", flag_values=values)
     flags.DEFINE_enum("rule", "evidence", list(judgement.RULES), "what decides: the evidence of fresh keys, or that "
                       "and the paper's d <= η (which a forger gets for nothing)", flag_values=values)
     number("null_keys", None, f"fresh keys asked beside the key; default {NULL_KEYS}, {REMOTE_NULL_KEYS} for a URL, "
@@ -98,11 +99,12 @@ def run(values):
     if values.write_queries:
         return _write_queries(values, keys)
     required(values, "suspect")
-    if values.report and Path(values.report).suffix != ".html":
-        raise ValueError(f"--report={values.report}: expected a name that ends in .html")
-    findings = _findings(values, keys)
+    if values.report:
+        common.check_out(values.report, ".html", "report")
+    findings, visualizer = _findings(values, keys), _visualizer(values, keys[0])
     suspect = _suspect(values)
-    unmarked = load_suspect(values.unmarked, allow_lambda=values.allow_lambda, fixed=common.fixed_inputs(values)
+    unmarked = load_suspect(values.unmarked, output=values.output, signature=values.signature,
+                            allow_lambda=values.allow_lambda, fixed=common.fixed_inputs(values)
                             ) if values.unmarked else None
     identified, judged, told = results.identity(values.suspect), [], []
     for key, found in zip(keys, findings, strict=True):
@@ -114,25 +116,35 @@ def run(values):
         for line in fitted:
             print(f"note: {line}", file=sys.stderr)
     prevails, decision = judgement.decide(judged)
-    if values.report:
-        visualizer = load_model(values.visualizer) if values.visualizer else None
-        claims = [(judgement.name(j), judgement.heading(j), j.statement) for j in judged[1:]]
-        write_report(values.report, judged[0], told[0], visualizer, claims=claims, decision=decision)
-        print(f"{values.report}: the report", file=sys.stderr)
     if values.json:
         several = {"claims": told, "decision": decision, "prevails": prevails and told[judged.index(prevails)]["key"]}
         print(json.dumps(told[0] if len(told) == 1 else several, indent=1, ensure_ascii=False))
     else:
         print(common.fitted(_words(judged, told, decision)))
+    if values.report:
+        claims = [(judgement.name(j), judgement.heading(j), j.statement) for j in judged[1:]]
+        write_report(values.report, judged[0], told[0], visualizer, claims=claims, decision=decision)
+        print(f"{values.report}: the report", file=sys.stderr)
     return 0 if prevails is judged[0] else 1
 
 
 def _judge(values, suspect, key, findings=None, unmarked=None):
     count, seed = _fresh(values, key)
     if unmarked is not None:
-        unmarked = inference.as_suspect(unmarked, key.kind, pixels=common.pixels(values))
+        unmarked = inference.as_suspect(unmarked, key.kind, pixels=common.pixels(values), batch=values.batch)
     return judgement.judge(suspect, key, rule=values.rule, findings=findings, unmarked=unmarked,
                            bare_seed=_number(values.bare_seed), null_keys=count, fresh_seed=seed, shifts=values.shifts)
+
+
+def _visualizer(values, key):
+    """The model of --visualizer, or None; a ValueError unless it takes answers to the key."""
+    if not values.visualizer:
+        return None
+    model, shape = load_model(values.visualizer), key.verification.shape
+    if tuple(model.input_shape[1:]) != shape:
+        raise ValueError(f"--visualizer={values.visualizer} takes images {list(model.input_shape[1:])}, the key's "
+                         f"answer is {list(shape)}; it was trained for another key")
+    return model
 
 
 def _words(judged, told, decision):
@@ -189,7 +201,7 @@ def _write_queries(values, keys):
     write_queries(values.write_queries, images)
     if not values.fresh_seed:
         with atomic_write(Path(values.write_queries) / FRESH) as temporary:
-            temporary.write_text(json.dumps({"null_keys": count, "nonce": nonce}) + "\n")
+            temporary.write_text(json.dumps({"null_keys": count, "nonce": nonce}) + "\n", encoding="utf-8")
     with atomic_write(Path(values.write_queries) / "README.txt") as temporary:
         temporary.write_text(README.format(count=len(images), fresh=FRESH, height=images[0].shape[0],
                                            width=images[0].shape[1]))

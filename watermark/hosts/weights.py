@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import h5py
-import keras
 import numpy as np
 import scipy.io
 
@@ -12,6 +11,7 @@ from watermark.hosts.dncnn import dncnn
 from watermark.hosts.folding import fold_batch_norm
 from watermark.hosts.red import red
 from watermark.hosts.vdsr import vdsr
+from watermark.models import load_model
 
 BUILDERS = {"dncnn": dncnn, "srdncnn": dncnn, "red": red, "vdsr": vdsr}
 
@@ -91,7 +91,7 @@ def _from_h5(host, path):
         whole = "model_config" in file.attrs
         layers = {} if whole else _h5_layers(file)
     if whole:
-        return _checked(keras.saving.load_model(path, compile=False, safe_mode=True), path)
+        return _checked(load_model(path), path)
     convolutions = sum("kernel" in weights for weights in layers)
     model = BUILDERS[host](depth=max(convolutions, 3), name=host)
     targets = [layer for layer in model.layers if layer.weights]

@@ -69,9 +69,10 @@ class Lab:
         return self.cache.path(spec.name) is not None
 
     def ready(self, spec: Spec) -> bool:
-        """Whether the model can be had without training."""
+        """Whether the model can be had without training, and the mark that it comes from, whose key is asked for."""
+        spec = self.resolve(spec)
         made = isinstance(spec, Attacked) and not spec.attack.trains and self.ready(spec.parent)
-        return made or self.has(spec)
+        return made or self.has(spec) and self.has(spec.root)
 
     def resolve(self, spec: Spec) -> Spec:
         """`spec`, or the same on stand-ins for the image sets that cannot be had, where it has yet to be made."""

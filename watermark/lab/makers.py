@@ -15,7 +15,7 @@ from watermark.lab.specs import Attacked, Marked, Seen, Spec, Trained
 from watermark.schemes import get_scheme
 from watermark.states import read_history
 from watermark.tasks import TASKS, task_alone
-from watermark.training import Run, fit
+from watermark.training import Run, clone, fit
 from watermark.visualizer import train_visualizer
 
 SMALL = 256  # pixels; larger test images are left out of the validation of hosts
@@ -45,7 +45,7 @@ def _earlier(lab, spec):
     for done in range(len(spec.recipes) - 1, 0, -1):
         earlier = replace(spec, recipes=spec.recipes[:done])
         if lab.has(earlier):
-            return lab.get(earlier), done
+            return clone(lab.get(earlier)), done
     keras.utils.set_random_seed(spec.seed)
     with lab.compute.placement.scope():
         M = HOSTS[spec.host].build()

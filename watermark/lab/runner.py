@@ -16,7 +16,7 @@ from watermark.hosts import get_host
 from watermark.lab.cluster import Ray
 from watermark.lab.execution import Job, Local, Shard, Watch
 from watermark.lab.lab import Lab
-from watermark.lab.score import Score, score
+from watermark.lab.score import Score, score, unmarked_in
 from watermark.lab.specs import Spec
 from watermark.lab.store import Store, machine
 from watermark.lab.tables import Table, identity, render
@@ -59,7 +59,7 @@ class Options:
         """Whether a row is asked for; an axis that it lacks does not matter."""
         wanted = {"scheme": (UNMARKED, *self.schemes)} | ({"host": self.hosts} if self.hosts is not None else {})
         return all(row.get(axis) in (None, *values) for axis, values in wanted.items()) and all(
-            str(row[axis]) in values for axis, values in self.values.items())
+            any(_is(row[axis], value) for value in values) for axis, values in self.values.items())
 
     @property
     def values(self) -> dict[str, list[str]]:
@@ -68,13 +68,27 @@ class Options:
         return {axis: [value for name, value in pairs if name == axis] for axis, _ in pairs}
 
     def check(self, grid: Sequence[Mapping]) -> None:
-        """A ValueError unless a table has the axes and the values of `rows`."""
+        """A ValueError unless a table has the axes and the values of `rows`, and rows of all that is asked for."""
         for axis, values in self.values.items():
             if not all(axis in row for row in grid):
                 raise ValueError(f"--rows={axis}=…: expected an axis of the table, {', '.join(grid[0])}")
             there = list(dict.fromkeys(str(row[axis]) for row in grid))
-            if unknown := [value for value in values if value not in there]:
+            if unknown := [value for value in values if not any(_is(row[axis], value) for row in grid)]:
                 raise ValueError(f"--rows={axis}={unknown[0]}: expected one of {', '.join(there)}")
+        if not any(self.has(row) for row in grid):
+            asked = [f"--{name}={','.join(values)}" for name in ("hosts", "schemes", "rows")
+                     if (values := getattr(self, name))]
+            there = [f"{axis} {', '.join(dict.fromkeys(str(row[axis]) for row in grid))}" for axis in ("host", "scheme")
+                     if axis in grid[0]]
+            raise ValueError(f"no row of the table has {' '.join(asked)}; it has {'; '.join(there)}")
+
+
+def _is(value, told):
+    """Whether an axis has the value that a flag names: 0.30 is 0.3."""
+    if isinstance(value, float):
+        with contextlib.suppress(ValueError):
+            return value == float(told)
+    return str(value) == told
 
 
 def make(lab: Lab, table: Table, options: Options = Options()) -> str:
@@ -87,7 +101,7 @@ def make(lab: Lab, table: Table, options: Options = Options()) -> str:
     text = trials.text()
     trials.rows = [row for row in table.grid if row in trials.rows or trials.has(row)]
     with atomic_write(results(lab) / f"{table.name}.md") as temporary:
-        temporary.write_text(trials.text() + "\n")
+        temporary.write_text(trials.text() + "\n", encoding="utf-8")
     print(text)
     return text
 
@@ -135,7 +149,7 @@ class Trials:
     def make(self) -> None:
         """Makes the trials that are missing, one record each."""
         todo = [Job(i, seed, self._group(row, seed)) for i, row in enumerate(self.rows)
-                for seed in range(self.lab.profile.trials) if not self.record(row, seed)]
+                for seed in self.seeds(row) if not self.record(row, seed)]
         if self.options.shard:
             todo = [job for job in todo if self.options.shard.has(job)]
         if self.options.ready:
@@ -169,17 +183,26 @@ class Trials:
         return bool(self._records(row))
 
     def _records(self, row):
-        return list(filter(None, (self.record(row, seed) for seed in range(self.lab.profile.trials))))
+        return list(filter(None, (self.record(row, seed) for seed in self.seeds(row))))
+
+    def seeds(self, row: Mapping) -> range:
+        """Those of a row's trials: one, where another would measure the same models, such as unmarked hosts, again."""
+        one, other = (self.table.subjects(self.lab.profile, seed, row) for seed in (0, 1))
+        return range(1 if one == other else self.lab.profile.trials)
 
     def score(self) -> Score:
-        """How far the verdicts agree with the paper's."""
-        return score(list(zip(self.rows, self.found(), strict=True)), self.table.paper)
+        """How far the verdicts agree with the paper's, and the quality with the unmarked hosts'."""
+        rows = list(zip(self.rows, self.found(), strict=True))
+        against = {} if self.table.unmarked is None else {"unmarked": unmarked_in(rows, **self.table.unmarked)}
+        return score(rows, self.table.paper, **against)
 
     def text(self) -> str:
         """Caption, table, score and protocol, as the records stand."""
         agreement = self.score()
-        counted = [f"Of the paper's cells: {agreement}."] if agreement.d.of_cells or agreement.ncc.of_cells else []
-        drawn = render(self.rows, self.found(), self.table, self.lab.profile.trials)
+        verdicts = agreement.d.of_cells + agreement.ncc.of_cells
+        cells = "the paper's cells" if verdicts else "the marked rows"
+        counted = [f"Of {cells}: {agreement}."] if verdicts or agreement.psnr.of_cells else []
+        drawn = render(self.rows, self.found(), self.table, [len(self.seeds(row)) for row in self.rows])
         return "\n\n".join([self.table.caption, drawn, *counted, self.protocol()])
 
     def protocol(self) -> str:

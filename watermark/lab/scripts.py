@@ -25,6 +25,7 @@ from watermark.training import Compute, Stopped
 
 FLAGS = flags.FLAGS
 WORKDIR = "runs"
+OF_TABLES = ("ready", "rows", "shard", "runner")
 RUNNERS = {"local": Local, "ray": lambda: Ray(FLAGS.ray_address, FLAGS.ray_gpus)}
 
 
@@ -69,16 +70,23 @@ def lab() -> Lab:
                   pictures=FLAGS.pictures)
 
 
-def run_main(main: Callable[[Lab, Options], object]) -> None:
-    """Runs `main` under absl; what a user can mend comes as one line and exit code 2."""
+def run_main(main: Callable[[Lab, Options], object], *, tables: bool = False) -> None:
+    """Runs `main` under absl; what a user can mend comes as one line and exit code 2.
+
+    Flags on which trials are made are refused unless it makes those of `tables`.
+    """
 
     def guarded(argv):
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="replace")  # a pipe in Latin-1 has no η
         # absl's app turns these on; TensorFlow's reports on every file it saves would bury the script's own words.
         absl_logging.set_verbosity(absl_logging.WARNING)
         logging.getLogger("tensorflow").setLevel(logging.WARNING)
         try:
             if len(argv) > 1:
                 raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --profile=quick")
+            if not tables and (given := [name for name in OF_TABLES if FLAGS[name].present]):
+                raise ValueError(f"--{given[0]} is for scripts that make tables; this one takes no notice of it")
             main(lab(), options())
         except Stopped as stopped:
             print(f"NOTE: {stopped}; the same command goes on")
@@ -107,4 +115,4 @@ def _parse(argv, words):
 
 def run(table: Table) -> None:
     """The whole of an experiment script after its axes."""
-    run_main(lambda lab, options: runner.make(lab, table, options))
+    run_main(lambda lab, options: runner.make(lab, table, options), tables=True)

@@ -81,7 +81,7 @@ def read(path: Path) -> Iterator[dict]:
     Raises:
       ValueError: for a line that is no record.
     """
-    lines = path.read_text().split("\n")
+    lines = path.read_text(encoding="utf-8").split("\n")
     for number, line in enumerate(lines[:-1], 1):
         try:
             record = json.loads(line)

@@ -85,6 +85,8 @@ class Table:
       subject: (profile, seed, **row) -> the spec that a row's numbers are measured on, or {name: spec} of several.
       measure: what is measured on it.
       paper: the paper's numbers, `paper(table)`; an empty `Paper` where it has no such table.
+      unmarked: {axis: value} of the rows that are of the unmarked hosts, which the others' PSNR is held against; None
+        where it is not.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Table:
     subject: Callable[..., Spec | dict[str, Spec]]
     measure: Measure
     paper: Paper = Paper()
+    unmarked: Mapping | None = None
 
     def subjects(self, profile: Any, seed: int, row: Mapping) -> dict[str, Spec]:
         """{name: spec} of a trial."""
@@ -114,7 +117,7 @@ def identity(table: Table, names: Sequence[str], settings: Mapping, row: Mapping
     return digest(table.name, list(names), settings, row, seed)
 
 
-def render(rows: Sequence[Mapping], found: Sequence[Sequence[Mapping]], table: Table, trials: int) -> str:
+def render(rows: Sequence[Mapping], found: Sequence[Sequence[Mapping]], table: Table, trials: Sequence[int]) -> str:
     """Markdown, ours and the paper's side by side: what is the same in every row in a line, the rest as a table.
 
     A table of more than `WIDEST` columns becomes several: the verdicts, and the numbers behind them.
@@ -123,10 +126,10 @@ def render(rows: Sequence[Mapping], found: Sequence[Sequence[Mapping]], table: T
       rows: in order.
       found: for each row the values of the trials there are.
       table: a `Table`.
-      trials: how many trials there should be.
+      trials: for each row how many trials there should be.
     """
     axes = [_Printed(name, [_axis(row[name]) for row in rows], fixed=True) for name in rows[0]]
-    made = _Printed("trials", [f"{len(values)}/{trials}" for values in found], fixed=True)
+    made = _Printed("trials", [f"{len(values)}/{n}" for values, n in zip(found, trials, strict=True)], fixed=True)
     measured = [printed for column in table.measure.columns for printed in _measured(column, rows, found, table)]
     constant = [printed for printed in (*axes, *measured, made) if printed.constant]
     axes, measured, made = ([p for p in some if not p.constant] for some in (axes, measured, [made]))
@@ -179,7 +182,9 @@ def _measured(column, rows, found, table):
 
 
 def _axis(value):
-    return f"{value:.2f}" if isinstance(value, float) else TITLES.get(value, str(value))
+    if isinstance(value, float):
+        return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
+    return TITLES.get(value, str(value))
 
 
 def _markdown(columns):

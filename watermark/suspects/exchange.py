@@ -1,5 +1,6 @@
 """One HTTP request: one deadline and one limit on size over everything that a server does."""
 
+import re
 import ssl
 from dataclasses import dataclass, field
 
@@ -16,6 +17,16 @@ RETRIED = (429, 502, 503, 504)
 PAUSE = 0.5  # seconds before the first retry, doubled each time; a server's Retry-After could have us wait for hours
 ENCODINGS = ("identity", "gzip", "deflate")  # one of them, once: archives of archives grow without bound
 CERTIFICATES = 16 << 20  # bytes of a bundle
+
+
+def shown(url):
+    """An address as others may see it: without user, password and the values of its query, which may be secrets.
+
+    >>> shown("https://ada:pw@models.example/denoise?key=SECRET&v=1")
+    'https://models.example/denoise?key=…&v=…'
+    """
+    address, mark, query = re.sub("//[^/?#]*@", "//", str(url)).partition("#")[0].partition("?")
+    return address + mark + re.sub("=[^&]*", "=…", query)
 
 
 @dataclass
@@ -44,13 +55,13 @@ class Line:
             with start_blocking_portal("asyncio") as portal:  # a thread, for a notebook has a loop already
                 return portal.call(self._send, request, limit)
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise Unreachable(f"{request.url} did not answer within {self.timeout:g} s") from error
+            raise Unreachable(f"{shown(request.url)} did not answer within {self.timeout:g} s") from error
         except SuspectError:
             raise
         except Exception as error:  # of TLS, of HTTP, of decompression
             what = "its TLS certificate does not hold" if _of_tls(error) else "it cannot be reached or broke off"
             kind = Unreachable if isinstance(error, httpx.ConnectError) else SuspectError
-            raise kind(f"{request.url}: {what} ({first_line(error)})") from error
+            raise kind(f"{shown(request.url)}: {what} ({first_line(error)})") from error
 
     async def _send(self, request, limit):
         with anyio.fail_after(self.timeout):
@@ -75,11 +86,11 @@ async def _once(client, request, limit):
     response = await client.send(request, stream=True)
     try:
         if (encoding := response.headers.get("Content-Encoding", "identity").lower()) not in ENCODINGS:
-            raise SuspectError(f"{request.url} answered in the encoding {printable(encoding)[:40]!r}")
+            raise SuspectError(f"{shown(request.url)} answered in the encoding {printable(encoding)[:40]!r}")
         async for block in response.aiter_bytes():
             body += block
             if max(len(body), response.num_bytes_downloaded) > limit:
-                raise SuspectError(f"{request.url} sent more than {limit} bytes")
+                raise SuspectError(f"{shown(request.url)} sent more than {limit} bytes")
     finally:
         await response.aclose()
     return response.status_code, bytes(body)

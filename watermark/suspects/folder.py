@@ -5,6 +5,8 @@ back under the same names, as `.npy` (exact) or as images of any depth.
 """
 
 import hashlib
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +27,25 @@ def query_name(image):
 
 
 def write_queries(folder, images):
-    """Writes images [N, H, W, C] as `.npy`, float32 on [0, 1], and beside it as `.png`, rounded to 8 bits."""
-    for image in images:
-        with atomic_write(Path(folder) / f"{query_name(image)}.npy") as temporary:
+    """Writes images [N, H, W, C] as `.npy`, float32 on [0, 1], and beside it as `.png`, rounded to 8 bits.
+
+    Nothing tells the first image from the others: they are written in the order of their names, all with one date, into
+    a folder without files, since what two sets of questions have in common would be the trigger.
+
+    Raises:
+      ValueError: for a folder that has files.
+    """
+    if Path(folder).is_dir() and any(Path(folder).iterdir()):
+        raise ValueError(f"{folder} is not empty; questions go into a folder of their own")
+    now = time.time()
+    for image in sorted(images, key=query_name):
+        path = Path(folder) / f"{query_name(image)}.npy"
+        with atomic_write(path) as temporary:
             np.save(temporary, np.asarray(image, np.float32), allow_pickle=False)
-        with atomic_write(Path(folder) / f"{query_name(image)}.png") as temporary:
+        with atomic_write(path.with_suffix(".png")) as temporary:
             temporary.write_bytes(png(image))
+        for written in (path, path.with_suffix(".png")):
+            os.utime(written, (now, now))
 
 
 def load_folder(folder):

@@ -22,7 +22,7 @@ import numpy as np
 from watermark.errors import printable, raised_as
 from watermark.inference import RANGED, SuspectError
 from watermark.suspects.answers import MARGIN, SCALE
-from watermark.suspects.exchange import Line, certificates
+from watermark.suspects.exchange import Line, certificates, shown
 from watermark.suspects.protocols import NUMBERS, PROTOCOLS, Infer, Pictures, Tensor, fits
 
 TOKEN = "WATERMARK_TOKEN"
@@ -88,18 +88,20 @@ def connect(url, **access):
       A `Remote`, a callable float32 [N, H, W, C] -> [N, H', W', C].
     """
     access = Access(**access)
-    with raised_as(SuspectError, f"{url} is no address"):
+    with raised_as(SuspectError, f"{shown(url)} is no address"):
         address, _ = urlsplit(url), httpx.URL(url)
     protocol = next((p for pattern, p in PROTOCOLS if re.search(pattern, url.split("?")[0])), Pictures)
     payload = access.payload or protocol.payloads[0]
     if not fits(payload, protocol.payloads):
-        raise ValueError(f"{url} takes the payload {' or '.join(protocol.payloads)}, not {payload!r}")
+        raise ValueError(f"{shown(url)} takes the payload {' or '.join(protocol.payloads)}, not {payload!r}")
     if access.answer and not (protocol is Pictures and fits(access.answer, ("json:FIELD",))):
         raise ValueError(f"--answer={access.answer}: expected json:FIELD, and an address that is neither :predict nor "
                          "/infer")
     token = access.token or os.environ.get(TOKEN)
-    if token and address.scheme == "http" and address.hostname not in ("localhost", "127.0.0.1", "::1"):
-        raise ValueError(f"{url}: a bearer token ({TOKEN}) is not sent over plain http; use https")
+    if address.scheme == "http" and address.hostname not in ("localhost", "127.0.0.1", "::1"):
+        secret = f"a bearer token ({TOKEN})" if token else "a password" if address.username else ""
+        if secret:
+            raise ValueError(f"{shown(url)}: {secret} is not sent over plain http; use https")
     line = access.line or Line(access.timeout, access.retries, {"Authorization": f"Bearer {token}"} if token else {},
                 certificates(access.ca_bundle) if access.ca_bundle else True)
     remote = Remote(url, protocol(payload, access.output, Tensor(access.input_name), access.signature, access.answer),
@@ -118,10 +120,17 @@ class Remote:
     transcript: Path | None
     log: list = field(default_factory=list)
 
+    watched = True  # whoever runs the service sees which question comes when
+
+    @property
+    def name(self):
+        """Its address as others may see it."""
+        return shown(self.url)
+
     def on(self, pixels):
         """The same suspect on another range of pixels: of the numbers that go out and come back."""
         if not self.protocol.numbers:
-            raise SuspectError(f"--range={pixels.told} is for numbers; {self.url} takes and gives images in files, "
+            raise SuspectError(f"--range={pixels.told} is for numbers; {self.name} takes and gives images in files, "
                                "which are on [0, 1] (numbers in JSON come with --answer=json:FIELD)")
         return replace(self, protocol=replace(self.protocol, pixels=pixels))
 
@@ -166,27 +175,27 @@ class Remote:
         if not tensor.exact:
             return np.concatenate([self._ask(images[i:i + piece]) for i in range(0, len(images), piece)])
         if tensor.exact > EXACT:
-            raise SuspectError(f"{self.url} takes {tensor.exact} images a request, no fewer; at most {EXACT} are sent")
+            raise SuspectError(f"{self.name} takes {tensor.exact} images a request, no fewer; at most {EXACT} are sent")
         fill = np.repeat(images[-1:], -len(images) % tensor.exact, axis=0)
         filled = np.concatenate([images, fill])
         answers = [self._ask(filled[i:i + tensor.exact]) for i in range(0, len(filled), tensor.exact)]
         return np.concatenate(answers)[:len(images)]
 
     def _ask(self, images):
-        with raised_as(SuspectError, f"{self.url} cannot be asked"):
+        with raised_as(SuspectError, f"{self.name} cannot be asked"):
             body, kind = self.protocol.request(images)
         count, height, width, channels = images.shape
         numbers = count * (SCALE * height + MARGIN) * (SCALE * width + MARGIN) * max(channels, 3)
         request = httpx.Request("POST", self.url, content=body, headers={"Content-Type": kind})
         status, content = self._exchange(request, min(self.limit, BYTES * numbers + FRAME))
         if status != 200:
-            raise SuspectError(f"{self.url} answered with HTTP {status} ({_excerpt(content)})")
-        with raised_as(SuspectError, f"{self.url} answered with no image"):
+            raise SuspectError(f"{self.name} answered with HTTP {status} ({_excerpt(content)})")
+        with raised_as(SuspectError, f"{self.name} answered with no image"):
             answers = np.asarray(self.protocol.response(content, images), np.float32)
         if answers.ndim == 3:
             answers = answers[..., None] if len(answers) == len(images) else answers[None]
         if answers.ndim != 4 or len(answers) != len(images):
-            raise SuspectError(f"{self.url}: expected {len(images)} images [H, W, C], got an array of shape "
+            raise SuspectError(f"{self.name}: expected {len(images)} images [H, W, C], got an array of shape "
                                f"{list(answers.shape)}")
         return answers
 
@@ -194,7 +203,7 @@ class Remote:
         """(status, body), noted in the log whatever comes of it."""
         body = request.read()
         entry = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "method": request.method,
-                 "url": str(request.url), "request_sha256": hashlib.sha256(body).hexdigest(),
+                 "url": shown(request.url), "request_sha256": hashlib.sha256(body).hexdigest(),
                  "request_bytes": len(body)}
         began, status, content = time.monotonic(), None, b""
         try:
