@@ -104,10 +104,13 @@ def test_unknown_precision_lists_the_choices():
         training.Compute("float8")
 
 
-def test_precision_is_restored():
+@pytest.mark.parametrize(("cpu", "narrow"), [("avx2 avx512_bf16", True), ("avx2", False)])
+def test_bfloat16_is_for_a_cpu_that_has_it_and_precision_is_restored(cpu, narrow, monkeypatch, tmp_path):
+    (tmp_path / "cpuinfo").write_text(cpu)
+    monkeypatch.setattr(compute, "CPU_FLAGS", tmp_path / "cpuinfo")
     before = tf.config.optimizer.get_experimental_options()
     with training.Compute("bfloat16").active():
-        assert tf.config.optimizer.get_experimental_options()[compute.BFLOAT16]
+        assert tf.config.optimizer.get_experimental_options()[compute.BFLOAT16] is narrow
     after = tf.config.optimizer.get_experimental_options()
     assert after.get(compute.BFLOAT16, False) == before.get(compute.BFLOAT16, False)
 
