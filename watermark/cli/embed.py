@@ -2,7 +2,8 @@
 
 Marks a Keras model, image to image, while it goes on with its own task: denoising, super-resolution, or any task given
 by --task=pairs --pairs=INPUTS/,TARGETS/. The key file then holds S = M(K), and a second commitment covers it.
-A thousand steps take 5 minutes on 2 cores for a network like DnCNN. Killed, the same command goes on.
+A thousand steps take 5 minutes on 2 cores with AVX512-BF16 for a network like DnCNN, half an hour with AVX2.
+Killed, the same command goes on.
 """
 
 import contextlib
