@@ -56,7 +56,8 @@ def train_visualizer(key: Key, image: np.ndarray, *, unmarked: np.ndarray | None
     With Eq. (9) alone R may put the image into its biases and show it to anyone. Half of each batch is therefore
     refused, with flat grey for a target, and R learns the paper's rule: it sees through damage to S up to eta, in the
     direction of the unmarked network's answer, where attacks lead, and in any other; and refuses what is beyond.
-    4 to 7 minutes on 2 cores for an image of 320x320; results/quick/figures/fig8.png and fig9.png show what it comes to.
+    4 to 7 minutes on 2 cores for an image of 320x320; results/quick/figures/fig8.png and fig9.png show what it comes
+    to.
 
     Args:
       key: a `Key`, its S updated.
