@@ -46,18 +46,20 @@ def test_curves_are_the_records_beside_the_papers_numbers(lab, monkeypatch):
     trials = runner.Trials(lab, module.table6.TABLE, runner.Options(hosts=["dncnn"]))
     for row, at in zip(trials.rows, (0, 2), strict=False):
         for seed in (0, 1):
-            values = {"distance": (at + seed) * 1e-3, "psnr": 20.0 + at}
+            values = {"distance": (at + seed) * 1e-3, "psnr": 20.0 + at, "ncc": 0.9 + 0.01 * at}
             trials.store.add({"id": trials.identity(row, seed), "row": row, "seed": seed, "values": values,
                               "provenance": {}})
     module.main(lab, runner.Options(hosts=["dncnn"]))
     (name, figure), = shown.items()
     assert name == "pruning"
-    d, psnr = figure.axes
+    d, ncc, psnr = figure.axes
     rings, dashed = (next(line for line in d.lines if test(line)) for test in (
         lambda line: line.get_marker() == "o", lambda line: line.get_linestyle() == "--"))
     np.testing.assert_allclose(rings.get_xydata(), [(0.25, 2.09), (0.3, 2.82), (0.35, 4.48), (0.4, 6.36)])
     np.testing.assert_allclose(dashed.get_ydata(), 6.07, atol=0.01)
     np.testing.assert_allclose(d.containers[0].lines[0].get_xydata(), [(0.25, 0.5), (0.3, 2.5)])
+    np.testing.assert_allclose(ncc.containers[0].lines[0].get_xydata()[:, 1], [0.90, 0.92])
+    assert any(np.allclose(line.get_ydata(), 0.95) for line in ncc.lines)
     np.testing.assert_allclose(psnr.containers[0].lines[0].get_xydata()[:, 1], [20, 22])
 
 

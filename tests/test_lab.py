@@ -231,7 +231,7 @@ def test_only_the_rows_asked_for(lab):
         with pytest.raises(ValueError, match=f"expected {says}"):
             chosen(rows)
     with pytest.raises(ValueError, match="no row of the table has --schemes=adi; it has host dncnn; scheme ours"):
-        runner.chosen(lab, _table("some", grid=grid), Options(schemes=["adi"]))
+        runner.make(lab, _table("some", grid=grid), Options(schemes=["adi"]))
 
 
 def test_stop_after_leaves_holes(lab):

@@ -80,7 +80,7 @@ def test_cells_by_hand():
     rows = [{"host": "vdsr", "scheme": "ours", "rate": 0.1}]
     measure = Measure(None, (Column("x", "x", 1e3), Column("y", "y"), Column("z", "z")))
     table = Table("t", "", rows, None, measure, Paper("t", (Line({"rate": 0.1}, {}, {"x": 2e-3}),)))
-    text = render(rows, [[{"x": 1e-3, "y": 4.0}]], table, 30)
+    text = render(rows, [[{"x": 1e-3, "y": 4.0}]], table, [30])
     assert [cell.strip() for cell in text.splitlines()[-1].split("|")[1:-1]] == [
         "VDSR", "ours", "0.10", "1.00", "2.00", "4.00", "–", "1/30"]
 
@@ -92,7 +92,7 @@ def test_a_wide_table_is_split_and_what_is_constant_stands_above():
     measure = Measure(None, (*(Column(name, name) for name in names), Column("p", "p", form=".0e"),
                              Column("yes", "yes", form=None), Column("no", "no", form=None)))
     values = [[{name: at + i for i, name in enumerate(names)} | {"p": 1e-3, "yes": True, "no": False}] for at in (0, 9)]
-    text = render(rows, values, Table("t", "", rows, None, measure), 30)
+    text = render(rows, values, Table("t", "", rows, None, measure), [30] * len(rows))
     assert text.startswith("In every row: host: VDSR; scheme: ours; p: 1e-03; trials: 1/30.\n\n**Verdict**\n\n| rate")
     verdict, evidence = text.split("**Verdict**")[1].split("**Evidence**")
     assert " ".join(verdict.split()).endswith("| 0.20 | 1/1 | 0/1 |")
@@ -106,7 +106,7 @@ def test_no_table_is_wider_than_github_shows():
     rows = [{"host": host, "rate": 0.1} for host in ("vdsr", "red")]
     paper = Paper("t", (Line({"rate": 0.1}, {}, dict.fromkeys(names, 2.0)),))
     table = Table("t", "", rows, None, Measure(None, tuple(Column(name, name) for name in names)), paper)
-    text = render(rows, [[dict.fromkeys(names, 1.0)], [dict.fromkeys(names, 3.0)]], table, 30)
+    text = render(rows, [[dict.fromkeys(names, 1.0)], [dict.fromkeys(names, 3.0)]], table, [30, 30])
     heads = [line for line in text.splitlines() if line.startswith("| host")]
     assert len(heads) > 1 and all(head.count("|") - 1 <= WIDEST for head in heads)
     assert all(cells[1::2] == ["paper"] * (len(cells) // 2)

@@ -68,19 +68,13 @@ class Options:
         return {axis: [value for name, value in pairs if name == axis] for axis, _ in pairs}
 
     def check(self, grid: Sequence[Mapping]) -> None:
-        """A ValueError unless a table has the axes and the values of `rows`, and rows of all that is asked for."""
+        """A ValueError unless a table has the axes and the values of `rows`."""
         for axis, values in self.values.items():
             if not all(axis in row for row in grid):
                 raise ValueError(f"--rows={axis}=…: expected an axis of the table, {', '.join(grid[0])}")
             there = list(dict.fromkeys(str(row[axis]) for row in grid))
             if unknown := [value for value in values if not any(_is(row[axis], value) for row in grid)]:
                 raise ValueError(f"--rows={axis}={unknown[0]}: expected one of {', '.join(there)}")
-        if not any(self.has(row) for row in grid):
-            asked = [f"--{name}={','.join(values)}" for name in ("hosts", "schemes", "rows")
-                     if (values := getattr(self, name))]
-            there = [f"{axis} {', '.join(dict.fromkeys(str(row[axis]) for row in grid))}" for axis in ("host", "scheme")
-                     if axis in grid[0]]
-            raise ValueError(f"no row of the table has {' '.join(asked)}; it has {'; '.join(there)}")
 
 
 def _is(value, told):
@@ -97,6 +91,8 @@ def make(lab: Lab, table: Table, options: Options = Options()) -> str:
     What is written has the rows beside those asked for, too, if there are trials of them: a table never loses rows.
     """
     trials = Trials(lab, table, options)
+    if not trials.rows:
+        raise ValueError(_none(table.grid, options))
     trials.make()
     text = trials.text()
     trials.rows = [row for row in table.grid if row in trials.rows or trials.has(row)]
@@ -104,6 +100,14 @@ def make(lab: Lab, table: Table, options: Options = Options()) -> str:
         temporary.write_text(trials.text() + "\n", encoding="utf-8")
     print(text)
     return text
+
+
+def _none(grid, options):
+    asked = [f"--{name}={','.join(values)}" for name in ("hosts", "schemes", "rows")
+             if (values := getattr(options, name))]
+    there = [f"{axis} {', '.join(dict.fromkeys(str(row[axis]) for row in grid))}" for axis in ("host", "scheme")
+             if axis in grid[0]]
+    return f"no row of the table has {' '.join(asked)}; it has {'; '.join(there)}"
 
 
 def results(lab: Lab) -> Path:
