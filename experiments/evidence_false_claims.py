@@ -30,7 +30,7 @@ COLUMNS = (
     Column("foreign, d ≤ 6.07e-3 (%)", "foreign_fixed", 1e2, ".1f"),
     Column("forged, d ≤ η (%)", "forged_threshold", 1e2, ".1f"),
     Column("foreign or forged, evidence (%)", "evidence", 1e2, ".1f"),
-    Column("95 % interval to (%)", "evidence_high", 1e2),
+    Column("evidence, 95 % interval to (%)", "evidence_high", 1e2),
     Column("their ρ, mean", "rho_mean", form=".3f"),
     Column("largest", "rho_largest", form=".3f"),
 )
