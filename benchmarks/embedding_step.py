@@ -12,6 +12,9 @@ import statistics
 import time
 from dataclasses import replace
 
+import watermark  # noqa: F401 - before TensorFlow, which looks at once whether oneDNN is on
+
+# isort: split
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
@@ -116,10 +119,11 @@ def main(_):
     for host in FLAGS.hosts:
         for precision, limit in limits.items():
             plain, rate = embedding_step(host, PLAIN, precision, FLAGS.repeats)
-            print(f"{host:8} {precision:8} {plain:.3f} s/step  {rate:4.0f} GFLOP/s  {rate / limit:4.0%} of the limit")
+            computed = Compute(precision).effective
+            print(f"{host:8} {computed:8} {plain:.3f} s/step  {rate:4.0f} GFLOP/s  {rate / limit:4.0%} of the limit")
         for name, recipe in RECIPES.items():
             taken, _ = embedding_step(host, recipe, precision, FLAGS.repeats)
-            print(f"{host:8} {precision:8} {taken:.3f} s/step  {taken / plain:.2f} times that: {name}", flush=True)
+            print(f"{host:8} {computed:8} {taken:.3f} s/step  {taken / plain:.2f} times that: {name}", flush=True)
     taken = torch_step(FLAGS.repeats)
     print("PyTorch, DnCNN:", "not installed" if taken is None else f"{taken:.3f} s/step (bfloat16, channels last)")
 

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from datetime import datetime
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from watermark import cli, keys, models
-from watermark.cli import helping, keygen
+from watermark.cli import embed, helping, keygen
 
 QUICK = ("--steps=300", "--learning_rate=1e-2", "--optimizer=adam", "--strength=1", "--decay=1", "--lookahead=0",
          "--batch_size=4", "--precision=float32", "--nopreflight")
@@ -285,3 +286,19 @@ print(__version__)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2] == f"watermark {done.stdout.splitlines()[-1]}"
+
+
+def test_only_trainings_of_its_own_are_forgotten(tmp_path):
+    for name in ("a/state.npz", "b/events.out.tfevents.1", "mine/notes.txt"):
+        (tmp_path / "out.run" / name).parent.mkdir(parents=True)
+        (tmp_path / "out.run" / name).touch()
+    embed.clean(SimpleNamespace(out=tmp_path / "out.keras"))
+    assert [path.name for path in (tmp_path / "out.run").iterdir()] == ["mine"]
+
+
+def test_a_visualizer_of_another_key_is_refused_before_anything_is_asked(tmp_path, capsys):
+    keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 3)]).save(tmp_path / "R.keras")
+    keys.save_key(keys.make_key("a secret", owner="Ada", size=16), tmp_path / "key.npz")
+    code = cli.main(["verify", "--suspect=http://127.0.0.1:9/x", f"--key={tmp_path}/key.npz",
+                     f"--visualizer={tmp_path}/R.keras", "--retries=0"])
+    assert code == 2 and "it was trained for another key" in capsys.readouterr().err

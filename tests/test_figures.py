@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -66,3 +67,9 @@ def test_curves_are_the_records_beside_the_papers_numbers(lab, monkeypatch):
 def test_grey_images_say_what_black_and_white_are():
     """By hand, with the minus sign of print."""
     assert figures.grey_note((-1.0, 1.0)) == "Grey images: black is −1 and below, white 1 and above."
+
+
+def test_a_figure_takes_no_notice_of_what_tables_are_told_and_says_so():
+    done = subprocess.run([sys.executable, EXPERIMENTS / "fig3_triggers.py", "--profile=smoke", "--rows=rate=0.3"],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "--rows is for scripts that make tables" in done.stderr

@@ -479,3 +479,7 @@ def test_quality_is_held_against_the_unmarked_host(lab):
                           "provenance": {"data": {"train": "a", "test": "b"}}})
     assert str(trials.score()) == "PSNR is within 0.05 dB of the unmarked host in 1 of 2"
     assert "Of the marked rows: PSNR" in trials.text()
+    assert [d.row["lam"] for d in trials.score().disagreements] == [1.0]
+    printed = Paper("quality", tuple(Line({"lam": lam}, {}, {"psnr": x}) for lam, x in ((1.0, 29.8), (0.0, 30.0))))
+    trials.table = dataclasses.replace(table, paper=printed)
+    assert trials.score().psnr.of_cells == 2 and not trials.score().disagreements  # the paper's costs as much

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from watermark import exporting, suspects, verification
-from watermark.suspects import remote
+from watermark.suspects import exchange, remote
 
 SERVE = Path(__file__).with_name("serve.py")
 
@@ -67,6 +67,22 @@ def test_a_served_model_is_verified(route, payload, server, owned, tmp_path):
     assert len(lines) == len(suspect.log) >= 2
     lines = [line for line in lines if line["method"] == "POST"]  # the rest asks what the model takes
     assert all(line["status"] == 200 and len(line["request_sha256"]) == 64 for line in lines)
+
+
+@pytest.mark.parametrize(("url", "seen"), [
+    ("https://h.example:8000/x?SECRET#here", "https://h.example:8000/x?…"),
+    ("http://u@h/v1/models/m:predict", "http://h/v1/models/m:predict"),
+    ("https://h/a@b?k=v=w&x=", "https://h/a@b?k=…&x="),
+])
+def test_what_is_shown_of_an_address(url, seen):
+    """By hand."""
+    assert exchange.shown(url) == seen
+
+
+def test_a_password_is_not_sent_in_the_clear():
+    with pytest.raises(ValueError, match=r"http://h.example/x: a password is not sent over plain http") as caught:
+        suspects.load_suspect("http://ada:secret@h.example/x")
+    assert "secret" not in str(caught.value)
 
 
 # --- a bad server -----------------------------------------------------------------------------------------------------

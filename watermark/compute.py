@@ -50,9 +50,10 @@ class Compute:
     @property
     def effective(self) -> str:
         """What convolutions are really computed in on this machine."""
+        if self.precision == "float32" or _gpus():
+            return "float32"
         there = CPU_FLAGS.read_text() if CPU_FLAGS.exists() else ""
-        narrow = "avx512_bf16" in there or "amx_bf16" in there
-        return "bfloat16" if self.precision == "bfloat16" and narrow and not _gpus() else "float32"
+        return "bfloat16" if "avx512_bf16" in there or "amx_bf16" in there else "float32"
 
     @property
     def steps(self) -> int:

@@ -160,8 +160,8 @@ class Suspect:
                 there = self._question(images).shape[1:3]
                 self._notes.append(f"this suspect takes {_by(self.way.sides)}, not {_by(there)}: the question is "
                                    "continued by reflection, the answer cut")
-            if len(images) == 1:
-                return self._cut(first)
+            rest = [self._put(self._question(images[1:]), self.way.sides)] if len(images) > 1 else []
+            return self._cut(np.concatenate([first, *rest]))  # no question is put twice
         return self._cut(self._put(self._question(images), self.way.sides))
 
     def _question(self, images):

@@ -113,7 +113,7 @@ def _quiet():
         stack.callback(os.dup2, kept, 2)
         os.dup2(nowhere, 2)
         if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="replace")  # a pipe in Latin-1 has no ρ
+            sys.stdout.reconfigure(errors="backslashreplace")  # a pipe in Latin-1 has no ρ; JSON keeps it so
         stack.enter_context(contextlib.redirect_stdout(_Printable(sys.stdout)))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")

@@ -17,7 +17,8 @@ from watermark.models import save_model
 from watermark.tasks import Denoising
 
 RATE = 0.25
-OWNER = "demo"
+OWNER = "watermark demo"
+WRITTEN = ("key.npz", "marked.keras", "pruned.keras", "panel.png")
 BATCH = 16  # patches: half of the recipe's, and without its lookahead, so that the demo takes a few minutes
 
 
@@ -57,7 +58,7 @@ def _check_empty(out):
     key = out / "key.npz"
     if key.exists() and keys.load_key(key).owner == OWNER:
         return
-    if there := [path for path in (key, out / "marked.keras", out / "pruned.keras") if path.exists()]:
+    if there := [path for path in map(out.joinpath, WRITTEN) if path.exists()]:
         raise ValueError(f"--out={out}: {there[0]} is there and no demo's; give another folder")
 
 

@@ -142,8 +142,8 @@ def resumable(values, *more):
 def clean(values):
     """Forgets the trainings behind a result that is written; what else lies in their folder stays."""
     folder = run_folder(values)
-    for state in folder.glob("*/state.npz"):
-        shutil.rmtree(state.parent, ignore_errors=True)
+    for kept in (*folder.glob("*/state.npz"), *folder.glob("*/events.out.tfevents*")):
+        shutil.rmtree(kept.parent, ignore_errors=True)
     with contextlib.suppress(OSError):  # not there, or not empty
         folder.rmdir()
 

@@ -11,6 +11,8 @@ from watermark.cli import common, results
 from watermark.fitting import RANGES
 from watermark.inference import SuspectError
 from watermark.keys import KeyFileError, load_key
+from watermark.suspects import is_url
+from watermark.suspects.exchange import shown
 
 FOR_ONE = ("report", "commitment", "timestamp", "tsa_roots", "visualizer", "unmarked", "write_queries")
 
@@ -90,13 +92,14 @@ def _keys(names):
 
 def _rows(values, spec, keys, open_suspect, judge):
     """A row for each key; what cannot be asked is said in its row and ends nothing."""
+    name = shown(spec) if is_url(spec) else spec
     try:
         suspect = open_suspect(values)
     except (ValueError, RuntimeError, OSError) as error:
-        return [{"suspect": spec, "key": path, "error": _line(error)} for path in keys]
+        return [{"suspect": name, "key": path, "error": _line(error)} for path in keys]
     rows = []
     for path, key in keys.items():
-        row = {"suspect": spec, "key": path}
+        row = {"suspect": name, "key": path}
         try:
             asked = inference.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
             judged = judge(values, asked, key)
@@ -105,7 +108,7 @@ def _rows(values, spec, keys, open_suspect, judge):
             continue
         row |= {"verdict": judged.verdict, "notes": notes(asked, judged.verdict)}
         for line in row["notes"]:
-            print(f"note: {spec}, {path}: {line}", file=sys.stderr)
+            print(f"note: {name}, {path}: {line}", file=sys.stderr)
         rows.append(row)
     return rows
 

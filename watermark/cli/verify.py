@@ -13,6 +13,8 @@ Exit code 0: the mark is found (and the claim stands, with --commitment); 1: it 
 Seconds; a minute with 1000 fresh keys of 80x80.
 """
 
+import contextlib
+import functools
 import hashlib
 import json
 import secrets
@@ -83,7 +85,8 @@ def define(values):
          flag_values=values)
     text("unmarked", None, "an unmarked model, its range and inputs as told, to measure the rate of false claims on",
          flag_values=values)
-    text("write_queries", None, "write the questions as images into this folder, and ask nobody", flag_values=values)
+    text("write_queries", None, "write the questions as images into this new or empty folder, and ask nobody",
+         flag_values=values)
     text("output", None, "name of the suspect's output, where there are several", flag_values=values)
     switch("allow_lambda", False, "run Python code that a model file carries", flag_values=values)
     common.define_remote(values)
@@ -103,9 +106,7 @@ def run(values):
         common.check_out(values.report, ".html", "report")
     findings, visualizer = _findings(values, keys), _visualizer(values, keys[0])
     suspect = _suspect(values)
-    unmarked = load_suspect(values.unmarked, output=values.output, signature=values.signature,
-                            allow_lambda=values.allow_lambda, fixed=common.fixed_inputs(values)
-                            ) if values.unmarked else None
+    unmarked = _unmarked(values) if values.unmarked else None
     identified, judged, told = results.identity(values.suspect), [], []
     for key, found in zip(keys, findings, strict=True):
         asked = inference.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
@@ -134,6 +135,15 @@ def _judge(values, suspect, key, findings=None, unmarked=None):
         unmarked = inference.as_suspect(unmarked, key.kind, pixels=common.pixels(values), batch=values.batch)
     return judgement.judge(suspect, key, rule=values.rule, findings=findings, unmarked=unmarked,
                            bare_seed=_number(values.bare_seed), null_keys=count, fresh_seed=seed, shifts=values.shifts)
+
+
+def _unmarked(values):
+    """The model of --unmarked, asked as the suspect is where it has such an output."""
+    load = functools.partial(load_suspect, values.unmarked, allow_lambda=values.allow_lambda,
+                             fixed=common.fixed_inputs(values))
+    with contextlib.suppress(ValueError, RuntimeError):  # it may be of another form
+        return load(output=values.output, signature=values.signature)
+    return load()
 
 
 def _visualizer(values, key):

@@ -17,7 +17,7 @@ from watermark import inference, states
 from watermark.checkpoints import CheckpointError, describe
 from watermark.hosts import HOSTS, Host, get_host
 from watermark.lab.cache import Cache
-from watermark.lab.images import Images
+from watermark.lab.images import TRAIN, Images
 from watermark.lab.profiles import Profile
 from watermark.lab.specs import Attacked, Marked, Spec, Trained
 from watermark.recipes import Recipe
@@ -70,9 +70,18 @@ class Lab:
 
     def ready(self, spec: Spec) -> bool:
         """Whether the model can be had without training, and the mark that it comes from, whose key is asked for."""
-        spec = self.resolve(spec)
+        spec = self._found(spec)
         made = isinstance(spec, Attacked) and not spec.attack.trains and self.ready(spec.parent)
         return made or self.has(spec) and self.has(spec.root)
+
+    def _found(self, spec):
+        """`resolve` by the models that are there, without a look for the image sets, which may be downloads."""
+        if self.has(spec):
+            return spec
+        if parent := getattr(spec, "parent", None):
+            spec = replace(spec, parent=self._found(parent))
+        instead = spec.with_sets(lambda name: TRAIN)
+        return instead if self.has(instead) else spec
 
     def resolve(self, spec: Spec) -> Spec:
         """`spec`, or the same on stand-ins for the image sets that cannot be had, where it has yet to be made."""

@@ -197,8 +197,10 @@ class Trials:
     def score(self) -> Score:
         """How far the verdicts agree with the paper's, and the quality with the unmarked hosts'."""
         rows = list(zip(self.rows, self.found(), strict=True))
-        against = {} if self.table.unmarked is None else {"unmarked": unmarked_in(rows, **self.table.unmarked)}
-        return score(rows, self.table.paper, **against)
+        if self.table.unmarked is None:
+            return score(rows, self.table.paper)
+        printed = [(row, [self.table.paper.find(row)]) for row in self.rows]
+        return score(rows, self.table.paper, *(unmarked_in(some, **self.table.unmarked) for some in (rows, printed)))
 
     def text(self) -> str:
         """Caption, table, score and protocol, as the records stand."""

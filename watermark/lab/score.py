@@ -91,7 +91,8 @@ class Score:
         return ", ".join(parts) or "no cell to compare"
 
 
-def score(rows: Rows, paper: Paper, unmarked: Callable[[Row], float | None] = lambda row: None) -> Score:
+def score(rows: Rows, paper: Paper, unmarked: Callable[[Row], float | None] = lambda row: None,
+          printed: Callable[[Row], float | None] = lambda row: None) -> Score:
     """The score of one table.
 
     Args:
@@ -99,6 +100,8 @@ def score(rows: Rows, paper: Paper, unmarked: Callable[[Row], float | None] = la
       paper: the paper's table.
       unmarked: row -> PSNR in dB of its unmarked host on the same images, or None where no such comparison is meant:
         at the unmarked host itself, and after an attack. `unmarked_in` makes one of a table that has those rows.
+      printed: likewise of the paper's own numbers: where the paper's mark costs more than `GAP`, too, ours is counted,
+        but is no disagreement.
 
     Raises:
       PaperError: if a row leaves open which of the paper's lines is its own.
@@ -107,7 +110,7 @@ def score(rows: Rows, paper: Paper, unmarked: Callable[[Row], float | None] = la
     for row, trials in rows:
         d, wrong_d = _verdicts("verified", "d ≤ η", row, trials, paper)
         ncc, wrong_ncc = _verdicts("ncc_verified", "NCC > .95", row, trials, paper)
-        psnr, wrong_psnr = _fidelity(row, trials, unmarked(row))
+        psnr, wrong_psnr = _fidelity(row, trials, unmarked(row), paper.find(row).get("psnr"), printed(row))
         total += Score(d, ncc, psnr, (*wrong_d, *wrong_ncc, *wrong_psnr))
     return total
 
@@ -142,15 +145,18 @@ def _verdicts(value, rule, row, trials, paper):
             () if agrees else (Disagreement(row, value, says, line.remarks),))
 
 
-def _fidelity(row, trials, host):
+def _fidelity(row, trials, host, theirs, their_host):
     """The count of one cell of PSNR, and its disagreement if it has one."""
     found = _found("psnr", trials)
     if not found or host is None:
         return Count(), ()
     agrees = abs(np.mean(found) - host) <= GAP + ROUNDING
     agreeing = sum(abs(psnr - host) <= GAP + ROUNDING for psnr in found)
-    says = f"PSNR {np.mean(found):.2f} dB, {np.mean(found) - host:+.2f} dB from the unmarked host"
-    return (Count(int(agrees), 1, agreeing, len(found)), () if agrees else (Disagreement(row, "psnr", says),))
+    gap = None if theirs is None or their_host is None else theirs - their_host
+    says = f"PSNR {np.mean(found):.2f} dB, {np.mean(found) - host:+.2f} dB from the unmarked host" + (
+        "" if gap is None else f", in the paper {gap:+.2f}")
+    expected = agrees or gap is not None and abs(gap) > GAP + ROUNDING
+    return (Count(int(agrees), 1, agreeing, len(found)), () if expected else (Disagreement(row, "psnr", says),))
 
 
 def _found(value, trials):

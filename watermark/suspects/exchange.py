@@ -26,7 +26,8 @@ def shown(url):
     'https://models.example/denoise?key=…&v=…'
     """
     address, mark, query = re.sub("//[^/?#]*@", "//", str(url)).partition("#")[0].partition("?")
-    return address + mark + re.sub("=[^&]*", "=…", query)
+    return address + mark + "&".join(f"{name}={'…' if value else ''}" if equals else "…" for name, equals, value in (
+        part.partition("=") for part in query.split("&") if mark))
 
 
 @dataclass
