@@ -3,7 +3,7 @@
 For each host: seconds and GFLOP/s of a step (32 patches and the trigger, batch norm folded), in bfloat16 and float32,
 as a share of the matrix-product rate of the same precision, measured in the same run; what the steps of other recipes
 take beside it; and PyTorch's step where it is installed. Goal: 85 % of the bfloat16 rate for DnCNN. About 4 minutes a
-host on 2 idle cores, three to four times as long without AMX.
+host on 2 idle cores, several times as long with AVX2 alone.
 
     python benchmarks/embedding_step.py [--hosts=dncnn] [--repeats=10]
 """
