@@ -2,9 +2,9 @@
 
 A host that the project ships, as all of `--profile=quick`, is only measured; to train it anew, move its files
 `checkpoints/<host>-host-*` away before (docs/hosts.md). DnCNN takes an hour on 2 cores with AVX512-BF16, the others a
-quarter of an hour to 20 minutes each, about seven times as long with AVX2 alone. Stopped or killed, training goes on with
-the same command; `tensorboard --logdir=runs` shows its course, and `runs/runs/*/phase*/best.keras` is the best model so
-far.
+quarter of an hour to 20 minutes each, about seven times as long with AVX2 alone. Stopped or killed, training goes on
+with the same command; `tensorboard --logdir=runs` shows its course, and `runs/runs/*/phase*/best.keras` is the best
+model so far.
 
     python experiments/train_hosts.py --hosts=dncnn
 """
