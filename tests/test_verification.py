@@ -203,3 +203,16 @@ def test_who_watches_the_questions_cannot_foresee_the_triggers_place(owned):
             assert verdict.rho == pytest.approx(alone.rho, abs=1e-5) and verdict.z_score == pytest.approx(
                 alone.z_score, abs=1e-2)
     assert len(places) > 1
+
+
+def test_a_service_that_enlarges_is_put_no_question_twice():
+    """The first answer shows how it takes images; were it asked for again, that question would stand out."""
+    seen = []
+
+    def service(images):
+        seen.extend(image.tobytes() for image in images)
+        return images.repeat(2, axis=1).repeat(2, axis=2)
+
+    service.watched = True
+    verification.verify(service, keys.make_key(0, task="sr", scale=2, size=8), null_keys=5)
+    assert len(seen) == len(set(seen)) == 6
