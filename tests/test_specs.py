@@ -20,6 +20,7 @@ PROFILE = PROFILES["quick"]
 HOSTS = {"dncnn": "dncnn-host-0-c275a47804", "red": "red-host-0-d4177cc380", "vdsr": "vdsr-host-0-293e32feee",
          "srdncnn": "srdncnn-host-0-e56b7a788f"}
 MARKS = {
+    ("dncnn", 0, "deepsigns"): "dncnn-marked-deepsigns-0-fc69c5936b",
     ("dncnn", 0): "dncnn-marked-ours-0-a40732997d", ("dncnn", 1): "dncnn-marked-ours-1-ab23784b7e",
     ("dncnn", 2): "dncnn-marked-ours-2-2043112d90", ("red", 0): "red-marked-ours-0-76cfeab895",
     ("red", 1): "red-marked-ours-1-1081f0514b", ("vdsr", 0): "vdsr-marked-ours-0-bccfb0e11e",
@@ -42,7 +43,7 @@ def test_the_names_of_all_shipped_models():
 def test_what_is_kept_beside_a_model_is_what_it_is_named_by():
     for file, entry in models(SHIPPED).items():
         host, seed = entry["host"], entry["seed"]
-        spec = PROFILE.host(host) if entry["stage"] == "host" else PROFILE.mark(host, seed)
+        spec = PROFILE.host(host) if entry["stage"] == "host" else PROFILE.mark(host, seed, entry["stage"].removeprefix("marked-"))
         assert file == f"{spec.name}.keras" and spec.fields.items() <= entry.items()
 
 
