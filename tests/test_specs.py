@@ -42,8 +42,8 @@ def test_the_names_of_all_shipped_models():
 
 def test_what_is_kept_beside_a_model_is_what_it_is_named_by():
     for file, entry in models(SHIPPED).items():
-        host, seed = entry["host"], entry["seed"]
-        spec = PROFILE.host(host) if entry["stage"] == "host" else PROFILE.mark(host, seed, entry["stage"].removeprefix("marked-"))
+        host, seed, scheme = entry["host"], entry["seed"], entry["stage"].removeprefix("marked-")
+        spec = PROFILE.host(host) if entry["stage"] == "host" else PROFILE.mark(host, seed, scheme)
         assert file == f"{spec.name}.keras" and spec.fields.items() <= entry.items()
 
 
