@@ -8,13 +8,14 @@ with AVX512-BF16, none for `unmarked` rows; `--ready` makes only rows, unmarked 
     python experiments/evidence_baselines.py --schemes=deepsigns,adi --trials=1
 """
 
+from evidence_false_claims import MODELS
+
 from watermark.lab import measures, scripts
 from watermark.baselines import adi, deepsigns
 from watermark.hosts import HOSTS
 from watermark.lab.tables import Column, Measure, Table, grid
 from watermark.schemes import get_scheme
 
-MODELS = {"unmarked": lambda mark: mark.parent, "marked": lambda mark: mark}
 GRID = grid(host=tuple(HOSTS), scheme=(deepsigns.name, adi.name), model=tuple(MODELS))
 COLUMNS = (
     Column("fresh keys", "keys", form=".0f"),

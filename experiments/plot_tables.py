@@ -101,6 +101,7 @@ def drawn(plot, rows, eta):
     """The figure of a plot; `rows`: (row, values of its trials, the paper's values)."""
     hosts = list(dict.fromkeys(row["host"] for row, _, _ in rows))
     groups = _groups(plot, rows)
+    thresholds = {"distance": (eta, "η"), "ncc": (NCC_THRESHOLD, f"{NCC_THRESHOLD:g}")}
     figure, axes = plt.subplots(len(plot.values), len(hosts), squeeze=False, sharex="col",
                                 figsize=(figures.WIDTH, 0.6 + 1.7 * len(plot.values)))
     for (i, value), (j, host) in itertools.product(enumerate(plot.values), enumerate(hosts)):
@@ -108,7 +109,8 @@ def drawn(plot, rows, eta):
         for color, (name, group) in enumerate(groups.items()):
             _line(axis, [entry for entry in group if entry[0]["host"] == host], plot, value,
                   {"color": f"C{color % 7}", "label": name})
-        for bound, name in {"distance": [(eta, "η")], "ncc": [(NCC_THRESHOLD, f"{NCC_THRESHOLD:g}")]}.get(value, []):
+        if value in thresholds:
+            bound, name = thresholds[value]
             axis.axhline(bound * scale, color="0.4", ls="--", lw=0.9)
             axis.annotate(name, (1.0, bound * scale), xycoords=("axes fraction", "data"), va="center", fontsize=7)
         if not any(found for row, found, _ in rows if row["host"] == host):

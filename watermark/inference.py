@@ -149,6 +149,11 @@ class Suspect:
         self.way = None if self.readable or kind.task == "sr" else _Way()
 
     @property
+    def watched(self):
+        """Whether somebody sees which question comes when, as whoever runs a service does."""
+        return getattr(self.source, "watched", False)
+
+    @property
     def notes(self):
         return [*getattr(self.source, "notes", ()), *dict.fromkeys(self._notes)]
 
@@ -162,7 +167,7 @@ class Suspect:
                                    "continued by reflection, the answer cut")
             if len(images) == 1:
                 return self._cut(first)
-            if getattr(self.source, "watched", False):  # no question is put twice to who may count them
+            if self.watched:  # no question is put twice to who may count them
                 return self._cut(np.concatenate([first, self._put(self._question(images[1:]), self.way.sides)]))
         return self._cut(self._put(self._question(images), self.way.sides))
 

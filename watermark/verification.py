@@ -137,7 +137,7 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
     """Puts the trigger image and fresh keys to a suspect; arguments and errors as for `verify`."""
     suspect, ways = as_suspect(suspect, key.kind), moves(shifts)
     fresh_seed = fresh_seed or secrets.token_hex(16)
-    if getattr(suspect.source, "watched", False):
+    if suspect.watched:
         suspect = _asked_at_once(suspect, key, null_keys, fresh_seed)
     response = ask(suspect, key.trigger[None], key.initial.shape)
     found = [residual_correlation(key.trigger[None], moved(response, move), key.initial[None], key.kind)[0]

@@ -11,8 +11,6 @@ from watermark.cli import common, results
 from watermark.fitting import RANGES
 from watermark.inference import SuspectError
 from watermark.keys import KeyFileError, load_key
-from watermark.suspects import is_url
-from watermark.suspects.exchange import shown
 
 FOR_ONE = ("report", "commitment", "timestamp", "tsa_roots", "visualizer", "unmarked", "write_queries")
 
@@ -92,7 +90,7 @@ def _keys(names):
 
 def _rows(values, spec, keys, open_suspect, judge):
     """A row for each key; what cannot be asked is said in its row and ends nothing."""
-    name = shown(spec) if is_url(spec) else spec
+    name = results.name(spec)
     try:
         suspect = open_suspect(values)
     except (ValueError, RuntimeError, OSError) as error:

@@ -17,10 +17,15 @@ FORMS = {".keras": "Keras model", ".h5": "Keras model, HDF5", ".hdf5": "Keras mo
 NOWHERE = ("report", "json", "transcript", "fresh_seed", "null_keys")  # flags that change nothing, or are set below
 
 
+def name(spec):
+    """A suspect, or the value of another flag, as others may see it: what may be secret in an address is left out."""
+    return shown(spec) if is_url(spec) else spec
+
+
 def identity(spec):
     """What was asked: {"suspect", "suspect_form", "suspect_sha256", "suspect_bytes"}; no digest of what a URL runs."""
     if is_url(spec):
-        return {"suspect": shown(spec), "suspect_form": "web service", "suspect_sha256": None, "suspect_bytes": None}
+        return {"suspect": name(spec), "suspect_form": "web service", "suspect_sha256": None, "suspect_bytes": None}
     path = Path(spec.rpartition(":")[0] if is_function(spec) else spec)  # what a function calls is not known
     folder = "SavedModel" if is_saved_model(path) else "folder of response images"
     digest, size = fingerprint(path)
@@ -30,8 +35,7 @@ def identity(spec):
 
 def command(values, fresh_seed, null_keys):
     """The command that repeats a verification to the bit; what may be secret in an address is left out."""
-    told = [f"--{flag.name}={shown(flag.value) if is_url(flag.value) else flag.value}"
-            if not isinstance(flag.value, list | bool) else
+    told = [f"--{flag.name}={name(flag.value)}" if not isinstance(flag.value, list | bool) else
             f"--{'' if flag.value else 'no'}{flag.name}" if isinstance(flag.value, bool) else
             f"--{flag.name}={','.join(flag.value)}"
             for flag in map(values.__getitem__, sorted(values)) if flag.present and flag.name not in NOWHERE]
