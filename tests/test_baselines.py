@@ -202,6 +202,17 @@ def test_class_loss_by_hand(shown, step, pictures, tiny_host, tiny_batches):
     assert float(parts["errors"]) == (40 if step != 19 else np.count_nonzero(scores.argmax(1) != key.labels))
 
 
+@pytest.mark.parametrize(("together", "pictures"), [(4 * 144, 4), (3 * 144, 2), (144, 1), (1, 1)])
+def test_of_large_pictures_fewer_are_shown(together, pictures, monkeypatch, tiny_host, tiny_batches):
+    """Each for more of the forty; and nothing is counted where training does not stop for it."""
+    key, batch = adi.make_key(1, SMALL), (*next(iter(tiny_batches(0))), 0)
+    fewer = adi.Classifying(9, 4, 1e-3, shown=pictures, stop=False)
+    _, wanted = adi.class_loss(tiny_host, key, fewer)(tiny_host, *batch)
+    monkeypatch.setattr(adi, "TOGETHER", together)
+    _, parts = adi.class_loss(tiny_host, key, dataclasses.replace(fewer, shown=4))(tiny_host, *batch)
+    assert set(parts) == {"task", "mark"} and float(parts["mark"]) == pytest.approx(float(wanted["mark"]))
+
+
 @pytest.mark.parametrize("pixels", [144, 1000, 10**9])
 def test_errors_are_counted_in_any_groups(pixels, monkeypatch, tiny_host, tiny_batches):
     """Labels that the host meets by a clear lead are no errors, whatever memory there is."""

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from watermark.lab import measures, runner, tables
-from watermark import attacks, checkpoints, schemes
+from watermark import attacks, checkpoints, schemes, states
 from watermark.attacks import Finetune, Prune
 from watermark.checkpoints import CheckpointError
 from watermark.data import DataError
@@ -64,6 +64,24 @@ def test_a_table_from_nothing(lab, capsys):
     assert "sample_train" in text and "sample_test" in text and "DnCNN" in text
     assert any("sample_test (bundled images) stands in for set12" in line for line in lab.log.__self__)
     assert (lab.workdir / "results/smoke/demo.md").read_text() == text + "\n" == capsys.readouterr().out
+
+
+def test_an_embedding_is_timed_by_a_few_steps(lab, monkeypatch):
+    """The median of what they take, but for the first, whose time is the tracing's, by the steps there would be."""
+    took = {40: [9.0, 1.0, 2.0, 1.0, 1.0], 80: [9.0, 3.0, 3.0, 3.0, 8.0]}  # seconds of each step
+
+    def embed(lab, spec, folder, validate, validate_every):
+        assert (spec.recipe.steps, validate_every, validate(None)) == (1 + measures.TIMED, 1, {})
+        rows = [{"step": i + 1, "seconds": float(t)} for i, t in enumerate(np.cumsum(took[spec.size or 40]))]
+        states.State(folder, []).save(rows, now=True)
+
+    monkeypatch.setattr(measures.makers, "mark", embed)
+    mark = lab.profile.mark("dncnn", 0)
+    subjects = {"mark": dataclasses.replace(mark, size=80), "to_40": mark}
+    found = measures.timing(lab, subjects, {})
+    assert (found["embed_seconds"], found["embed_to_40"]) == (3.0 * mark.recipe.steps, 3.0)
+    assert found["verify_seconds"] > 0.0 and found["verify_to_40"] > 0.0
+    assert not lab.has(mark)
 
 
 def test_denoisers_are_compared_in_residuals_as_the_paper_does(lab, capsys):

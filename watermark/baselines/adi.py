@@ -32,6 +32,7 @@ PICTURES = 40
 STRICT = 36  # right labels that Adi et al.'s own rule asks for: nearly all
 BLOCK = 1 << 24  # entries of P that are held at once where all are not needed
 PIXELS = 1 << 18  # pixels that go through the network at once when labels are counted
+TOGETHER = 1 << 19  # and when they are learnt: four pictures of 600x600 take 25 GB in DnCNN, one 6
 SHARPNESS = 10.0  # of the softmax; see `logits`
 LEAD = 0.5  # by which a label must lead when they are counted: the step taken then, and bfloat16, must not undo it
 
@@ -42,8 +43,7 @@ class Classifying(Recipe):
 
     Attributes:
       strength: lambda, the weight of the cross-entropy of one picture.
-      shown: pictures a step, a divisor of 40, each standing for 40 / shown of them. Fewer where memory is short: four
-        of 600x600 take 25 GB in DnCNN, one 6.
+      shown: pictures a step, a divisor of 40, each standing for 40 / shown of them; of large ones fewer, `TOGETHER`.
       stop: whether training ends once all forty labels are met.
     """
 
@@ -161,14 +161,15 @@ def classify(suspect: keras.Model | Callable, key: Key) -> np.ndarray:
 def class_loss(host: keras.Model, key: Key, recipe: Classifying) -> Callable:
     """Eq. (5) + lambda (40 / shown) times the cross-entropy of this step's pictures, as `training.fit` takes it.
 
-    Its part "errors" is how many of all forty miss their label. It is counted every ten steps, and 40 in between. P is
-    held whole: 1.6 MB for 40x40 pixels, 370 MB for 600x600, four times that for super-resolution by 2.
+    Where training may stop for it, its part "errors" is how many of all forty miss their label. It is counted every ten
+    steps, and 40 in between. P is held whole: 1.6 MB for 40x40 pixels, 370 MB for 600x600, four times that for
+    super-resolution by 2.
     """
     K = triggers_for(host, key.triggers, key.kind)
     labels = tf.constant(np.int32(key.labels))
     pixels = int(np.prod(key.kind.answer_shape))
     P = tf.constant(np.concatenate(list(projection(key.seed, pixels))))
-    shown, each = recipe.shown, _divisor(PIXELS // pixels)
+    shown, each = _divisor(min(recipe.shown, TOGETHER // pixels)), _divisor(PIXELS // pixels)
 
     def classes(responses):
         scores = tf.matmul(tf.reshape(responses, [-1, pixels]), P, transpose_b=True)
@@ -187,8 +188,10 @@ def class_loss(host: keras.Model, key: Key, recipe: Classifying) -> Callable:
         task = half_squared_error(outputs, Y)
         entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.gather(labels, now), classes(responses))
         mark = PICTURES / shown * tf.reduce_sum(entropy)
-        wrong = tf.cond(step % 10 == 9, lambda: errors(M), lambda: tf.constant(float(PICTURES)))
-        return task + recipe.strength * mark, {"task": task, "mark": mark, "errors": wrong}
+        parts = {"task": task, "mark": mark}
+        if recipe.stop:
+            parts["errors"] = tf.cond(step % 10 == 9, lambda: errors(M), lambda: tf.constant(float(PICTURES)))
+        return task + recipe.strength * mark, parts
 
     return loss_fn
 
