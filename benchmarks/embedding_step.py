@@ -24,10 +24,11 @@ from watermark.hosts import HOSTS, fold_batch_norm, get_host
 from watermark.keys import make_key
 from watermark.optimizers import OPTIMIZERS
 from watermark.recipes import QUICK, Embedding
+from watermark.several import define_several
 from watermark.training import Compute, train_step
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("hosts", list(HOSTS), "which hosts")
+define_several("hosts", list(HOSTS), "which hosts")
 flags.DEFINE_integer("repeats", 10, "timed steps", lower_bound=1)
 BATCH = 32
 PLAIN = Embedding(1, BATCH, 1e-4)  # the paper's loss

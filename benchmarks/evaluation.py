@@ -20,10 +20,11 @@ from watermark.hosts import HOSTS, get_host
 from watermark.keys import key_blocks
 from watermark.lab.lab import Lab
 from watermark.lab.profiles import get_profile
+from watermark.several import define_several
 from watermark.training import clone
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("hosts", list(HOSTS), "which hosts")
+define_several("hosts", list(HOSTS), "which hosts")
 flags.DEFINE_integer("repeats", 3, "how often each part is timed; the median counts", lower_bound=1)
 flags.DEFINE_integer("keys", 1000, "fresh keys", lower_bound=2)
 flags.DEFINE_bool("profile_calls", False, "the costliest functions of a record, too")

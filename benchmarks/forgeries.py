@@ -22,12 +22,13 @@ from scipy import stats
 
 from watermark import checkpoints, commitments, inference, keys, metrics, verification
 from watermark.attacks import forging
+from watermark.several import define_several
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("tries", 1000, "forged keys of each kind but by gradient", 1)
 flags.DEFINE_integer("gradient_tries", 1000, "forged keys by gradient, on each suspect; an owner is stated in half", 0)
 flags.DEFINE_string("workdir", "runs/forgeries", "where the keys by gradient are recorded")
-flags.DEFINE_list("suspects", ["unmarked", "marked"], "some of unmarked, marked")
+define_several("suspects", ["unmarked", "marked"], "some of unmarked, marked")
 BLEND = 0.4  # of the way from the answer to S₀
 
 

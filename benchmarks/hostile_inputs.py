@@ -28,6 +28,7 @@ from PIL import Image
 
 from watermark import commitments, data, exporting, inference, keys, kinds, models, suspects
 from watermark.errors import WatermarkError
+from watermark.several import define_several
 from watermark.suspects.folder import query_name
 from watermark.suspects.remote import connect
 
@@ -311,5 +312,5 @@ def main(_):
 if __name__ == "__main__":
     flags.DEFINE_integer("count", 1200, "inputs", 1)
     flags.DEFINE_integer("seed", 0, "number of the first")
-    flags.DEFINE_list("families", None, f"of {', '.join(FAMILIES)}; default: all")
+    define_several("families", None, f"of {', '.join(FAMILIES)}; default: all")
     app.run(main)

@@ -23,6 +23,7 @@ from watermark.baselines import adi, deepsigns
 from watermark.checkpoints import load_host
 from watermark.hosts import HOSTS
 from watermark.kinds import Kind
+from watermark.several import define_several
 from watermark.tasks import TASKS
 from watermark.training import Stopped
 
@@ -110,9 +111,9 @@ def main(_):
 
 def define_flags():
     """Not at import, where these names could meet those of another script."""
-    flags.DEFINE_list("hosts", ["dncnn"], "which hosts")
+    define_several("hosts", ["dncnn"], "which hosts")
     flags.DEFINE_enum("scheme", "deepsigns", list(SCHEMES), "which baseline")
-    flags.DEFINE_list("strengths", ["1e-5", "1e-4", "1e-3"], "values of lambda")
+    define_several("strengths", ["1e-5", "1e-4", "1e-3"], "values of lambda")
     flags.DEFINE_integer("steps", None, "training steps, if not the recipe's", lower_bound=1)
     flags.DEFINE_integer("batch_size", None, "patches a step, if not the recipe's", lower_bound=1)
     flags.DEFINE_bool("stop", None, "whether adi stops at forty labels of forty, if not as its recipe says")

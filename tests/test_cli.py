@@ -6,15 +6,18 @@ import shlex
 import subprocess
 import sys
 from datetime import datetime
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
+from absl import flags
 from PIL import Image
 
 from watermark import cli, keys, models
 from watermark.cli import embed, helping, keygen
+from watermark.several import define_several
 
 QUICK = ("--steps=300", "--learning_rate=1e-2", "--optimizer=adam", "--strength=1", "--decay=1", "--lookahead=0",
          "--batch_size=4", "--precision=float32", "--nopreflight")
@@ -101,8 +104,8 @@ def test_the_owners_path(mine, capsys):
 
     forged = mine / "forged.npz"
     assert watermark(capsys, "attack", "--kind=forge", "--size=16", f"--model={out}", f"--out={forged}")[0] == 0
-    for flags in ([], ["--rule=threshold"], ["--rule=threshold", f"--commitment={mine}/forged.commitment.json"]):
-        code, said, _ = watermark(capsys, "verify", f"--suspect={out}", f"--key={forged}", *flags)
+    for told in ([], ["--rule=threshold"], ["--rule=threshold", f"--commitment={mine}/forged.commitment.json"]):
+        code, said, _ = watermark(capsys, "verify", f"--suspect={out}", f"--key={forged}", *told)
         assert code == 1 and said.startswith("NOT FOUND: ") and "d <= η: yes" in said
         assert "S may have been declared afterwards" in said
 
@@ -261,6 +264,22 @@ def test_as_a_program(tmp_path):
     done = subprocess.run([sys.executable, "-m", "watermark", "verify", "--suspect=none.keras", "--key=none.npz"],
                           capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and done.stderr.startswith("error: none.npz")
+
+
+@pytest.mark.parametrize(("given", "value"), [
+    ([], ["x"]), (["--f=a"], ["a"]), (["--f=a,b"], ["a", "b"]), (["--f=a", "--f=b,c"], ["a", "b", "c"]),
+    (["--f="], [])])
+def test_a_list_given_in_parts_is_whole(given, value):
+    values = flags.FlagValues()
+    define_several("f", ["x"], "for a test", values)
+    values(["program", *given])
+    assert values.f == value
+
+
+def test_of_no_list_the_last_part_alone_counts():
+    """absl's own list flags forget what an earlier one of the same name said."""
+    for path in (Path(cli.__file__).parents[1]).rglob("*.py"):
+        assert "DEFINE_list" not in path.read_text(encoding="utf-8"), path
 
 
 @pytest.mark.parametrize("verb", cli.VERBS)

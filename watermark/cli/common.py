@@ -12,6 +12,7 @@ from absl import flags
 from watermark import data, inference, preflight, ranges
 from watermark.fitting import BYTES, UNIT, Pixels
 from watermark.models import load_model, register_objects
+from watermark.several import define_several
 from watermark.suspects import is_url, load_suspect
 from watermark.tasks import Denoising, Examples, SuperResolution
 
@@ -62,8 +63,8 @@ def define_model(values):
 
 def define_inputs(values):
     """Flags for networks of several inputs, and with layers of their owner's."""
-    flags.DEFINE_list("fixed_input", [], "NAME:VALUE of every input but the image, in the network's own units; that "
-                      "constant goes in with every image", flag_values=values)
+    define_several("fixed_input", [], "NAME:VALUE of every input but the image, in the network's own units; that "
+                   "constant goes in with every image", flag_values=values)
     flags.DEFINE_string("custom_objects", None, "Python file that defines the network's own layers; it is run, as a "
                         "program is", flag_values=values)
 
@@ -106,10 +107,10 @@ def define_images(values):
     """Flags that say what a model is for, and with which images that is shown."""
     flags.DEFINE_enum("task", "denoise", ["denoise", "sr", "pairs"], "what the model does", flag_values=values)
     flags.DEFINE_float("sigma", 25.0, "noise that a denoiser removes, in 8-bit units", 0.0, flag_values=values)
-    flags.DEFINE_list("scales", ["2"], "factors of super-resolution", flag_values=values)
+    define_several("scales", ["2"], "factors of super-resolution", flag_values=values)
     flags.DEFINE_string("images", None, "folder of training images", flag_values=values)
-    flags.DEFINE_list("pairs", None, "INPUTS/,TARGETS/: two folders of images that belong together by name, such as "
-                      "0001x4.png and 0001.png, for --task=pairs", flag_values=values)
+    define_several("pairs", None, "INPUTS/,TARGETS/: two folders of images that belong together by name, such as "
+                   "0001x4.png and 0001.png, for --task=pairs", flag_values=values)
     flags.DEFINE_bool("strict", False, "an image file that cannot be read, or has no partner, is an error",
                       flag_values=values)
 

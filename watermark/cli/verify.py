@@ -30,6 +30,7 @@ from watermark.files import atomic_write
 from watermark.keys import load_key, random_keys
 from watermark.models import load_model
 from watermark.report import write_report
+from watermark.several import define_several
 from watermark.suspects import SuspectError, is_saved_model, is_url, load_suspect
 from watermark.suspects.folder import write_queries
 from watermark.verification import NULL_KEYS, null_label
@@ -54,11 +55,10 @@ The pictures look like noise and are meant to.
 def define(values):
     """The verb's flags."""
     text, number, switch = flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_bool
-    several = flags.DEFINE_list
     flags.DEFINE_multi_string("suspect", None, "what to ask: a file, a folder or a URL; may be given several times",
                               flag_values=values)
-    several("key", None, "the owner's key file; several, with commas, to see which was committed to first; or a folder "
-            "of them", flag_values=values)
+    define_several("key", None, "the owner's key file; several, with commas, to see which was committed to first; or a "
+                   "folder of them", flag_values=values)
     flags.DEFINE_enum("rule", "evidence", list(judgement.RULES), "what decides: the evidence of fresh keys, or that "
                       "and the paper's d <= η (which a forger gets for nothing)", flag_values=values)
     number("null_keys", None, f"fresh keys asked beside the key; default {NULL_KEYS}, {REMOTE_NULL_KEYS} for a URL, "
@@ -76,10 +76,10 @@ def define(values):
     text("verifier", "", "who verifies, for the report", flag_values=values)
     switch("json", False, "print the result as JSON", flag_values=values)
     text("report", None, "write a page (.html) that anyone can read", flag_values=values)
-    several("commitment", None, "the owner's published commitment, one a key; the claim must stand under it",
-            flag_values=values)
-    several("timestamp", None, "its time stamp, an RFC 3161 response (.tsr), one a commitment; nothing between two "
-            "commas for one that has none", flag_values=values)
+    define_several("commitment", None, "the owner's published commitment, one a key; the claim must stand under it",
+                   flag_values=values)
+    define_several("timestamp", None, "its time stamp, an RFC 3161 response (.tsr), one a commitment; nothing between "
+                   "two commas for one that has none", flag_values=values)
     text("tsa_roots", None, "certificates (PEM) of the time-stamp authorities that you trust", flag_values=values)
     text("visualizer", None, "a visualizer (.keras) that turns the answer into a picture for the report",
          flag_values=values)

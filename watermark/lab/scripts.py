@@ -21,6 +21,7 @@ from watermark.lab.profiles import PROFILES, get_profile
 from watermark.lab.runner import Options
 from watermark.lab.tables import Table
 from watermark.schemes import MODULES
+from watermark.several import define_several
 from watermark.training import Compute, Stopped
 
 FLAGS = flags.FLAGS
@@ -35,9 +36,9 @@ def define_flags() -> None:
     flags.DEFINE_string("workdir", WORKDIR, "folder of checkpoints/, results/ and runs/ that is written; . for those "
                         "that the project ships")
     flags.DEFINE_integer("trials", None, "seeds per row; default is the profile's", lower_bound=1)
-    flags.DEFINE_list("hosts", None, f"some of {', '.join(HOSTS)}; default: those whose models are there")
-    flags.DEFINE_list("schemes", ["ours"], f"some of {', '.join(MODULES)}")
-    flags.DEFINE_list("rows", [], "axis=value: only the rows that have it, such as scale=2,scale=3,marked=True")
+    define_several("hosts", None, f"some of {', '.join(HOSTS)}; default: those whose models are there")
+    define_several("schemes", ["ours"], f"some of {', '.join(MODULES)}")
+    define_several("rows", [], "axis=value: only the rows that have it, such as scale=2,scale=3,marked=True")
     flags.DEFINE_string("data_dir", None, "folder of image sets; default is the environment's WATERMARK_DATA")
     flags.DEFINE_string("pictures", "drawn", "copyright images of the figures: a set (drawn, copyright) or a folder")
     flags.DEFINE_float("stop_after", None, "minutes after which no trial starts, or training stops", lower_bound=0.0)
