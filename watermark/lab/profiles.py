@@ -87,8 +87,8 @@ class Profile:
                         host.other_set if new else host.train_set, FINETUNING)
 
     def overwriting(self, mark: Marked, keys: int) -> list[Overwrite]:
-        """`keys` further keys, one after the other, each by the mark's own recipe and on batches of its own."""
-        return [Overwrite(KEYS * (i + 1), mark.recipe, mark.train_set, OVERWRITING + i) for i in range(keys)]
+        """`keys` further keys, one after the other, each by the mark's own recipe."""
+        return [Overwrite(KEYS * (i + 1), mark.recipe, mark.train_set, OVERWRITING) for i in range(keys)]
 
     def seen(self, mark: Marked, picture: np.ndarray) -> Seen:
         """The visualizer that shows `picture`, uint8 [P, Q], to the key of a marked model."""
