@@ -64,4 +64,4 @@ def main(lab, options, weights=None):
 
 if __name__ == "__main__":
     flags.DEFINE_string("weights", None, "file of public weights to measure in place of the trained host")
-    scripts.run_main(lambda lab, options: main(lab, options, flags.FLAGS.weights), tables=True)
+    scripts.run_main(lambda lab, options: main(lab, options, flags.FLAGS.weights), tables=[TABLE])

@@ -10,7 +10,7 @@ with AVX512-BF16, none for `unmarked` rows; `--ready` makes only rows, unmarked 
 
 from evidence_false_claims import MODELS
 
-from watermark.lab import measures, scripts
+from watermark.lab import notes, scripts
 from watermark.baselines import adi, deepsigns
 from watermark.hosts import HOSTS
 from watermark.lab.tables import Column, Measure, Table, grid
@@ -40,7 +40,7 @@ def values(lab, subjects, row):
 
 
 TABLE = Table("evidence_baselines", "False claims that the baselines' own rules accept.", GRID, subject,
-              Measure(values, COLUMNS, measures.marks_notes))
+              Measure(values, COLUMNS, notes.marks_notes))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

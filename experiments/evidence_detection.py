@@ -11,7 +11,7 @@ minutes a host.
 
 import numpy as np
 
-from watermark.lab import measures, scripts
+from watermark.lab import measures, notes, scripts
 from watermark import inference, keys, metrics, verification
 from watermark.attacks import Prune
 from watermark.hosts import HOSTS
@@ -69,7 +69,7 @@ def values(lab, subjects, row):
 
 TABLE = Table("evidence_detection", "Detection after every attack, by the paper's rule, by the evidence, and by the "
               "rank of the own key among a thousand others under four statistics.", GRID, subject,
-              Measure(values, COLUMNS, measures.evidence_notes))
+              Measure(values, COLUMNS, notes.evidence_notes))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

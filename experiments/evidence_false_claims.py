@@ -13,7 +13,7 @@ import dataclasses
 
 import numpy as np
 
-from watermark.lab import measures, scripts
+from watermark.lab import notes, scripts
 from watermark import inference, keys, metrics, verification
 from watermark.hosts import HOSTS
 from watermark.lab.tables import Column, Measure, Table, grid
@@ -67,7 +67,7 @@ def values(lab, subjects, row):
 
 
 TABLE = Table("evidence_false_claims", "False claims accepted, by the paper's rule and by the evidence.", GRID,
-              subject, Measure(values, COLUMNS, measures.marks_notes))
+              subject, Measure(values, COLUMNS, notes.marks_notes))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

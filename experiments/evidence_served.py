@@ -7,7 +7,7 @@ service answers with 8-bit images, which cut S to [0, 1]. PSNR is the served for
     python experiments/evidence_served.py --trials=1
 """
 
-from watermark.lab import measures, scripts
+from watermark.lab import measures, notes, scripts
 from watermark.attacks import Round, Serve
 from watermark.hosts import HOSTS
 from watermark.lab.tables import Column, Measure, Table, grid
@@ -44,7 +44,7 @@ def values(lab, subjects, row):
 
 
 TABLE = Table("evidence_served", "The mark of a network that is served in another form.", GRID, subject,
-              Measure(values, COLUMNS, measures.evidence_notes))
+              Measure(values, COLUMNS, notes.evidence_notes))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

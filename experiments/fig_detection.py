@@ -50,4 +50,4 @@ def _words(row):
 
 
 if __name__ == "__main__":
-    scripts.run_main(main, tables=True)
+    scripts.run_main(main, tables=[evidence_detection.TABLE])

@@ -9,24 +9,25 @@ hours for each data and rate on 2 cores without AMX, one with; it resumes.
 
 import dataclasses
 
-from table7_finetuning import DATA, RATES
+from table7_finetuning import DATA
 
 from watermark.lab import measures, scripts
+from watermark.lab.profiles import RATES
 from watermark.lab.tables import Column, Table, grid
 
 STEPS = (100, 300, 1000, 3000, 10_000)
-GRID = grid(host=("dncnn",), scheme=("ours",), data=tuple(DATA), rate=tuple(RATES), steps=STEPS)
+GRID = grid(host=("dncnn",), scheme=("ours",), data=tuple(DATA), rate=RATES, steps=STEPS)
 
 
 def subject(profile, seed, host, scheme, data, rate, steps):
     """A marked host after so many steps of a thief's fine-tuning."""
     mark = profile.mark(host, seed, scheme)
-    return mark.under(profile.finetuning_steps(mark, steps, DATA[data], RATES[rate]))
+    return mark.under(profile.finetuning_steps(mark, steps, DATA[data], rate))
 
 
 TABLE = Table("finetuning_course", "A long fine-tuning. d in 10⁻³; the threshold η is 6.07.", GRID, subject,
-              dataclasses.replace(measures.ROBUSTNESS, columns=(
-                  *measures.ROBUSTNESS.columns, Column("z of ρ", "z_score", form=".1f"))))
+              dataclasses.replace(measures.FINETUNING, columns=(
+                  *measures.FINETUNING.columns, Column("z of ρ", "z_score", form=".1f"))))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

@@ -14,22 +14,24 @@ goes on. Expected of DnCNN's `quick`: a PSNR loss of 0.05 dB.
 import dataclasses
 
 import numpy as np
-from table7_finetuning import RATES
 
-from watermark.lab import measures, scripts
+from watermark.lab import measures, notes, scripts
 from watermark import inference, metrics
 from watermark.attacks import Overwrite, Prune
 from watermark.hosts import HOSTS
 from watermark.keys import random_keys
 from watermark.lab.profiles import KEYS, OVERWRITING
 from watermark.lab.tables import Column, Measure, Table, grid
+from watermark.recipes import PAPER
 from watermark.schemes import get_scheme
 
 ADAM = {"preserving": 0.0, "optimizer": "adam", "learning_rate": 3e-4, "strength": 1e-3, "decay": 1.0, "lookahead": 0.0}
 SHADOW = {"lookahead": 0.0, "steps": 2000, "shadow": 500}
 VARIANTS = {
     "quick": {},
+    "averaged": {"average": 0.99},
     "adam": ADAM,  # the paper's loss
+    "paper": ADAM | {"steps": PAPER.steps, "batch_size": PAPER.batch_size, "learning_rate": PAPER.learning_rate},
     "shadow": SHADOW,
     "shadow_rivals": SHADOW | {"shadow": 800, "rivals": 0.3},
     "shadow_held": SHADOW | {"shadow": 800, "rivals": 0.3, "preserving": 1e-4},
@@ -57,13 +59,15 @@ COLUMNS = (
 
 def subject(profile, seed, host, scheme, variant):
     """A mark and all that is done to it."""
-    mark = profile.mark(host, seed, scheme, **VARIANTS[variant])
-    theirs = dataclasses.replace(mark.recipe, shadow=0, rivals=0.0, **ADAM)
+    changes = VARIANTS[variant]
+    mark = profile.mark(host, seed, scheme, **changes | {
+        name: max(1, changes[name] // profile.haste**2) for name in ("steps", "shadow") if name in changes})
+    theirs = dataclasses.replace(mark.recipe, shadow=0, rivals=0.0, average=None, **ADAM)
     return {"mark": mark,
             **{f"pruned_{rate:.2f}": mark.under(Prune(rate)) for rate in PRUNED},
             **{f"finetuned_{data}_{steps}": mark.under(profile.finetuning_steps(mark, steps, data == "new"))
                for data, lengths in STEPS.items() for steps in lengths},
-            "finetuned_own_1000_relative": mark.under(profile.finetuning_steps(mark, 1000, rate=RATES["paper"])),
+            "finetuned_own_1000_relative": mark.under(profile.finetuning_steps(mark, 1000, rate="paper")),
             **{f"overwritten_{n}": mark.under(*profile.overwriting(mark, n)) for n in range(1, FURTHER + 1)},
             "overwritten_paper": mark.under(Overwrite(KEYS, theirs, mark.train_set, OVERWRITING))}
 
@@ -84,19 +88,18 @@ def values(lab, subjects, row):
     for i, test_set in enumerate(HOSTS[mark.host].test_sets[:2]):
         before, after = (measures.psnr(lab, M, mark.host, test_set) for M in (host, marked))
         found[f"psnr_loss_{test_set}" if i else "psnr_loss"] = before - after
-    if np.isfinite(seconds := lab.seconds(mark)):
-        found["embed_seconds"] = seconds
+    found |= measures.evidence(lab, mark) | {"embed_seconds": measures.seconds(lab, mark)[0]}
     verify = get_scheme(mark.scheme).verify
     for name, spec in subjects.items():
         M = lab.get(spec)
         verdict = verify(M, key, null_keys=lab.profile.null_keys)
         found |= {name: verdict.distance, f"{name}_z": verdict.z_score, f"{name}_rho": verdict.rho,
-                  f"{name}_psnr": measures.psnr(lab, M, mark.host)}
+                  f"{name}_p_value": verdict.p_value, f"{name}_psnr": measures.psnr(lab, M, mark.host)}
     return found
 
 
 TABLE = Table("recipe", "The embedding recipe. Distances in 10⁻³; the threshold η is 6.07.", GRID, subject,
-              Measure(values, COLUMNS, measures.evidence_notes))
+              Measure(values, COLUMNS, notes.evidence_notes))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

@@ -6,6 +6,8 @@ embedding a few steps are timed, so that no mark has to be there: a quarter of a
     python experiments/table13_time.py
 """
 
+import dataclasses
+
 from watermark.lab import measures, scripts
 from watermark.hosts import HOSTS
 from watermark.lab.paper import paper
@@ -25,8 +27,21 @@ def subject(profile, seed, host, scheme, size):
     return {"mark": mark(size, scheme), "to_40": mark(SIZES[0], scheme), "to_ours": mark(size, next(iter(MODULES)))}
 
 
+def _with_ratios(printed):
+    """The paper's seconds, and as ratios to its own of the least size and of ours."""
+
+    def ratios(line):
+        over = {"to_40": printed.find(line.axes | {"size": SIZES[0]}),
+                "to_ours": printed.find(line.axes | {"scheme": next(iter(MODULES))})}
+        return {f"{what}_{name}": line.values[f"{what}_seconds"] / other[f"{what}_seconds"]
+                for name, other in over.items() for what in ("embed", "verify")}
+
+    return dataclasses.replace(printed, lines=tuple(
+        dataclasses.replace(line, values=line.values | ratios(line)) for line in printed.lines))
+
+
 TABLE = Table("table13_time", "Table XIII. Seconds of embedding and of verification, beside the paper's.", GRID,
-              subject, measures.TIMING, paper("table13_time"))
+              subject, measures.TIMING, _with_ratios(paper("table13_time")))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

@@ -6,7 +6,7 @@ and a hundred fresh keys on either. 4 to 7 minutes a visualizer on 2 cores, seco
     python experiments/visualizer.py --trials=1
 """
 
-from watermark.lab import measures, scripts
+from watermark.lab import notes, scripts
 from watermark import inference, metrics, visualizer
 from watermark.data.sets import DRAWN
 from watermark.hosts import HOSTS
@@ -46,7 +46,7 @@ def values(lab, subjects, row):
 
 
 TABLE = Table("visualizer", "What the visualizer shows to whom: PSNR to the copyright image.", GRID, subject,
-              Measure(values, COLUMNS, measures.marks_notes))
+              Measure(values, COLUMNS, notes.marks_notes))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

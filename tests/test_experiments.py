@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from watermark.lab import runner
+from watermark.lab import runner, scripts
 from watermark import checkpoints, hosts
 from watermark.lab.runner import Options
 from watermark.lab.tables import Table
@@ -61,6 +61,12 @@ def test_every_row_is_one_and_has_its_own_subject(path):
         table.paper.find(row)  # a row that leaves open which of the paper's lines is meant raises
 
 
+def test_a_table_of_the_baselines_alone_needs_no_flag():
+    """Ours is the default where a table has it, or has no schemes; else all that it has."""
+    usual = {path.stem: scripts._usual([_load(path).TABLE]) for path in TABLES}
+    assert usual.pop("evidence_baselines") == ["adi", "deepsigns"] and set(map(tuple, usual.values())) == {("ours",)}
+
+
 def test_what_the_paper_prints_is_found():
     """By hand, of each table that the paper has."""
     found = {path.stem: _load(path).TABLE for path in TABLES}
@@ -68,6 +74,9 @@ def test_what_the_paper_prints_is_found():
     hosts = found["evaluate_hosts"].paper.find
     assert hosts({"host": "dncnn", "weights": "ours", "test_set": "set12", "scale": ""})["psnr"] == 30.41
     assert hosts({"host": "vdsr", "weights": "ours", "test_set": "set14", "scale": 3})["psnr"] == 29.66
+    time = found["table13_time"].paper.find({"host": "dncnn", "scheme": "adi", "size": 160})
+    assert time["embed_to_40"] == pytest.approx(28.65 / 25.35) and time["embed_to_ours"] == pytest.approx(28.65 / 24.81)
+    assert time["verify_to_ours"] == pytest.approx(3.15 / 2.84)
 
 
 def test_hosts_are_trained_and_measured(lab, capsys):

@@ -11,21 +11,25 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from watermark.lab import measures, runner, tables
+from watermark.lab import measures, notes, runner, tables
 from watermark import attacks, checkpoints, schemes, states
 from watermark.attacks import Finetune, Prune
 from watermark.checkpoints import CheckpointError
 from watermark.data import DataError
+from watermark.hosts import HOSTS
 from watermark.lab.cache import Cache
 from watermark.lab.images import Images
 from watermark.lab.paper import Line, Paper
+from watermark.lab.profiles import PROFILES, RATES
 from watermark.lab.runner import Options
 from watermark.lab.tables import Column, Measure, Table
 from watermark.recipes import Recipe
+from watermark.schemes import get_scheme
 from watermark.training import Compute, Run
 
 ROOT = Path(__file__).parents[1]
@@ -66,12 +70,38 @@ def test_a_table_from_nothing(lab, capsys):
     assert (lab.workdir / "results/smoke/demo.md").read_text() == text + "\n" == capsys.readouterr().out
 
 
+def test_every_record_of_a_mark_of_ours_has_its_evidence(lab):
+    """As `verify` says, of quality and of strangers' keys as well; an unmarked host has none."""
+    mark = lab.profile.mark("dncnn", 0)
+    wanted = get_scheme("ours").verify(lab.get(mark), lab.key(mark), null_keys=lab.profile.null_keys)
+    for measure, row in ((measures.FIDELITY, {}), (measures.UNIQUENESS, {"keys": 3})):
+        found = measure.values(lab, {"": mark}, row)
+        assert found["p_value"] == wanted.p_value and found["rho"] == pytest.approx(wanted.rho)
+        assert "rho" not in measure.values(lab, {"": mark.parent}, row)
+    large = dataclasses.replace(lab.profile, null_keys=1000)
+    sizes = [dataclasses.replace(mark, size=size) for size in (None, 160, 600)]
+    assert [notes.fresh_keys(large, sized) for sized in sizes] == [1000, 1000, 93]
+
+
+@pytest.mark.parametrize(("host", "rates"), [
+    ("dncnn", (2.5e-5, 1e-4)), ("red", (2.5e-5, 1e-4)), ("vdsr", (1e-4, 1e-4)), ("srdncnn", (2.5e-5, 1e-4))])
+def test_the_papers_rate_follows_the_form(host, rates):
+    """A quarter where batch norms are folded (docs/recipe.md); as printed where they are kept, or never were."""
+    for name, found in (("quick", rates), ("paper", (1e-4, 1e-4))):
+        profile = PROFILES[name]
+        mark = profile.mark(host, 0)
+        assert tuple(profile.finetuning(mark, 1, rate=rate).learning_rate for rate in RATES) == found
+        assert profile.finetuning(mark, 1).learning_rate == 1e-4
+    norms = [layer for layer in HOSTS[host].build().layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert HOSTS[host].norms == bool(norms)
+
+
 def test_an_embedding_is_timed_by_a_few_steps(lab, monkeypatch):
     """The median of what they take, but for the first, whose time is the tracing's, by the steps there would be."""
     took = {40: [9.0, 1.0, 2.0, 1.0, 1.0], 80: [9.0, 3.0, 3.0, 3.0, 8.0]}  # seconds of each step
 
     def embed(lab, spec, folder, validate, validate_every):
-        assert (spec.recipe.steps, validate_every, validate(None)) == (1 + measures.TIMED, 1, {})
+        assert (spec.recipe.steps, validate_every, validate(None)) == (1 + notes.TIMED, 1, {})
         rows = [{"step": i + 1, "seconds": float(t)} for i, t in enumerate(np.cumsum(took[spec.size or 40]))]
         states.State(folder, []).save(rows, now=True)
 
@@ -121,7 +151,7 @@ def test_what_is_kept_says_what_it_is_and_how_long_it_took(lab):
 
 
 def _measured(values):
-    return Measure(values, measures.ROBUSTNESS.columns, measures.marks_notes)
+    return Measure(values, measures.ROBUSTNESS.columns, notes.marks_notes)
 
 
 def test_again_makes_nothing_and_another_trial_only_itself(lab):
@@ -451,6 +481,10 @@ def test_ready_is_what_needs_no_training(lab, monkeypatch):
     more = dataclasses.replace(lab, profile=dataclasses.replace(lab.profile, trials=8))
     runner.Trials(more, table, Options(hosts=["dncnn"], ready=True)).make()
     assert made == table.grid
+    measure = dataclasses.replace(table.measure, needs=lambda spec: mark)
+    needless = dataclasses.replace(table, name="needless", measure=measure)
+    runner.Trials(more, needless, Options(hosts=["dncnn"], ready=True)).make()
+    assert len(made) == 9 * len(table.grid)  # whatever is not there
 
 
 @pytest.mark.parametrize(("trained", "marked", "expected"), [
@@ -500,4 +534,4 @@ def test_quality_is_held_against_the_unmarked_host(lab):
     assert [d.row["lam"] for d in trials.score().disagreements] == [1.0]
     printed = Paper("quality", tuple(Line({"lam": lam}, {}, {"psnr": x}) for lam, x in ((1.0, 29.8), (0.0, 30.0))))
     trials.table = dataclasses.replace(table, paper=printed)
-    assert trials.score().psnr.of_cells == 2 and not trials.score().disagreements  # the paper's costs as much
+    assert str(trials.score().psnr) == "1 of 1" and not trials.score().disagreements  # the paper's 1.0 costs as much

@@ -34,6 +34,7 @@ class Host:
       parameters: trainable parameters in the form that the paper counts (with batch norm).
       scale: what the trigger is upsampled by.
       clip: bound on the gradient's global norm, or None.
+      norms: whether the paper's network has batch norms.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Host:
     other_set: str
     scale: int = 1
     clip: float | None = None
+    norms: bool = True
 
 
 HOSTS = {
@@ -55,7 +57,8 @@ HOSTS = {
     for host in (
         Host("dncnn", "DnCNN", dncnn, "denoise", "train400", ("set12", "bsd68"), 40, 40, 556_097, "kth_tips_train"),
         Host("red", "RED", red, "denoise", "train400", ("set12", "bsd68"), 40, 40, 408_064, "kth_tips_train"),
-        Host("vdsr", "VDSR", vdsr, "sr", "291", ("set14", "set5"), 41, 20, 665_921, "urban100", scale=2, clip=0.4),
+        Host("vdsr", "VDSR", vdsr, "sr", "291", ("set14", "set5"), 41, 20, 665_921, "urban100", scale=2, clip=0.4,
+             norms=False),
         Host("srdncnn", "SR-DnCNN", srdncnn, "sr", "291", ("set14", "set5"), 41, 20, 556_097, "urban100", scale=2),
     )
 }

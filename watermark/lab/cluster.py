@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from watermark.errors import WatermarkError
 from watermark.lab.execution import Job, Watch, in_order
 
+RETRIES = 5  # of a worker that dies: machines go, but what is out of memory once will be so again
 # A network of half a million weights leaves a GPU's memory nearly empty; TensorFlow would take all of it.
 ENVIRONMENT = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
@@ -73,7 +74,7 @@ class Ray:
 
     def _actor(self, ray, make):
         gpus = self.gpus if ray.cluster_resources().get("GPU") else 0
-        options = {"num_cpus": 1, "num_gpus": gpus, "max_restarts": -1, "max_task_retries": -1}
+        options = {"num_cpus": 1, "num_gpus": gpus, "max_restarts": RETRIES, "max_task_retries": RETRIES}
         return ray.remote(Worker).options(**options).remote(make)
 
     @contextlib.contextmanager
@@ -103,3 +104,6 @@ def _got(ray, reference):
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
+    except ray.exceptions.RayActorError as error:
+        raise ClusterError(f"a worker died {1 + RETRIES} times over one mark's trials, perhaps for want of memory; the "
+                           "records of the others are kept, and the same command goes on") from error

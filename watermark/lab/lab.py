@@ -14,7 +14,7 @@ import numpy as np
 
 from watermark.lab import makers
 from watermark import inference, states
-from watermark.checkpoints import CheckpointError, describe
+from watermark.checkpoints import CheckpointError
 from watermark.hosts import HOSTS, Host, get_host
 from watermark.lab.cache import Cache
 from watermark.lab.images import TRAIN, Images
@@ -118,10 +118,6 @@ class Lab:
         known = {"seconds": sum(states.seconds(path.parent) for path in folder.rglob("state.npz")),
                  "arithmetic": self.compute.effective, "device": inference.device(), "versions": inference.versions()}
         return model, spec.fields | known
-
-    def seconds(self, spec: Spec) -> float:
-        """How long the training of a model took, resumes added up; NaN where that was not kept."""
-        return describe(self.cache.path(spec.name)).get("seconds", np.nan)
 
     def folder(self, spec: Spec) -> Path:
         """Where the state of a training is kept."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from watermark.lab import makers
+from watermark.lab import makers, notes
 from watermark import inference, metrics
 from watermark.data import PAIRED
 from watermark.hosts import HOSTS
@@ -19,14 +19,13 @@ from watermark.keys import Key, key_blocks
 from watermark.lab.lab import Lab
 from watermark.lab.specs import Marked, Spec
 from watermark.lab.tables import Column, Measure
-from watermark.recipes import EPOCH, Embedding
+from watermark.recipes import Embedding
 from watermark.schemes import get_scheme
 from watermark.states import read_history
 from watermark.tasks import TASKS, Examples
 from watermark.verification import NCC_THRESHOLD
 
 QUALITY = ("psnr", "ssim", "wpsnr")
-TIMED = 4  # steps of an embedding
 ENOUGH = 30.0  # seconds of verifications, after which none is begun
 IN_RESIDUALS = ("denoise",)  # tasks whose keys the paper's authors train and compare as residuals, K - M(K) with K - S
 
@@ -73,14 +72,15 @@ def fidelity(lab: Lab, subjects: Mapping[str, Spec], row: Mapping) -> dict[str, 
     scale = row.get("scale")
     scales = [scale] if scale else TASKS[HOSTS[spec.host].task].variants
     found = [_quality(lab, spec, test_set, one) for one in scales]
-    return {name: float(np.mean([values[name] for values in found])) for name in QUALITY}
+    return {name: float(np.mean([values[name] for values in found])) for name in QUALITY} | evidence(lab, spec)
 
 
 def uniqueness(lab: Lab, subjects: Mapping[str, Spec], row: Mapping) -> dict[str, float]:
     """Least, mean and deviation of d(S0, M(K)) over the first `keys` fresh keys; one query serves a model's rows."""
     (spec,) = subjects.values()
     d = _distances(lab, spec, row.get("gradient"))[:row["keys"]]
-    return {"distance": float(d.min()), "mean": float(d.mean()), "sd": float(d.std(ddof=1))}
+    return {"distance": float(d.min()), "mean": float(d.mean()), "sd": float(d.std(ddof=1))
+            } | evidence(lab, spec)
 
 
 @functools.lru_cache(maxsize=1)
@@ -96,10 +96,10 @@ def _distances(lab, spec, gradient=None):
 def timing(lab: Lab, subjects: Mapping[str, Spec], row: Mapping) -> dict[str, float]:
     """Seconds of an embedding and of a verification by one query; both over those of the other subjects.
 
-    An embedding's are those of `TIMED` steps, their median, times its steps: so all are of one run, whatever else made
-    the marks, and need no mark to be there.
+    An embedding's are those of `notes.TIMED` steps, their median, times its steps: so all are of one run, whatever else
+    made the marks, and need no mark to be there.
     """
-    found = {name: _seconds(lab, spec) for name, spec in subjects.items()}
+    found = {name: seconds(lab, spec) for name, spec in subjects.items()}
     values = dict(zip(("embed_seconds", "verify_seconds"), found.pop("mark"), strict=True))
     for name, (embedding, verification) in found.items():
         values |= {f"embed_{name}": values["embed_seconds"] / embedding,
@@ -108,10 +108,11 @@ def timing(lab: Lab, subjects: Mapping[str, Spec], row: Mapping) -> dict[str, fl
 
 
 @functools.lru_cache(maxsize=64)
-def _seconds(lab, spec):
+def seconds(lab: Lab, spec: Marked) -> tuple[float, float]:
+    """Those of an embedding and of a verification."""
     scheme, key, host = get_scheme(spec.scheme), lab.initial_key(spec), lab.get(spec.parent)
     with tempfile.TemporaryDirectory() as folder:
-        some = dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, steps=1 + TIMED))
+        some = dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, steps=1 + notes.TIMED))
         makers.mark(lab, some, Path(folder), validate=lambda M: {}, validate_every=1)
         clock = [entry["seconds"] for entry in read_history(folder)]  # the first step's includes the tracing
     times: list[float] = []
@@ -122,12 +123,28 @@ def _seconds(lab, spec):
     return float(np.median(np.diff(clock))) * spec.recipe.steps, float(np.median(times[1:] or times))
 
 
+@functools.lru_cache(maxsize=64)
+def evidence(lab: Lab, spec: Spec) -> dict[str, float]:
+    """rho and p of a mark of ours, which every record of one has; nothing of other models.
+
+    Fresh keys of a large kind are fewer, `notes.fresh_keys`: a thousand of 600x600 would take an hour.
+    """
+    if not isinstance(spec, Marked) or not isinstance(spec.recipe, Embedding):
+        return {}
+    key = lab.key(spec)
+    found = get_scheme(spec.scheme).verify(lab.get(spec), key, null_keys=notes.fresh_keys(lab.profile, spec))
+    return {"rho": found.rho, "p_value": found.p_value}
+
+
 def pairs(lab: Lab, subjects: Mapping[str, Spec], row: Mapping) -> dict[str, float]:
-    """Distances between the keys of two marked models, in images and in residuals, where the paper's denoisers live."""
+    """Distances between the keys of two marked models, in images and in residuals, where the paper's denoisers live.
+
+    `evidence` is of the first of them.
+    """
     (one, other), compared = subjects.values(), PAIRS[row["compared"]]
     (S, base), (answer, other_base) = compared(lab, one, other)
     return {"distance": metrics.distance(S, answer),
-            "distance_residual": metrics.distance(S - base, answer - other_base)}
+            "distance_residual": metrics.distance(S - base, answer - other_base)} | evidence(lab, one)
 
 
 def _swapped(lab, one, other):
@@ -195,49 +212,6 @@ def as_the_paper(row: Mapping, values: Mapping) -> dict:
     return others | {name: values[ours] for name, ours in compared.items() if ours in values}
 
 
-def marks_notes(profile, subjects: list[Spec]) -> list[str]:
-    """How the marks behind a table were made, and how many there are."""
-    marks = list(dict.fromkeys(spec.root for spec in subjects if isinstance(spec.root, Marked)))
-    lengths = dict.fromkeys((mark.recipe.steps, mark.recipe.batch_size) for mark in marks)
-    made = ", ".join(f"{steps} embedding steps of {patches} patches" for steps, patches in lengths)
-    held = ", ".join(HOSTS[host].title for host in dict.fromkeys(
-        mark.host for mark in marks if getattr(mark.recipe, "preserving", 0)))
-    return [f"trials per row: {profile.trials} (paper: 30)",
-            *([f"{made} (paper: 8 epochs of {EPOCH} batches of 128, by its authors' code)"] if made else []),
-            *([f"{held} marked with the answers to other keys held (docs/recipe.md)"] if held else []),
-            *(["mean ± standard deviation over trials"] if profile.trials > 1 else [])]
-
-
-def timing_notes(profile, subjects: list[Spec]) -> list[str]:
-    """`marks_notes`, and how the seconds were had."""
-    return [*marks_notes(profile, subjects), f"an embedding's seconds are the median of {TIMED} steps times its steps"]
-
-
-def evidence_notes(profile, subjects: list[Spec]) -> list[str]:
-    """`marks_notes`, and how many keys the evidence is against."""
-    return [*marks_notes(profile, subjects), f"ρ and p against {profile.null_keys} fresh keys"]
-
-
-def robustness_notes(profile, subjects: list[Spec]) -> list[str]:
-    """`evidence_notes`, whose rule the baselines' verdicts are by, and what NCC is of."""
-    baselines = dict.fromkeys(spec.root.scheme for spec in subjects if not isinstance(spec.root.recipe, Embedding))
-    own = [f"{' and '.join(baselines)} have no d: under d ≤ η stands their own rule (docs/baselines.md)"]
-    return [*evidence_notes(profile, subjects), *(own if baselines else []), "NCC of our denoisers is of residuals, "
-            "K − M(K) with K − S, as the paper's (of images: in the records, `ncc`), of super-resolution of images"]
-
-
-def fidelity_notes(profile, subjects: list[Spec]) -> list[str]:
-    """`marks_notes`, and which WPSNR."""
-    return [*marks_notes(profile, subjects), "WPSNR is weighted by the eye's contrast sensitivity; the paper does not "
-            "define its own, whose cells all lie 6.99 to 7.19 dB above PSNR"]
-
-
-def pairs_notes(profile, subjects: list[Spec]) -> list[str]:
-    """`marks_notes`, and what the distances are of."""
-    return [*marks_notes(profile, subjects), "the paper's distances between denoisers are of residuals, K − M(K) with "
-            "K − S, and stand beside ours; between super-resolution networks, where it prints none, images count"]
-
-
 ROBUSTNESS = Measure(robustness, (
     Column("PSNR (dB)", "psnr"),
     Column("d (10⁻³)", "distance", 1e3),
@@ -246,16 +220,17 @@ ROBUSTNESS = Measure(robustness, (
     Column("NCC > .95", "ncc_verified", form=None),
     Column("ρ", "rho", form=".3f"),
     Column("p", "p_value", form=".1e"),
-), robustness_notes, compared=as_the_paper)
+), notes.robustness_notes, compared=as_the_paper)
+FINETUNING = dataclasses.replace(ROBUSTNESS, notes=notes.finetuning_notes)
 
 
 QUALITY_COLUMNS = (Column("PSNR (dB)", "psnr"), Column("SSIM", "ssim", form=".4f"), Column("WPSNR (dB)", "wpsnr"))
-FIDELITY = Measure(fidelity, QUALITY_COLUMNS, fidelity_notes, lambda row: row.get("test_set"))
+FIDELITY = Measure(fidelity, QUALITY_COLUMNS, notes.fidelity_notes, lambda row: row.get("test_set"))
 UNIQUENESS = Measure(uniqueness, (
     Column("least d (10⁻³)", "distance", 1e3),
     Column("mean", "mean", 1e3),
     Column("sd", "sd", 1e3, ".3f"),
-), marks_notes)
+), notes.marks_notes)
 TIMING = Measure(timing, (
     Column("embedding (s)", "embed_seconds", form=".0f"),
     Column("÷ size 40", "embed_to_40", form=".2f"),
@@ -263,8 +238,8 @@ TIMING = Measure(timing, (
     Column("verification (s)", "verify_seconds", form=".3f"),
     Column("÷ size 40 ", "verify_to_40", form=".2f"),
     Column("÷ ours ", "verify_to_ours", form=".2f"),
-), timing_notes)
+), notes.timing_notes, needs=lambda spec: spec.trained)
 DISTANCES = Measure(pairs, (
     Column("d in residuals (10⁻³)", "distance_residual", 1e3),
     Column("d in images (10⁻³)", "distance", 1e3),
-), pairs_notes)
+), notes.pairs_notes)

@@ -17,7 +17,7 @@ from watermark.lab.cluster import Ray
 from watermark.lab.execution import Job, Local, Shard, Watch
 from watermark.lab.lab import Lab
 from watermark.lab.score import Score, score, unmarked_in
-from watermark.lab.specs import Spec
+from watermark.lab.specs import Spec, attack_sets
 from watermark.lab.store import Store, machine
 from watermark.lab.tables import Table, identity, render
 from watermark.schemes import UNMARKED, get_scheme
@@ -157,7 +157,8 @@ class Trials:
         if self.options.shard:
             todo = [job for job in todo if self.options.shard.has(job)]
         if self.options.ready:
-            todo = [job for job in todo if all(self.lab.ready(spec) for spec in self._subjects(job).values())]
+            needs = self.table.measure.needs
+            todo = [job for job in todo if all(self.lab.ready(needs(spec)) for spec in self._subjects(job).values())]
         make = functools.partial(measured, self.lab, self.table, self.rows)
         watch = Watch(self.table.name, self.options.stop_after, self._claim)
         if not self.options.runner.run(todo, make, self.store.add, watch):
@@ -219,8 +220,9 @@ class Trials:
             for record in self._records(row):
                 data = record["provenance"]["data"]
                 instead = f" in place of {wanted}" if data["test"] != wanted else ""
+                attacked = f", attacked with {' and '.join(data['attack'])}" if data.get("attack") else ""
                 host = get_host(row["host"]).title
-                clauses[f"{host} trained on {data['train']}, measured on {data['test']}{instead}"] = None
+                clauses[f"{host} trained on {data['train']}{attacked}, measured on {data['test']}{instead}"] = None
         subjects = [spec for row in self.rows for spec in self.table.subjects(self.lab.profile, 0, row).values()]
         notes = self.table.measure.notes(self.lab.profile, subjects)
         return "; ".join([f"Profile {self.lab.profile.name}", *notes, *clauses]) + "."
@@ -242,6 +244,8 @@ def measured(lab: Lab, table: Table, rows: Sequence[Mapping], job: Job) -> dict:
     values = table.measure.values(lab, subjects, row)
     data = {"train": next(iter(subjects.values())).root.train_set,
             "test": lab.images.test_name(table.measure.wanted(row))}
+    if sets := list(dict.fromkeys(name for spec in subjects.values() for name in attack_sets(spec))):
+        data["attack"] = sets
     provenance = machine() | {"data": data, "arithmetic": lab.compute.effective,
                               "seconds": round(time.monotonic() - start, 2)}
     return {"id": named(lab, table, row, job.seed, resolved=True), "table": table.name, "row": row, "seed": job.seed,

@@ -3,7 +3,7 @@
 A cell is a row's verdict by d, its verdict by NCC, or its PSNR. It counts if there is a trial of it and something to
 compare with; what was not measured is neither agreement nor disagreement. A verdict agrees if more than half of the
 trials have the paper's, a PSNR if the mean over trials is within 0.05 dB of the unmarked host's, above or below: the
-gap that the paper calls acceptable.
+gap that the paper calls acceptable. Where the paper's own mark costs more than that, PSNR is no cell.
 """
 
 from __future__ import annotations
@@ -100,8 +100,7 @@ def score(rows: Rows, paper: Paper, unmarked: Callable[[Row], float | None] = la
       paper: the paper's table.
       unmarked: row -> PSNR in dB of its unmarked host on the same images, or None where no such comparison is meant:
         at the unmarked host itself, and after an attack. `unmarked_in` makes one of a table that has those rows.
-      printed: likewise of the paper's own numbers: where the paper's mark costs more than `GAP`, too, ours is counted,
-        but is no disagreement.
+      printed: likewise of the paper's own numbers: where the paper's mark costs more than `GAP`, ours is not counted.
 
     Raises:
       PaperError: if a row leaves open which of the paper's lines is its own.
@@ -150,13 +149,14 @@ def _fidelity(row, trials, host, theirs, their_host):
     found = _found("psnr", trials)
     if not found or host is None:
         return Count(), ()
+    gap = None if theirs is None or their_host is None else theirs - their_host
+    if gap is not None and abs(gap) > GAP + ROUNDING:
+        return Count(), ()
     agrees = abs(np.mean(found) - host) <= GAP + ROUNDING
     agreeing = sum(abs(psnr - host) <= GAP + ROUNDING for psnr in found)
-    gap = None if theirs is None or their_host is None else theirs - their_host
     says = f"PSNR {np.mean(found):.2f} dB, {np.mean(found) - host:+.2f} dB from the unmarked host" + (
         "" if gap is None else f", in the paper {gap:+.2f}")
-    expected = agrees or gap is not None and abs(gap) > GAP + ROUNDING
-    return (Count(int(agrees), 1, agreeing, len(found)), () if expected else (Disagreement(row, "psnr", says),))
+    return (Count(int(agrees), 1, agreeing, len(found)), () if agrees else (Disagreement(row, "psnr", says),))
 
 
 def _found(value, trials):

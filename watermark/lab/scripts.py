@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import app, flags
@@ -30,14 +30,14 @@ OF_TABLES = ("ready", "rows", "shard", "runner")
 RUNNERS = {"local": Local, "ray": lambda: Ray(FLAGS.ray_address, FLAGS.ray_gpus)}
 
 
-def define_flags() -> None:
-    """The flags that all experiments share."""
+def define_flags(schemes: Sequence[str] = ("ours",)) -> None:
+    """The flags that all experiments share; `schemes` is the default of the one of that name."""
     flags.DEFINE_enum("profile", "quick", list(PROFILES), "how much to spend")
     flags.DEFINE_string("workdir", WORKDIR, "folder of checkpoints/, results/ and runs/ that is written; . for those "
                         "that the project ships")
     flags.DEFINE_integer("trials", None, "seeds per row; default is the profile's", lower_bound=1)
     define_several("hosts", None, f"some of {', '.join(HOSTS)}; default: those whose models are there")
-    define_several("schemes", ["ours"], f"some of {', '.join(MODULES)}")
+    define_several("schemes", schemes, f"some of {', '.join(MODULES)}")
     define_several("rows", [], "axis=value: only the rows that have it, such as scale=2,scale=3,marked=True")
     flags.DEFINE_string("data_dir", None, "folder of image sets; default is the environment's WATERMARK_DATA")
     flags.DEFINE_string("pictures", "drawn", "copyright images of the figures: a set (drawn, copyright) or a folder")
@@ -71,7 +71,7 @@ def lab() -> Lab:
                   pictures=FLAGS.pictures)
 
 
-def run_main(main: Callable[[Lab, Options], object], *, tables: bool = False) -> None:
+def run_main(main: Callable[[Lab, Options], object], *, tables: Sequence[Table] = ()) -> None:
     """Runs `main` under absl; what a user can mend comes as one line and exit code 2.
 
     Flags on which trials are made are refused unless it makes those of `tables`.
@@ -99,7 +99,7 @@ def run_main(main: Callable[[Lab, Options], object], *, tables: bool = False) ->
             return 2
         return 0
 
-    define_flags()
+    define_flags(_usual(tables))
     main_module = sys.modules["__main__"]
     app.run(guarded, flags_parser=lambda argv: _parse(argv, main_module.__doc__ or ""))
 
@@ -114,6 +114,12 @@ def _parse(argv, words):
     return app.parse_flags_with_usage(argv)
 
 
+def _usual(tables):
+    """Ours, or all schemes of tables that are of others alone."""
+    ours, there = list(MODULES)[:1], {row.get("scheme") for table in tables for row in table.grid} & set(MODULES)
+    return sorted(there - set(ours)) if there.isdisjoint(ours) and there else ours
+
+
 def run(table: Table) -> None:
     """The whole of an experiment script after its axes."""
-    run_main(lambda lab, options: runner.make(lab, table, options), tables=True)
+    run_main(lambda lab, options: runner.make(lab, table, options), tables=[table])

@@ -143,6 +143,11 @@ class Attacked(_Descendant):
         return replace(self, attack=replace(self.attack, **knobs))
 
 
+def attack_sets(spec: Spec) -> list[str]:
+    """The image sets that the attacks of a model's history train on, the first attack's first."""
+    return [*attack_sets(spec.parent), *spec.attack.image_sets()] if isinstance(spec, Attacked) else []
+
+
 @dataclass(frozen=True)
 class Seen(_Descendant):
     """A visualizer that shows a picture to a marked model's answer."""

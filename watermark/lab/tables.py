@@ -61,6 +61,7 @@ class Measure:
       test_set: row -> name of the image set that is measured on; None: the first of the host's test sets.
       compared: (row, a record's values) -> those that are printed and compared, where the paper's numbers are of
         something else than the names say.
+      needs: subject -> the spec whose model has to be there for it.
     """
 
     values: Callable[..., dict]
@@ -68,6 +69,7 @@ class Measure:
     notes: Callable[..., list[str]] = lambda profile, subjects: []
     test_set: Callable[[Mapping], str | None] = lambda row: None
     compared: Callable[[Mapping, Mapping], dict] = lambda row, values: dict(values)
+    needs: Callable[[Spec], Spec] = lambda spec: spec
 
     def wanted(self, row: Mapping) -> str:
         """The image set that a row is measured on, before stand-ins."""

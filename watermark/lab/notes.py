@@ -1,0 +1,71 @@
+"""What stands at the foot of tables: how the models behind them were made, and what their numbers are of."""
+
+from __future__ import annotations
+
+import math
+
+from watermark.attacks.finetuning import LEARNING_RATE
+from watermark.hosts import HOSTS
+from watermark.lab.profiles import FOLDED
+from watermark.lab.specs import Marked, Spec
+from watermark.recipes import EPOCH, Embedding
+
+TIMED = 4  # steps of an embedding
+PIXELS = 1 << 25  # of all fresh keys' answers behind one p-value
+
+
+def fresh_keys(profile, mark: Marked) -> int:
+    """How many fresh keys a mark of ours is held against: the profile's, of large keys fewer."""
+    return min(profile.null_keys, PIXELS // math.prod(profile.kind(mark).answer_shape))
+
+
+def marks_notes(profile, subjects: list[Spec]) -> list[str]:
+    """How the marks behind a table were made, and how many there are."""
+    marks = list(dict.fromkeys(spec.root for spec in subjects if isinstance(spec.root, Marked)))
+    lengths = dict.fromkeys((mark.recipe.steps, mark.recipe.batch_size) for mark in marks)
+    made = ", ".join(f"{steps} embedding steps of {patches} patches" for steps, patches in lengths)
+    held = ", ".join(HOSTS[host].title for host in dict.fromkeys(
+        mark.host for mark in marks if getattr(mark.recipe, "preserving", 0)))
+    return [f"trials per row: {profile.trials} (paper: 30)",
+            *([f"{made} (paper: 8 epochs of {EPOCH} batches of 128, by its authors' code)"] if made else []),
+            *([f"{held} marked with the answers to other keys held (docs/recipe.md)"] if held else []),
+            *(["mean ± standard deviation over trials"] if profile.trials > 1 else [])]
+
+
+def timing_notes(profile, subjects: list[Spec]) -> list[str]:
+    """`marks_notes`, and how the seconds were had."""
+    return [*marks_notes(profile, subjects), f"an embedding's seconds are the median of {TIMED} steps times its steps"]
+
+
+def evidence_notes(profile, subjects: list[Spec]) -> list[str]:
+    """`marks_notes`, and how many keys the evidence is against."""
+    return [*marks_notes(profile, subjects), f"ρ and p against {profile.null_keys} fresh keys"]
+
+
+def robustness_notes(profile, subjects: list[Spec]) -> list[str]:
+    """`evidence_notes`, whose rule the baselines' verdicts are by, and what NCC is of."""
+    baselines = dict.fromkeys(spec.root.scheme for spec in subjects if not isinstance(spec.root.recipe, Embedding))
+    own = [f"{' and '.join(baselines)} have no d: under d ≤ η stands their own rule (docs/baselines.md)"]
+    return [*evidence_notes(profile, subjects), *(own if baselines else []), "NCC of our denoisers is of residuals, "
+            "K − M(K) with K − S, as the paper's (of images: in the records, `ncc`), of super-resolution of images"]
+
+
+def finetuning_notes(profile, subjects: list[Spec]) -> list[str]:
+    """`robustness_notes`, how long an epoch is, and which rate is which."""
+    batches = ", ".join(f"{size}" for size in dict.fromkeys(spec.root.recipe.batch_size for spec in subjects))
+    return [*robustness_notes(profile, subjects), f"an epoch is {profile.epoch} steps of {batches} patches (paper: "
+            f"{EPOCH} of 128, by its authors' code)", f"rate paper: {LEARNING_RATE:g} where batch norms are as the "
+            f"paper has them or there are none, {FOLDED:g} times that where they are folded and kernels are smaller; "
+            f"hard: {LEARNING_RATE:g} there too"]
+
+
+def fidelity_notes(profile, subjects: list[Spec]) -> list[str]:
+    """`marks_notes`, and which WPSNR."""
+    return [*marks_notes(profile, subjects), "WPSNR is weighted by the eye's contrast sensitivity; the paper does not "
+            "define its own, whose cells all lie 6.99 to 7.19 dB above PSNR"]
+
+
+def pairs_notes(profile, subjects: list[Spec]) -> list[str]:
+    """`marks_notes`, and what the distances are of."""
+    return [*marks_notes(profile, subjects), "the paper's distances between denoisers are of residuals, K − M(K) with "
+            "K − S, and stand beside ours; between super-resolution networks, where it prints none, images count"]
