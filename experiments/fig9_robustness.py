@@ -1,8 +1,8 @@
 """Fig. 9: what the visualizer shows of a marked DnCNN after every attack, for two copyright images.
 
 The paper's numbers stand under ours; they are of its own two copyright images, which `--pictures=copyright` takes (a
-folder of yours works too). Here an epoch is `Profile.epoch` steps, far fewer than the paper's 1,770. About 25 minutes
-on 2 cores, half a minute once the attacked models and the visualizers are kept; it resumes.
+folder of yours works too). Here an epoch is `Profile.epoch` steps, far fewer than the 1,770 of its authors' code. About
+25 minutes on 2 cores, half a minute once the attacked models and the visualizers are kept; it resumes.
 
     python experiments/fig9_robustness.py
 """

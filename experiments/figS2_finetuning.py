@@ -1,7 +1,7 @@
 """Supplementary Fig. 2: what the visualizer shows after fine-tuning on original and on new data, a row a host.
 
-Here an epoch is `Profile.epoch` steps, far fewer than the paper's 1,770. 10 minutes a host on 2 cores, seconds
-once kept; it goes on where it stopped.
+Here an epoch is `Profile.epoch` steps, far fewer than the 1,770 of the authors' code. 10 minutes a host on 2 cores,
+seconds once kept; it goes on where it stopped.
 
     python experiments/figS2_finetuning.py
 """

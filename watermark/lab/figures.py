@@ -38,7 +38,8 @@ def marks_note(lab, hosts=("dncnn",)):
     recipes = dict.fromkeys((mark.recipe.steps, mark.recipe.batch_size)
                             for mark in (lab.profile.mark(host, 0) for host in hosts))
     made = ", ".join(f"{steps} steps of {patches} patches" for steps, patches in recipes)
-    return f"Profile {lab.profile.name}: a key a host, embedded in {made} (paper: 8 epochs of {EPOCH} of 128)."
+    return (f"Profile {lab.profile.name}: a key a host, embedded in {made} (paper: 8 epochs of {EPOCH} of "
+            "128, by its authors' code).")
 
 
 def epochs_note(lab, hosts):
@@ -47,7 +48,7 @@ def epochs_note(lab, hosts):
             for host in map(get_host, hosts)]
     patches = lab.profile.mark(next(iter(hosts)), 0).recipe.batch_size
     return (f"Profile {lab.profile.name}: an epoch is {lab.profile.epoch} steps of {patches} patches (paper: {EPOCH} "
-            f"of 128). Original and new data: {'; '.join(data)}. The paper's new data are KTH-TIPS and DIV2K.")
+            f"of 128, by its authors' code). Original and new data: {'; '.join(data)}. The paper's new data are KTH-TIPS and DIV2K.")
 
 
 def host_titles(hosts):
