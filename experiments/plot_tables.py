@@ -7,6 +7,7 @@ are, those that ship too; nothing is made, and what is missing is said. Half a m
 """
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -30,6 +31,7 @@ from watermark.schemes import MODULES
 from watermark.verification import NCC_THRESHOLD
 
 AXES = {"distance": ("d (10⁻³)", 1e3), "ncc": ("NCC", 1.0), "psnr": ("PSNR (dB)", 1.0)}  # value: (words, scale)
+READING = "Lines: our records, with standard deviations; rings: the paper's numbers."
 STRANGERS = {"unmarked": table4.TABLE, "marked": table5.TABLE}
 
 
@@ -44,6 +46,7 @@ class Plot:
       words: what is written there.
       values: names of what is shown, keys of `AXES`.
       even: whether the points are evenly spaced, as λ that falls by tens to 0 must be.
+      foot: (lab, hosts) -> what stands at the foot, before how to read it.
     """
 
     name: str
@@ -52,11 +55,18 @@ class Plot:
     words: str
     values: tuple = ("psnr",)
     even: bool = False
+    foot: Callable = lambda lab, hosts: f"Profile {lab.profile.name}."
+
+
+def _finetuned(lab, hosts):
+    return (f"{figures.epochs_note(lab, hosts)} Rate paper moves a folded network's kernels as far as the paper's "
+            "moves its own, hard is 10⁻⁴ there too.")
 
 
 PLOTS = (
     Plot("pruning", (table6.TABLE,), "rate", "share pruned", ("distance", "ncc", "psnr")),
-    Plot("finetuning", (table7.TABLE,), "epochs", "epochs of fine-tuning", ("distance", "ncc", "psnr")),
+    Plot("finetuning", (table7.TABLE,), "epochs", "epochs of fine-tuning", ("distance", "ncc", "psnr"),
+         foot=_finetuned),
     Plot("overwriting", (table9.TABLE,), "keys", "further keys", ("distance", "ncc", "psnr")),
     Plot("capacity", (table10.TABLE, table11.TABLE), "size", "side of S (pixels)"),
     Plot("capacity_schemes", (table12.TABLE,), "size", "side of S (pixels)"),
@@ -72,7 +82,7 @@ def main(lab, options):
         rows = [(row, found, table.paper.find(row)) for table in plot.tables for row, found in _records(
             lab, table, everything)]
         if any(found for _, found, _ in rows):
-            figures.save(lab, plot.name, drawn(plot, rows, _eta(lab, hosts[0])), _note(lab))
+            figures.save(lab, plot.name, drawn(plot, rows, _eta(lab, hosts[0])), f"{plot.foot(lab, hosts)} {READING}")
     records = {name: _records(lab, table, everything) for name, table in STRANGERS.items()}
     if any(found for rows in records.values() for _, found in rows):
         figures.save(lab, "strangers", strangers(records, _eta(lab, hosts[0])),
@@ -87,10 +97,6 @@ def _records(lab, table, options):
     if missing:
         lab.log(f"NOTE: {table.name}: no record yet of {missing} of {len(rows)} rows")
     return rows
-
-
-def _note(lab):
-    return f"Profile {lab.profile.name}. Lines: our records, with standard deviations; rings: the paper's numbers."
 
 
 def _eta(lab, host):
@@ -143,7 +149,7 @@ def _groups(plot, rows):
 
 
 def _words(name, value):
-    return f"{name} {value}" if isinstance(value, int | float) else str(value)
+    return f"{name} {value}"
 
 
 def _places(plot, rows):

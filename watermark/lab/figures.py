@@ -48,7 +48,8 @@ def epochs_note(lab, hosts):
             for host in map(get_host, hosts)]
     patches = lab.profile.mark(next(iter(hosts)), 0).recipe.batch_size
     return (f"Profile {lab.profile.name}: an epoch is {lab.profile.epoch} steps of {patches} patches (paper: {EPOCH} "
-            f"of 128, by its authors' code). Original and new data: {'; '.join(data)}. The paper's new data are KTH-TIPS and DIV2K.")
+            f"of 128, by its authors' code). Original and new data: {'; '.join(data)}. The paper's new data are "
+            "KTH-TIPS and DIV2K.")
 
 
 def host_titles(hosts):
