@@ -22,6 +22,7 @@ from watermark.attacks import Finetune, Prune
 from watermark.checkpoints import CheckpointError
 from watermark.data import DataError
 from watermark.hosts import HOSTS
+from watermark.keys import make_key
 from watermark.lab.cache import Cache
 from watermark.lab.images import Images
 from watermark.lab.paper import Line, Paper
@@ -517,7 +518,20 @@ def test_what_needs_no_second_trial_has_one(lab):
     profile = dataclasses.replace(lab.profile, trials=3)
     table = Table("seeds", "", grid, lambda profile, seed, host, scheme: profile.model(host, seed, scheme), PSNR)
     trials = runner.Trials(dataclasses.replace(lab, profile=profile), table)
-    assert [len(trials.seeds(row)) for row in grid] == [1, 3]
+    assert [list(trials.seeds(row)) for row in grid] == [[0], [0, 1, 2]]
+    later = dataclasses.replace(profile, first_seed=10)
+    trials = runner.Trials(dataclasses.replace(lab, profile=later), table)
+    assert [list(trials.seeds(row)) for row in grid] == [[0], [10, 11, 12]]
+    assert "seeds from 10" in notes.marks_notes(later, [])[0]
+
+
+def test_hosts_have_keys_of_their_own_where_the_profile_says_so(lab):
+    """Else those of a kind share one a seed, as the marks that ship do; a mark's name says which."""
+    shared, own = (dataclasses.replace(lab.profile, own_keys=own) for own in (False, True))
+    marks = [profile.mark(host, 4) for profile in (shared, own) for host in ("dncnn", "red")]
+    keys = [make_key(mark.key_seed, size=16).trigger.tobytes() for mark in marks]
+    assert keys[0] == keys[1] and len(set(keys)) == 3
+    assert len({mark.name for mark in marks}) == 4 and "own_key" not in marks[0].fields and marks[2].fields["own_key"]
 
 
 def test_quality_is_held_against_the_unmarked_host(lab):

@@ -125,7 +125,7 @@ class Lab:
 
     def initial_key(self, mark: Marked) -> Any:
         """The key of a mark, as it is before embedding."""
-        return get_scheme(mark.scheme).make_key(mark.seed, self.profile.kind(mark), self.get(mark.parent))
+        return get_scheme(mark.scheme).make_key(mark.key_seed, self.profile.kind(mark), self.get(mark.parent))
 
     def key(self, mark: Marked) -> Any:
         """The key of a mark, its S updated."""

@@ -26,7 +26,8 @@ def marks_notes(profile, subjects: list[Spec]) -> list[str]:
     made = ", ".join(f"{steps} embedding steps of {patches} patches" for steps, patches in lengths)
     held = ", ".join(HOSTS[host].title for host in dict.fromkeys(
         mark.host for mark in marks if getattr(mark.recipe, "preserving", 0)))
-    return [f"trials per row: {profile.trials} (paper: 30)",
+    seeds = f", seeds from {profile.first_seed}" if profile.first_seed else ""
+    return [f"trials per row: {profile.trials} (paper: 30){seeds}",
             *([f"{made} (paper: 8 epochs of {EPOCH} batches of 128, by its authors' code)"] if made else []),
             *([f"{held} marked with the answers to other keys held (docs/recipe.md)"] if held else []),
             *(["mean ± standard deviation over trials"] if profile.trials > 1 else [])]

@@ -34,6 +34,8 @@ class Profile:
       name: key in `PROFILES`, and in every scheme's RECIPES.
       hosts: {host: how it is trained, phase after phase}.
       trials: seeds per row.
+      first_seed: the first of them.
+      own_keys: whether each host has keys of its own; else the hosts of a kind share one a seed.
       haste: what a number of steps that an experiment states is divided by.
       epoch: what the attacks take for an epoch, in steps of as many patches as an embedding's.
       visualizer: how visualizers are trained.
@@ -53,6 +55,13 @@ class Profile:
     crop: int | None = None
     sample: bool = True
     precision: str = "bfloat16"
+    first_seed: int = 0
+    own_keys: bool = False  # the marks that ship were made without
+
+    @property
+    def seeds(self) -> range:
+        """Those of a row's trials."""
+        return range(self.first_seed, self.first_seed + self.trials)
 
     def host(self, name: str, seed: int = 0) -> Trained:
         """An unmarked host; another seed, another initialisation."""
@@ -65,7 +74,7 @@ class Profile:
         size = None if size == get_host(host).trigger else size  # one mark, one name
         recipe = replace(get_scheme(scheme).recipe(self.name, get_host(host).task), **changes)
         parent = self.host(host)
-        return Marked(parent, recipe, seed, parent.train_set, self.precision, scheme, size)
+        return Marked(parent, recipe, seed, parent.train_set, self.precision, scheme, size, self.own_keys)
 
     def model(self, host: str, seed: int, scheme: str, **changes) -> Trained | Marked:
         """The marked model of a trial, or the host itself where no scheme marks it."""
@@ -119,7 +128,7 @@ PROFILES = {
         Profile("quick", QUICK, trials=3),
         # DnCNN's own recipe, or near it; VDSR's is SGD, batches of 64, no batch norm.
         Profile("paper", dict.fromkeys(HOSTS, (Recipe(50 * EPOCH, 128, 1e-3, fold=False),)), trials=30, epoch=EPOCH,
-                sample=False),
+                sample=False, own_keys=True),
     )
 }
 

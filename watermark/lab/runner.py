@@ -191,9 +191,9 @@ class Trials:
         return list(filter(None, (self.record(row, seed) for seed in self.seeds(row))))
 
     def seeds(self, row: Mapping) -> range:
-        """Those of a row's trials: one, where another would measure the same models, such as unmarked hosts, again."""
+        """Those of a row's trials: 0 alone where others would measure the same models again, as of unmarked hosts."""
         one, other = (self.table.subjects(self.lab.profile, seed, row) for seed in (0, 1))
-        return range(1 if one == other else self.lab.profile.trials)
+        return range(1) if one == other else self.lab.profile.seeds
 
     def score(self) -> Score:
         """How far the verdicts agree with the paper's, and the quality with the unmarked hosts'."""
@@ -273,5 +273,5 @@ def chosen(lab: Lab, table: Table, options: Options) -> list[dict]:
 
 
 def _roots(lab, table, rows, host) -> set[Spec]:
-    return {spec.root for row in rows if row["host"] == host for seed in range(lab.profile.trials)
+    return {spec.root for row in rows if row["host"] == host for seed in lab.profile.seeds
             for spec in table.subjects(lab.profile, seed, row).values()}

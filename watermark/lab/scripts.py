@@ -36,6 +36,8 @@ def define_flags(schemes: Sequence[str] = ("ours",)) -> None:
     flags.DEFINE_string("workdir", WORKDIR, "folder of checkpoints/, results/ and runs/ that is written; . for those "
                         "that the project ships")
     flags.DEFINE_integer("trials", None, "seeds per row; default is the profile's", lower_bound=1)
+    flags.DEFINE_integer("first_seed", 0, "the first of the trials' seeds; those of quick's recipe were chosen with "
+                         "0 to 2 (docs/recipe.md)", lower_bound=0)
     define_several("hosts", None, f"some of {', '.join(HOSTS)}; default: those whose models are there")
     define_several("schemes", schemes, f"some of {', '.join(MODULES)}")
     define_several("rows", [], "axis=value: only the rows that have it, such as scale=2,scale=3,marked=True")
@@ -65,6 +67,7 @@ def lab() -> Lab:
     profile = get_profile(FLAGS.profile)
     if FLAGS.trials:
         profile = dataclasses.replace(profile, trials=FLAGS.trials)
+    profile = dataclasses.replace(profile, first_seed=FLAGS.first_seed)
     if FLAGS.data_dir and not Path(FLAGS.data_dir).is_dir():
         raise ValueError(f"--data_dir={FLAGS.data_dir}: no such folder")
     return Lab.at(FLAGS.workdir, profile, compute=Compute(FLAGS.precision), data_dir=FLAGS.data_dir,
