@@ -40,7 +40,7 @@ def values(lab, subjects, row):
 
 
 TABLE = Table("evidence_baselines", "False claims that the baselines' own rules accept.", GRID, subject,
-              Measure(values, COLUMNS, notes.marks_notes))
+              Measure(values, COLUMNS, notes.marks_notes, on_images=False))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

@@ -67,7 +67,7 @@ def values(lab, subjects, row):
 
 
 TABLE = Table("evidence_false_claims", "False claims accepted, by the paper's rule and by the evidence.", GRID,
-              subject, Measure(values, COLUMNS, notes.marks_notes))
+              subject, Measure(values, COLUMNS, notes.marks_notes, on_images=False))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

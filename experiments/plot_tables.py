@@ -149,7 +149,7 @@ def _groups(plot, rows):
 
 
 def _words(name, value):
-    return f"{name} {value}"
+    return f"{name} {value}".replace("_", " ")
 
 
 def _places(plot, rows):

@@ -46,7 +46,7 @@ def values(lab, subjects, row):
 
 
 TABLE = Table("visualizer", "What the visualizer shows to whom: PSNR to the copyright image.", GRID, subject,
-              Measure(values, COLUMNS, notes.marks_notes))
+              Measure(values, COLUMNS, notes.marks_notes, on_images=False))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

@@ -71,6 +71,22 @@ def test_a_table_from_nothing(lab, capsys):
     assert (lab.workdir / "results/smoke/demo.md").read_text() == text + "\n" == capsys.readouterr().out
 
 
+def test_the_foot_names_the_images_that_were_used(lab):
+    """Those of the attack, by the records; no test set where nothing is measured on images."""
+    grid = [{"host": "dncnn"}]
+    values = Measure(lambda lab, subjects, row: {"psnr": 1.0}, PSNR.columns)
+
+    def tuned(profile, seed, host):
+        mark = profile.mark(host, seed)
+        return mark.under(profile.finetuning(mark, 1))
+
+    for on_images, ends in ((True, ", measured on sample_test"), (False, ".")):
+        table = Table(f"foot {on_images}", "", grid, tuned, dataclasses.replace(values, on_images=on_images))
+        trials = runner.Trials(lab, table, Options(hosts=["dncnn"]))
+        trials.make()
+        assert f"DnCNN trained on sample_train, attacked with sample_train{ends}" in trials.protocol()
+
+
 def test_every_record_of_a_mark_of_ours_has_its_evidence(lab):
     """As `verify` says, of quality and of strangers' keys as well; an unmarked host has none."""
     mark = lab.profile.mark("dncnn", 0)

@@ -230,7 +230,7 @@ UNIQUENESS = Measure(uniqueness, (
     Column("least d (10⁻³)", "distance", 1e3),
     Column("mean", "mean", 1e3),
     Column("sd", "sd", 1e3, ".3f"),
-), notes.marks_notes)
+), notes.marks_notes, on_images=False)
 TIMING = Measure(timing, (
     Column("embedding (s)", "embed_seconds", form=".0f"),
     Column("÷ size 40", "embed_to_40", form=".2f"),
@@ -238,8 +238,8 @@ TIMING = Measure(timing, (
     Column("verification (s)", "verify_seconds", form=".3f"),
     Column("÷ size 40 ", "verify_to_40", form=".2f"),
     Column("÷ ours ", "verify_to_ours", form=".2f"),
-), notes.timing_notes, needs=lambda spec: spec.trained)
+), notes.timing_notes, needs=lambda spec: spec.trained, on_images=False)
 DISTANCES = Measure(pairs, (
     Column("d in residuals (10⁻³)", "distance_residual", 1e3),
     Column("d in images (10⁻³)", "distance", 1e3),
-), notes.pairs_notes)
+), notes.pairs_notes, on_images=False)

@@ -222,7 +222,8 @@ class Trials:
                 instead = f" in place of {wanted}" if data["test"] != wanted else ""
                 attacked = f", attacked with {' and '.join(data['attack'])}" if data.get("attack") else ""
                 host = get_host(row["host"]).title
-                clauses[f"{host} trained on {data['train']}{attacked}, measured on {data['test']}{instead}"] = None
+                judged = f", measured on {data['test']}{instead}" if self.table.measure.on_images else ""
+                clauses[f"{host} trained on {data['train']}{attacked}{judged}"] = None
         subjects = [spec for row in self.rows for spec in self.table.subjects(self.lab.profile, 0, row).values()]
         notes = self.table.measure.notes(self.lab.profile, subjects)
         return "; ".join([f"Profile {self.lab.profile.name}", *notes, *clauses]) + "."

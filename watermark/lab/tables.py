@@ -62,6 +62,7 @@ class Measure:
       compared: (row, a record's values) -> those that are printed and compared, where the paper's numbers are of
         something else than the names say.
       needs: subject -> the spec whose model has to be there for it.
+      on_images: whether anything is measured on a test set at all; else none is named.
     """
 
     values: Callable[..., dict]
@@ -70,6 +71,7 @@ class Measure:
     test_set: Callable[[Mapping], str | None] = lambda row: None
     compared: Callable[[Mapping, Mapping], dict] = lambda row, values: dict(values)
     needs: Callable[[Spec], Spec] = lambda spec: spec
+    on_images: bool = True
 
     def wanted(self, row: Mapping) -> str:
         """The image set that a row is measured on, before stand-ins."""
