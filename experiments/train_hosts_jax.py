@@ -21,7 +21,7 @@ import os
 import sys
 import time
 
-from absl import app, flags
+from absl import app, flags, logging
 
 FLAGS = flags.FLAGS
 HOSTS = ["dncnn", "red", "vdsr", "srdncnn"]
@@ -81,6 +81,7 @@ def plan(began):
 
 def main(argv):
     """0 at the end and at the deadline; 2, with one line, for what a user can mend."""
+    logging.set_verbosity(logging.WARNING)  # JAX tells of every kind of device that is not there
     if len(argv) > 1:
         print(f"error: unexpected argument {argv[1]!r}; flags look like --hosts=red", file=sys.stderr)
         return 2

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from watermark.lab import runner, scripts
 from watermark import checkpoints, hosts
 from watermark.lab.runner import Options
 from watermark.lab.tables import Table
+from watermark.recipes import Recipe
 
 SCRIPTS = sorted((Path(__file__).parents[1] / "experiments").glob("*.py"))
 TABLES = [path for path in SCRIPTS if "\nTABLE = " in path.read_text()]
@@ -87,6 +89,33 @@ def test_hosts_are_trained_and_measured(lab, capsys):
     assert known["examples"] == 3 * 4 + 2 * 2
     assert set(known["quality"]["sample_test"]) >= {"psnr", "ssim", "wpsnr"}
     assert (lab.workdir / "results/smoke/training/dncnn.json").exists()
+
+
+def test_a_host_trained_elsewhere_is_kept_under_the_recipe_that_made_it(lab, tmp_path, capsys):
+    module = _load(next(path for path in SCRIPTS if path.stem == "train_hosts"))
+    recipe = Recipe(6, 2, 2e-3, patch=16, optimizer="muon", average=0.9)
+    lab = dataclasses.replace(lab, profile=dataclasses.replace(lab.profile, hosts={"dncnn": (recipe,)}))
+    how = {"steps": 6, "batch_size": 2, "patch": 16, "learning_rate": 2e-3, "optimizer": "muon", "clip": None,
+           "average": 0.9, "growth": [], "bfloat16": True, "seed": 0}
+    row = {"step": 6, "seconds": 1.5, "pixels": 3072, "loss": 1.0, "psnr": 20.0, "psnr_average": 21.0}
+    options = Options(hosts=["dncnn"])
+    with pytest.raises(ValueError, match="no finished dncnn"):
+        module.main(lab, options, tmp_path)
+    model = hosts.fold_batch_norm(hosts.HOSTS["dncnn"].build())
+    model.save(tmp_path / "dncnn.keras")
+    for changes in ({"steps": 7}, {"growth": [[0.8, 2]]}):
+        (tmp_path / "dncnn.json").write_text(json.dumps({"course": how | changes, "rows": [row]}))
+        with pytest.raises(ValueError, match="another training than profile smoke has"):
+            module.main(lab, options, tmp_path)
+    (tmp_path / "dncnn.json").write_text(json.dumps({"course": how, "rows": [row]}))
+    module.main(lab, options, tmp_path)
+    assert "dB" in capsys.readouterr().out
+    kept = lab.get(lab.profile.host("dncnn"))
+    for a, b in zip(kept.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert json.loads((lab.workdir / "results/smoke/training/dncnn.json").read_text()) == [[6, 21.0]]
+    with pytest.raises(ValueError, match="kept already"):
+        module.main(lab, options, tmp_path)
 
 
 def test_public_weights_are_measured_beside_the_hosts(lab, capsys, tmp_path):

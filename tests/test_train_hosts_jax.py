@@ -60,7 +60,7 @@ def test_trained_hosts_load_under_tensorflow_and_are_as_good_there(sets, tmp_pat
     assert done.returncode == 0 and "NOTE" not in done.stdout, done.stderr
     assert {p.name for p in tmp_path.iterdir()} == {f"{name}.{end}" for name in HOSTS for end in ("json", "keras")}
     for name, host in HOSTS.items():
-        rows = json.loads((tmp_path / f"{name}.json").read_text())
+        rows = json.loads((tmp_path / f"{name}.json").read_text())["rows"]
         assert [row["step"] for row in rows] == [2, 3, 5, 6]
         assert rows[-1]["pixels"] == (3 * 2 + 3 * 4) * 16 * 16
         model, task = keras.saving.load_model(tmp_path / f"{name}.keras"), TASKS[host.task]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -48,8 +48,8 @@ class Plan:
 def train(plan: Plan, data_dir: str | Path, out: str | Path, say: Callable[[str], None] = print) -> bool:
     """Trains the hosts of a plan; whether all came to the end.
 
-    In `out`: "<host>.json", the course so far, and "<host>.npz", the state, until a host is finished, then
-    "<host>.keras" in place of the state. With a seed other than 0, "<host>-<seed>".
+    In `out`: "<host>.json", how it is trained and the course so far, and "<host>.npz", the state, until a host is
+    finished, then "<host>.keras" in place of the state. With a seed other than 0, "<host>-<seed>".
     """
     out = Path(out)
 
@@ -76,7 +76,8 @@ def train_host(host: Host, plan: Plan, data_dir: str | Path, out: Path, say: Cal
     training = Training(fold_batch_norm(host.build()), _pool(host, plan, data_dir), course, state)
     done = training.run(measuring(host, plan, data_dir), plan.pace)
     with atomic_write(_path(out, plan, host.name, ".json")) as temporary:
-        temporary.write_text(json.dumps(training.rows) + "\n")
+        scales = {} if host.task == "denoise" else {"scales": plan.scales}
+        temporary.write_text(json.dumps({"course": asdict(course) | scales, "rows": training.rows}) + "\n")
     if done or plan.export:
         with atomic_write(_path(out, plan, host.name, ".keras")) as temporary:
             training.finished().save(temporary)
