@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from watermark import preflight
+from watermark import data, preflight
 from watermark.files import atomic_folder, atomic_write
 from watermark.fitting import UNIT, Pixels
 from watermark.inference import as_suspect, predictor
@@ -135,8 +135,14 @@ def _signature(model):
 
 def _typical(model, calibration, pixels):
     """Inputs that int8 takes its ranges from, in the model's own range."""
-    images = [*(_smooth_noise(model) if calibration is None else calibration), *_noise(model, 8)]
-    return [np.float32(pixels.of(image)) for image in images]
+    given = _smooth_noise(model) if calibration is None else map(_like_photo, calibration)
+    return [np.float32(pixels.of(image)) for image in (*given, *_noise(model, 8))]
+
+
+def _like_photo(image):
+    """float32 [H, W, C] of an image of the caller's; a DataError as of `data.checked`."""
+    image = data.unit(data.checked(image, None))
+    return image[..., None] if image.ndim == 2 else image
 
 
 def _tflite(model, form, images):
