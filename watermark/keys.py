@@ -75,7 +75,7 @@ class Key:
 
 def _hidden(name, text):
     """A text for an error, which must not show a secret."""
-    return ascii(text) if name == "owner" else f"some in it"
+    return ascii(text) if name == "owner" else "some in it"
 
 
 def plain_seed(seed: int | str) -> int | str:
