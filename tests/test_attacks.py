@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from watermark import inference, keys
+from watermark import attacks, inference, keys
 from watermark.attacks import ATTACKS, Thief
 from watermark.cli import attack as verb
 from watermark.embedding import embed
@@ -41,6 +41,23 @@ def test_every_attack(name, tiny_host, thief):
     answers, host = ask(images), inference.predictor(tiny_host)(images)
     assert np.isfinite(answers).all() and answers.shape == host.shape and not np.array_equal(answers, host)
     assert attack.label != attack.name and callable(attacked) and attack.answers != hasattr(attacked, "get_weights")
+
+
+@pytest.mark.parametrize("call", [
+    lambda model, batches, **changes: attacks.finetune(model, batches, **changes),
+    lambda model, batches, **changes: attacks.overwrite(model, keys.make_key("thief", size=12), batches, **changes),
+], ids=["finetune", "overwrite"])
+def test_the_training_attacks_are_functions_of_model_and_batches(call, tiny_host, tiny_batches):
+    """Issue 2's contract: steps and rate by name, a new model back, the argument untouched."""
+    before = tiny_host.get_weights()
+    changes = dict(batch_size=4, compute=Compute("float32"))
+    one, two = (call(tiny_host, tiny_batches, steps=steps, learning_rate=1e-4, **changes) for steps in (1, 2))
+    for a, b in zip(before, tiny_host.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    kernels = [model.get_weights()[0] for model in (tiny_host, one, two)]
+    assert not any(np.array_equal(a, b) for a, b in zip(kernels, kernels[1:], strict=False))
+    with pytest.raises(TypeError, match="unknown setting 'stpes'; choose from"):
+        call(tiny_host, tiny_batches, stpes=1)
 
 
 @pytest.mark.parametrize(("name", "knob"), [(name, field) for name, kind in ATTACKS.items()

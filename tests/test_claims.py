@@ -82,6 +82,14 @@ def test_bare_seeds_need_to_be_named(owned, home, capsys):
     code, _, said = watermark(capsys, "embed", f"--model={home}/host.keras", f"--key={home}/bare.npz",
                               f"--images={home}", f"--out={home}/o.keras")
     assert code == 2 and "nothing could be claimed with this key" in said
+    out = (f"--model={home}/host.keras", f"--out={home}/out.keras")
+    keys.save_key(keys.make_key("a secret", size=16, channels=3, owner="Ada"), home / "colour.npz")
+    for key, flags, why in (("bare", (), "name it: bare_seed="), ("bare", ("--bare_seed=1",), "bare seed 1"),
+                            ("colour", (), "the model has 1 channels")):
+        code, _, said = watermark(capsys, "export", *out, f"--key={home}/{key}.npz", *flags)
+        assert code == 2 and why in said and said.count("\n") == 1 and not (home / "out.keras").exists()
+    code, said, _ = watermark(capsys, "export", *out, f"--key={home}/bare.npz", "--bare_seed=0", "--null_keys=20")
+    assert code == 1 and "the mark is NOT found in it" in said and (home / "out.keras").exists()
     code, _, said = watermark(capsys, "keygen", "--size=8", f"--out={home}/small.npz")
     assert code == 2 and "fewer than 256" in said and not (home / "small.npz").exists()
 

@@ -321,3 +321,14 @@ def test_a_visualizer_of_another_key_is_refused_before_anything_is_asked(tmp_pat
     code = cli.main(["verify", "--suspect=http://127.0.0.1:9/x", f"--key={tmp_path}/key.npz",
                      f"--visualizer={tmp_path}/R.keras", "--retries=0"])
     assert code == 2 and "it was trained for another key" in capsys.readouterr().err
+
+
+def test_inspect_takes_the_file_as_its_argument(mine, capsys, tmp_path):
+    """As --file says it, with a flag behind it too; two files, or a file for another verb, are refused."""
+    watermark(capsys, "keygen", "--size=16", f"--out={tmp_path}/k.npz")
+    told = watermark(capsys, "inspect", f"--file={tmp_path}/k.npz")
+    assert told[0] == 0 and "unnamed" in told[1] and watermark(capsys, "inspect", tmp_path / "k.npz") == told
+    assert watermark(capsys, "inspect", tmp_path / "k.npz", "--noallow_lambda") == told
+    for arguments in (("inspect", "a", "b"), ("inspect", "a", "--file=b"), ("keygen", "a")):
+        code, _, said = watermark(capsys, *arguments)
+        assert code == 2 and re.search("unexpected argument 'a'", said) and said.count("\n") == 1

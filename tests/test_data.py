@@ -10,7 +10,7 @@ import pytest
 import skimage.color
 import tensorflow as tf
 
-from watermark import data, tasks
+from watermark import data, inference, tasks
 from watermark.data import patches
 
 RNG = np.random.default_rng(0)
@@ -215,3 +215,57 @@ def test_kept_patches_are_bounded(monkeypatch):
     assert small.currsize <= 10_000 and len(small) == 3
     tasks.Denoising().batches([np.zeros((120, 120), np.uint8)], seed=0, batch_size=2, size=120)
     assert len(small) == 3
+
+
+GOOD = np.uint8(np.add.outer(np.arange(24), np.arange(20)) * 5)
+BAD = {"floats on 0..255": np.float32(GOOD), "uint16": GOOD.astype(np.uint16) * 257,
+       "NaN": np.where(GOOD > 9, 0.5, np.nan), "floats on [-1, 1]": GOOD / 127.5 - 1, "bool": GOOD > 90,
+       "complex": GOOD / 255 + 0j, "2 channels": np.dstack([GOOD] * 2), "a batch": GOOD[None, ..., None],
+       "nothing": GOOD[:0]}
+TAKERS = [tasks.Denoising(), tasks.Denoising(channels=3), tasks.SuperResolution((2,)), tasks.SuperResolution((2,), 3),
+          tasks.Examples(), tasks.Examples(3)]
+
+
+def _given(task, image):
+    return (GOOD, image) if isinstance(task, tasks.Examples) else image
+
+
+@pytest.mark.parametrize("image", BAD.values(), ids=list(BAD))
+@pytest.mark.parametrize("task", TAKERS, ids=range(len(TAKERS)))
+def test_pixels_that_would_be_cut_are_refused(task, image):
+    """In training and evaluation alike: by the documented range, uint8 or floats on [0, 1]."""
+    with pytest.raises(data.DataError, match=r"^expected .*, got an array .*; \w+[^\n]*$"):
+        task.batches([_given(task, GOOD), _given(task, image)], seed=0, batch_size=2, size=8)
+    with pytest.raises(data.DataError, match="expected"):
+        inference.evaluate(lambda x: x, task, [_given(task, image)])
+
+
+@pytest.mark.parametrize("task", TAKERS, ids=range(len(TAKERS)))
+@pytest.mark.parametrize("form", [lambda u: u[..., None], lambda u: u / 255, lambda u: np.float32(u / 255)[..., None]],
+                         ids=["HW1", "float64", "float32 HW1"])
+def test_the_same_pixels_in_any_form_are_the_same_batch(task, form):
+    one, other = (_first(task.batches([_given(task, image)], seed=0, batch_size=2, size=8))
+                  for image in (GOOD, form(GOOD)))
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, atol=2 / 255)  # Pillow resizes in 8 bits
+    (a,), (b,) = (inference.evaluate(lambda x: 0.9 * x, task, [_given(task, image)]) for image in (GOOD, form(GOOD)))
+    assert a == pytest.approx(b)
+
+
+def test_pixels_off_by_a_rounding_are_taken():
+    white = np.full((12, 12), 1 + 5e-7, np.float32)
+    _, Y = _first(tasks.Denoising(0).batches([white, -white + np.float32(1)], seed=0, batch_size=8, size=12))
+    assert set(np.unique(Y)) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("sigma", [float("nan"), -25, float("inf")])
+def test_noise_has_a_standard_deviation(sigma):
+    for make in (tasks.Denoising, lambda sigma: data.noisy(GOOD / 255, sigma, 0),
+                 lambda sigma: data.denoising_batches([GOOD], seed=0, batch_size=1, size=8, sigma=sigma)):
+        with pytest.raises(ValueError, match="0 or more, got sigma="):
+            make(sigma)
+
+
+def test_a_target_of_another_size_is_refused():
+    with pytest.raises(data.DataError, match=r"a target of 1 times the input's \[24, 20\] pixels, got \[24, 18\]"):
+        tasks.Examples().batches([(GOOD, GOOD[:, :18])], seed=0, batch_size=1, size=8)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from watermark import exporting, inference
+from watermark import exporting, inference, keys
 from watermark.models import ModelError
 from watermark.suspects import load_suspect
 
@@ -76,3 +76,10 @@ def test_what_cannot_be_written_is_said(owned, tmp_path):
     with pytest.raises(ModelError, match="no SavedModel"):
         exporting.export(owned.marked, tmp_path / "mine", "saved_model")
     assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_a_key_for_another_model_is_refused_before_anything_is_written(owned, tmp_path):
+    key = keys.make_key("a secret", owner="Ada", size=16, channels=3)
+    with pytest.raises(ValueError, match="takes images"):
+        exporting.export(owned.marked, tmp_path / "saved", "saved_model", key=key)
+    assert not list(tmp_path.iterdir())

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import h5py
 import keras
 import numpy as np
 import pytest
+import scipy.io
 from keras import layers
 
 from watermark import data, hosts, training
@@ -101,3 +103,97 @@ def test_folding_refuses_a_subclassed_model():
 
     with pytest.raises(TypeError, match="functional"):
         hosts.fold_batch_norm(Subclassed())
+
+
+def _whole(tmp_path, model):
+    model.save(tmp_path / "whole.h5")
+    return tmp_path / "whole.h5"
+
+
+BUILDERS = {"dncnn": hosts.dncnn, "red": hosts.red, "vdsr": hosts.vdsr}
+
+
+@pytest.mark.filterwarnings("ignore:.*HDF5")
+@pytest.mark.parametrize("asked", BUILDERS)
+@pytest.mark.parametrize("there", BUILDERS)
+def test_a_whole_model_is_taken_for_its_own_host_only(there, asked, tmp_path):
+    """By the files of all three at one depth, and with other kernels, as RED's public weights have."""
+    path = _whole(tmp_path, BUILDERS[there](depth=4, kernel=5))
+    if there == asked:
+        model = hosts.load_pretrained(asked, path)
+        assert model.count_params() == BUILDERS[there](depth=4, kernel=5).count_params()
+    else:
+        with pytest.raises(hosts.WeightsError, match=rf"^{path}: found a network with .*, expected for {asked} "):
+            hosts.load_pretrained(asked, path)
+
+
+@pytest.mark.filterwarnings("ignore:.*HDF5")
+@pytest.mark.parametrize("make", [
+    lambda x: keras.layers.Conv2D(1, 1)(x), lambda x: x,
+    lambda x: keras.layers.Subtract()([x, keras.layers.Conv2D(1, 3, padding="same")(keras.layers.Conv2D(8, 3)(x))]),
+], ids=["one layer", "nothing", "narrow"])
+def test_a_whole_model_of_another_build_is_no_host(make, tmp_path):
+    x = keras.Input((None, None, 1))
+    with pytest.raises(hosts.WeightsError, match="whole.h5: found"):
+        hosts.load_pretrained("dncnn", _whole(tmp_path, keras.Model(x, make(x))))
+
+
+def _v73(path, fill):
+    """A MATLAB file of version 7.3: HDF5 behind a head of 512 bytes."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        fill(file)
+    with open(path, "r+b") as file:
+        file.write((b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM").ljust(512, b"\0"))
+
+
+def _one_weight_a_layer(file):
+    kernel = file.create_dataset("#refs#/k", data=np.zeros((64, 1, 3, 3)))
+    layer = file.create_group("#refs#/layer")
+    layer.create_dataset("weights", data=np.array([[kernel.ref]], dtype=h5py.ref_dtype))
+    file.create_dataset("net/layers", data=np.array([[layer.ref]], dtype=h5py.ref_dtype))
+
+
+def _cells(*arrays):
+    cells = np.empty(len(arrays), object)
+    cells[:] = arrays
+    return cells
+
+
+SHAPES = (3, 3, 64), (3, 3, 64, 64), (3, 3, 64)
+
+
+@pytest.mark.parametrize(("fill", "said"), [
+    (lambda path: scipy.io.savemat(path, {"foo": 1}), r"found variables \['foo'\], expected a struct named model"),
+    (lambda path: scipy.io.savemat(path, {"model": 1}), "no struct of weight and bias"),
+    (lambda path: scipy.io.savemat(path, {"model": {"weight": np.zeros(3), "bias": np.zeros(2)}}), "3 weights and 2"),
+    (lambda path: scipy.io.savemat(path, {"model": {
+        "weight": _cells(*map(np.zeros, SHAPES)), "bias": _cells(*map(np.zeros, (64, 63, 1)))}}),
+     r"number 2 is \(\(3, 3, 64, 64\), 63\) .*expected \(\(3, 3, 64, 64\), 64\) for dncnn of 3"),
+    (lambda path: _v73(path, _one_weight_a_layer), "a layer of 1 arrays of weights, expected a kernel and a bias"),
+    (lambda path: _v73(path, lambda file: file.create_group("foo")), r"\['foo'\], expected net.layers"),
+    (lambda path: _v73(path, lambda file: file.create_dataset("net", data=1)), "as dncnn weights|net.layers"),
+    (lambda path: _v73(path, lambda file: file.create_dataset("net/layers", data=np.zeros(3))), "as dncnn weights"),
+    (lambda path: path.write_bytes(b"no weights at all" * 99), "as dncnn weights"),
+    (lambda path: path.write_bytes(b""), "as dncnn weights"),
+], ids=["foo", "number", "unequal", "63 biases", "one weight", "v7.3 foo", "v7.3 number", "v7.3 numbers", "text",
+        "empty"])
+def test_a_mat_file_that_is_not_the_hosts_is_refused_by_name(fill, said, tmp_path):
+    fill(tmp_path / "x.mat")
+    with pytest.raises(hosts.WeightsError, match=said) as error:
+        hosts.load_pretrained("dncnn", tmp_path / "x.mat")
+    assert str(error.value).startswith(str(tmp_path / "x.mat")) and str(error.value).count("x.mat") == 1
+    assert "\n" not in str(error.value) and "is not a MATLAB file: found" not in str(error.value)
+
+
+@pytest.mark.parametrize("fill", [
+    lambda file: None, lambda file: file.attrs.update(layer_names=[b"a"]),
+    lambda file: file.attrs.update(layer_names=3), lambda file: file.attrs.update(model_config=b"{"),
+    lambda file: file.create_dataset("layers", (1 << 16, 1 << 16), chunks=(64, 64)),
+], ids=["empty", "no group", "number", "configuration", "16 GB"])
+def test_an_h5_file_that_is_not_the_hosts_is_refused_by_name(fill, tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        fill(file)
+    with pytest.raises(hosts.WeightsError) as error:
+        hosts.load_pretrained("dncnn", tmp_path / "x.h5")
+    assert str(error.value).startswith(str(tmp_path / "x.h5")) and str(error.value).count("x.h5") == 1
+    assert "\n" not in str(error.value)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from scipy import ndimage
 
 from watermark import keys, kinds, metrics
+from watermark.schemes import MODULES, get_scheme
 
 
 def test_same_seed_same_key_on_any_machine():
@@ -252,3 +253,34 @@ def test_a_key_that_no_file_could_hold_is_not_drawn(kind):
     with pytest.raises(ValueError, match="at most 16,000,000 numbers"):
         kinds.Kind(**kind)
     kinds.Kind(size=2400)
+
+
+def test_a_seed_is_an_int_or_a_str_whatever_class_it_came_as():
+    """NumPy's numbers and strings give the key of the same Python ones, whose digests are pinned above."""
+    for make in (keys.make_key, lambda seed: keys.make_key(seed, owner="Ada")):
+        for seed, same in ((np.int64(3), 3), (np.uint8(3), 3), (np.str_("a"), "a")):
+            assert make(seed).digest == make(same).digest
+        for bad in (None, True, np.True_, 1.0, np.zeros(3), b"a", (1, 2)):
+            with pytest.raises(TypeError, match="an int or a str, got"):
+                make(bad)
+    assert not keys.refusal(keys.make_key(3), np.int64(3))
+
+
+@pytest.mark.parametrize("scheme", MODULES)
+def test_every_scheme_takes_seeds_alike(scheme):
+    make, kind = get_scheme(scheme).make_key, kinds.Kind(size=16)
+    for one, other in zip(*(vars(make(seed, kind)).values() for seed in (np.int64(3), 3)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(TypeError, match="an int or a str, got"):
+        make(None, kind)
+
+
+@pytest.mark.parametrize("text", ["s\0", "\0", "a\x1b[2J", "a\nb", "\u202eadA", "\ud800"], ids=ascii)
+def test_a_key_that_a_file_would_not_keep_is_not_drawn(text):
+    """NumPy's strings end before trailing NULs: such a key was saved and never read again."""
+    for seed, owner in ((text, "Ada"), ("a secret", text)):
+        with pytest.raises(ValueError, match="expected text without control characters") as error:
+            keys.make_key(seed, owner=owner)
+        assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="without control characters"):
+        dataclasses.replace(keys.make_key("a secret", owner="Ada"), owner=text)

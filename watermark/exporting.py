@@ -12,14 +12,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from watermark import preflight
+from watermark import data, preflight
 from watermark.files import atomic_folder, atomic_write
 from watermark.fitting import UNIT, Pixels
 from watermark.inference import as_suspect, predictor
 from watermark.keys import Key, uniform
 from watermark.models import ModelError, save_model
 from watermark.suspects import is_saved_model, load_suspect
-from watermark.verification import Verdict, verify
+from watermark.verification import Verdict, ask, verify
 
 TFLITE = ("tflite", "tflite_float16", "tflite_int8")
 FORMATS = ("keras", "saved_model", *TFLITE, "onnx")
@@ -66,12 +66,17 @@ def export(model: keras.Model, path: str | Path, form: str, *, key: Key | None =
 
     Returns:
       An `Exported`.
+
+    Raises:
+      ValueError: for an unknown form, another suffix, or a key that is not for this kind of model; nothing is written.
     """
     if form not in FORMATS:
         raise ValueError(f"unknown format {form!r}; choose from {', '.join(FORMATS)}")
-    path = Path(path)
+    path, own = Path(path), None if pixels == UNIT else pixels
     if path.suffix != SUFFIXES[form]:
         raise ModelError(f"{path}: expected a name that ends in {SUFFIXES[form] or 'nothing (it is a folder)'}")
+    if key:  # before anything is written: the model itself answers it
+        ask(as_suspect(model, key.kind, pixels=own), key.trigger[None], key.initial.shape)
     if form == "saved_model":
         save_saved_model(model, path, pixels)
     elif form == "keras":
@@ -83,8 +88,7 @@ def export(model: keras.Model, path: str | Path, form: str, *, key: Key | None =
     suspect = load_suspect(path)
     verdict = None
     if key:
-        asked = as_suspect(suspect, key.kind, pixels=None if pixels == UNIT else pixels)
-        verdict = verify(asked, key, null_keys=null_keys)
+        verdict = verify(as_suspect(suspect, key.kind, pixels=own), key, null_keys=null_keys)
     return Exported(path, parity(model, suspect, pixels), verdict)
 
 
@@ -135,8 +139,14 @@ def _signature(model):
 
 def _typical(model, calibration, pixels):
     """Inputs that int8 takes its ranges from, in the model's own range."""
-    images = [*(_smooth_noise(model) if calibration is None else calibration), *_noise(model, 8)]
-    return [np.float32(pixels.of(image)) for image in images]
+    given = _smooth_noise(model) if calibration is None else map(_like_photo, calibration)
+    return [np.float32(pixels.of(image)) for image in (*given, *_noise(model, 8))]
+
+
+def _like_photo(image):
+    """float32 [H, W, C] of an image of the caller's; a DataError as of `data.checked`."""
+    image = data.unit(data.checked(image, None))
+    return image[..., None] if image.ndim == 2 else image
 
 
 def _tflite(model, form, images):

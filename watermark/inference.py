@@ -244,7 +244,7 @@ def evaluate(model, task, images, variant=None, *, metric=metrics.psnr, precisio
     Args:
       model: a host, plain, marked or attacked, or a callable on batches [N, H, W, C].
       task: one of `watermark.tasks.TASKS.values()`.
-      images: uint8 images [H, W] or [H, W, 3], or whatever the task's `pairs` takes.
+      images: [H, W] or [H, W, 3] each, uint8 or floats on [0, 1], or whatever the task's `pairs` takes.
       variant: one of `task.variants` (a scale), or None for all of them.
       metric: (output, target) -> number, such as `metrics.ssim`, or -> tuple of numbers.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from watermark.errors import WatermarkError, raised_as
+from watermark.errors import WatermarkError, printable, raised_as
 from watermark.files import atomic_write
 from watermark.kinds import Kind
 
@@ -35,6 +35,9 @@ class Key:
       verification: S, what a marked model is compared with: S0 until embedding, then M(K).
       kind: task, sizes and generator, a `Kind`.
       owner, secret: what K was drawn from, for an owner who wants to prove that it was; empty for a bare seed.
+
+    Raises:
+      ValueError: for control characters in owner or secret, which a key file does not keep or a terminal obeys.
     """
 
     trigger: np.ndarray
@@ -43,6 +46,12 @@ class Key:
     kind: Kind
     owner: str = ""
     secret: str = ""
+
+    def __post_init__(self):
+        for name, text in (("owner", self.owner), ("secret", self.secret)):
+            if printable(text) != text or {"\t", "\n"} & set(text):
+                raise ValueError(f"{name}: expected text without control characters, got {_hidden(name, text)}; "
+                                 "leave them out")
 
     @property
     def digest(self):
@@ -64,6 +73,24 @@ class Key:
         return f"Key({self.kind}, digest={self.digest[:12]}…)"
 
 
+def _hidden(name, text):
+    """A text for an error, which must not show a secret."""
+    return ascii(text) if name == "owner" else "some in it"
+
+
+def plain_seed(seed: int | str) -> int | str:
+    """A seed as Python's own int or str, whose `repr` is hashed; a TypeError for anything else.
+
+    >>> plain_seed(np.int64(3)), plain_seed(np.str_("a"))
+    (3, 'a')
+    """
+    if isinstance(seed, str):
+        return str(seed)
+    if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
+        return int(seed)
+    raise TypeError(f"expected a seed that is an int or a str, got {type(seed).__name__}")
+
+
 def _seed(owner, secret):
     return json.dumps([owner, secret])  # no two pairs give one string
 
@@ -74,7 +101,7 @@ def uniform(seed: int | str, shape: tuple) -> np.ndarray:
     The bits are SHAKE-256 of the seed, so that K tells nothing about the seed, nor one key about another.
     """
     count = int(np.prod(shape))
-    stream = hashlib.shake_256(f"watermark trigger {VERSION} {seed!r}".encode()).digest(4 * count)
+    stream = hashlib.shake_256(f"watermark trigger {VERSION} {plain_seed(seed)!r}".encode()).digest(4 * count)
     bits = np.frombuffer(stream, "<u4") >> 8
     return (bits.astype(np.float32) * np.float32(2.0**-24)).reshape(shape)
 
@@ -100,7 +127,8 @@ def make_key(seed: int | str, size: int | tuple[int, int] = 40, channels: int = 
       A `Key` whose `verification` is `initial`, until `embedding.update_key`.
 
     Raises:
-      ValueError: for an argument outside its choices.
+      ValueError: for an argument outside its choices, and for control characters in owner or seed.
+      TypeError: for a seed that is neither an int nor a str.
     """
     if not 1 <= scale <= 8:
         raise ValueError(f"expected 1 <= scale <= 8, got scale={scale}")
@@ -109,7 +137,7 @@ def make_key(seed: int | str, size: int | tuple[int, int] = 40, channels: int = 
 
 def draw_key(seed: int | str, kind: Kind, owner: str = "") -> Key:
     """`make_key` for a `Kind` that is there already."""
-    secret = str(seed) if owner else ""
+    secret = str(plain_seed(seed)) if owner else ""
     trigger = uniform(_seed(owner, secret) if owner else seed, kind.trigger_shape)
     initial = kind.generate(trigger)
     return Key(trigger, initial, initial, kind, owner, secret)
@@ -176,7 +204,7 @@ def refusal(key: Key, bare_seed: int | str | None = None) -> str:
     if bare_seed is not None:
         return f"K is not what the bare seed {bare_seed!r} gives"
     return ("K is not derived from an owner's name and a secret, so that it may have been chosen to suit the suspect "
-            "(for a key of a bare seed, name the seed)")
+            "(for a key of a bare seed, name it: bare_seed=…)")
 
 
 def save_key(key: Key, path: str | Path) -> None:

@@ -28,6 +28,9 @@ class Denoising:
     channels: int = 1
     variants = ("",)
 
+    def __post_init__(self):
+        data.deviation(self.sigma)  # or a ValueError
+
     def batches(self, images, *, seed, batch_size, size):
         """`watermark.data.denoising_batches` of grey or RGB images."""
         images = [_pixels(image, self.channels) for image in images]
@@ -97,7 +100,7 @@ class Examples:
     def batches(self, images, *, seed, batch_size, size):
         """`watermark.data.pair_batches` of pairs of images."""
         pairs = list(self.pairs(images))
-        deep = any(image.dtype != np.uint8 for pair in images for image in pair)
+        deep = any(np.asarray(image).dtype != np.uint8 for pair in images for image in pair)
         return data.pair_batches(pairs, seed=seed, batch_size=batch_size, size=size, scale=self.scale, exact=deep)
 
     def pairs(self, images, variant=""):

@@ -6,9 +6,9 @@ Forging leaves the model alone and makes a key instead.
 from watermark.attacks.base import ATTACKS, Attack, Thief, attack, knob
 from watermark.attacks.finetuning import Finetune, finetune
 from watermark.attacks.forging import forge
-from watermark.attacks.overwriting import Overwrite
+from watermark.attacks.overwriting import Overwrite, overwrite
 from watermark.attacks.pruning import Prune, prune
 from watermark.attacks.serving import Round, Serve
 
 __all__ = ["ATTACKS", "Attack", "Finetune", "Overwrite", "Prune", "Round", "Serve", "Thief", "attack", "finetune",
-           "forge", "knob", "prune"]
+           "forge", "knob", "overwrite", "prune"]

@@ -7,22 +7,29 @@ from dataclasses import replace
 import keras
 
 from watermark.attacks.base import Attack, Thief, attack, knob
-from watermark.recipes import Recipe
+from watermark.recipes import Recipe, changed
 from watermark.tasks import task_alone
 from watermark.training import Batches, Run, clone, fit
 
 LEARNING_RATE = 1e-4  # DnCNN's last
+RECIPE = Recipe(1000, 32, LEARNING_RATE, schedule="constant")
 
 
-def finetune(model: keras.Model, batches: Batches, recipe: Recipe, run: Run = Run(title="fine-tuning")) -> keras.Model:
+def finetune(model: keras.Model, batches: Batches, recipe: Recipe = RECIPE, run: Run = Run(title="fine-tuning"),
+             **changes) -> keras.Model:
     """A copy of `model` trained further on its own task alone, Eq. (5), with a fresh optimizer.
 
     Args:
       model: a Keras model.
       batches: training batches, as from `Denoising.batches`: the original data or new ones.
-      recipe: how long, how fast; Adam at a constant rate is what the paper does.
+      recipe: how long, how fast; by default Adam at a constant 1e-4 for 1,000 steps.
       run: where an interrupted run resumes, and so on.
+      **changes: fields of the recipe or of the run to change, such as steps=300.
+
+    Raises:
+      TypeError: for a change that is a field of neither.
     """
+    recipe, run = changed((recipe, run), changes)
     with run.compute.placement.scope():
         tuned = clone(model)
     fit(tuned, task_alone, batches, recipe, run)

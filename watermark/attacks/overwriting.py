@@ -7,7 +7,16 @@ from dataclasses import replace
 import keras
 
 from watermark.attacks.base import Attack, Thief, attack, knob
-from watermark.recipes import Recipe
+from watermark.embedding import embed
+from watermark.keys import Key
+from watermark.recipes import Embedding, Recipe
+from watermark.training import Batches, Run
+
+
+def overwrite(model: keras.Model, new_key: Key, batches: Batches, recipe: Embedding | None = None,
+              run: Run = Run(title="overwriting"), **changes) -> keras.Model:
+    """A copy of `model` that carries the thief's `new_key` as well; arguments and errors as for `embedding.embed`."""
+    return embed(model, new_key, batches, recipe, run, **changes)
 
 
 @attack("overwrite")

@@ -21,6 +21,7 @@ from watermark.baselines.common import answers, half_squared_error, integers, no
 from watermark.baselines.pictures import abstract_pictures
 from watermark.embedding import numbered
 from watermark.inference import as_suspect
+from watermark.keys import plain_seed
 from watermark.kinds import Kind
 from watermark.recipes import EPOCH, Recipe, changed
 from watermark.training import Batches, Run, identified
@@ -118,6 +119,8 @@ def make_key(seed: int | str, kind: Kind, host: keras.Model | None = None) -> Ke
       kind: task and sizes.
       host: the unmarked network; no picture is given the label that it would have there anyway. None: labels as drawn.
     """
+    seed = plain_seed(seed)
+
     def labels(attempt):
         return integers(f"adi labels {attempt} {seed!r}", (PICTURES,), CLASSES)
 

@@ -17,7 +17,7 @@ from scipy import stats
 from watermark import metrics
 from watermark.baselines.common import answers, half_squared_error, integers, normal, train, triggers_for
 from watermark.inference import as_suspect
-from watermark.keys import uniform
+from watermark.keys import plain_seed, uniform
 from watermark.kinds import Kind
 from watermark.recipes import EPOCH, Recipe, changed
 from watermark.training import Batches, Run, identified
@@ -92,6 +92,7 @@ class Verdict:
 
 def make_key(seed: int | str, kind: Kind, host: keras.Model | None = None) -> Key:
     """The key of a seed, the same on any machine; `host` is not needed."""
+    seed = plain_seed(seed)
     shape = kind.trigger_shape
     means = np.where(uniform(f"deepsigns components {seed!r}", shape) < 0.5, *MEANS)
     trigger = np.clip(means + DEVIATION * np.float64(normal(f"deepsigns trigger {seed!r}", shape)), 0.0, 1.0)

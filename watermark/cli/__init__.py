@@ -86,7 +86,10 @@ def _verb(verb, rest):
     values = flags.FlagValues()
     module = importlib.import_module(f"watermark.cli.{verb}")
     module.define(values)
+    values.set_gnu_getopt(True)  # flags may stand behind it
     left = values([verb, *rest])[1:]
+    if len(left) == 1 and "file" in values and not values.file:  # watermark inspect FILE
+        values.file = left.pop()
     if left:
         raise ValueError(f"unexpected argument {left[0]!r}; flags look like --name=value")
     return module.run(values) or 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import flags
 
 from watermark import data, exporting, inference, preflight, ranges
-from watermark.cli import common
+from watermark.cli import common, fitting_keys
 from watermark.fitting import UNIT
 from watermark.keys import load_key
 
@@ -22,6 +22,8 @@ def define(values):
     flags.DEFINE_enum("format", None, list(exporting.FORMATS), "the form; default: by the name of --out",
                       flag_values=values)
     flags.DEFINE_string("key", None, "the key, to verify the exported form with", flag_values=values)
+    flags.DEFINE_string("bare_seed", None, "for the key of an experiment, which names no owner: the seed that it was "
+                        "drawn from", flag_values=values)
     flags.DEFINE_string("images", None, "folder of typical inputs, for the ranges of tflite_int8", flag_values=values)
     flags.DEFINE_integer("null_keys", 1000, "fresh keys asked beside the key", 0, flag_values=values)
 
@@ -34,20 +36,19 @@ def run(values):
     pixels = common.own_range(values, ranges.own(one))
     if pixels != UNIT:  # it is exported as its owner has it; constants of further inputs are built in
         one = inference.single_output(common.as_told(values, ranges.own(one), UNIT), values.output)
-    key = load_key(values.key) if values.key else None
+    key = fitting_keys.checked(one, load_key(values.key), values.bare_seed) if values.key else None
     images = _inputs(values, one) if values.images else None
     done = exporting.export(one, values.out, form, key=key, calibration=images, null_keys=values.null_keys,
                             pixels=pixels)
     print(f"{done.path}: {form}, answers within {done.parity:.2g} of the model's")
     if key is None:
         return 0
-    verdict = done.verdict
-    if verdict.refusal:
-        raise ValueError(f"nothing can be claimed with {values.key}: {verdict.refusal}")
-    print(f"the mark is {'found' if verdict.evident else 'NOT found'} in it: d = {1e3 * verdict.distance:.2f}e-3 (η = "
+    verdict = done.verdict  # on a key that nothing is against, or it had been refused before anything was written
+    found = verdict.stands_out
+    print(f"the mark is {'found' if found else 'NOT found'} in it: d = {1e3 * verdict.distance:.2f}e-3 (η = "
           f"{1e3 * verdict.threshold:.2f}e-3), ρ = {verdict.rho:.3f}, z = {verdict.z_score:.1f} "
           f"({verdict.z_needed:.1f} needed)")
-    return 0 if verdict.evident else 1
+    return 0 if found else 1
 
 
 def _by_name(out):

@@ -3,6 +3,7 @@
 import math
 
 from watermark import metrics, preflight, ranges
+from watermark.keys import refusal
 from watermark.kinds import Kind
 from watermark.verification import residual_correlation
 
@@ -12,6 +13,16 @@ def check_key(one, key):
     check_kind(one, key.kind)
     if costs := limits(one, key):
         print(costs, flush=True)
+
+
+def checked(one, key, bare_seed=None):
+    """The key, if it fits a model and a claim may rest on it (a bare seed as --bare_seed has it); else a ValueError."""
+    check_kind(one, key.kind)
+    if bare_seed and bare_seed.lstrip("-").isdecimal():
+        bare_seed = int(bare_seed)
+    if why := refusal(key, bare_seed):
+        raise ValueError(f"nothing can be claimed with this key: {why}")
+    return key
 
 
 def check_kind(one, kind):

@@ -1,4 +1,4 @@
-"""Patches and degradations: batch i is a pure function of (seed, i).
+"""Patches: batch i is a pure function of (seed, i).
 
 Images here are as `watermark.data.pictures` reads them, uint8 or float32 on [0, 1]; what folder or download they come
 from is the business of `watermark.data.folders` and `watermark.data.sets`.
@@ -15,56 +15,13 @@ import tensorflow as tf
 from cachetools import LRUCache, cached
 from PIL import Image
 
-from watermark.data.pictures import unit
+from watermark.data.degradations import deviation, low_and_high, luminance, small_and_high
+from watermark.data.pictures import DataError, checked, unit
 
 SCALES = (1.0, 0.9, 0.8, 0.7)  # DnCNN's augmentation by size
 LEAST = 8  # side of a patch, as the command line takes it
 KEPT = 2 << 30  # bytes of patches that are kept for the next training on the same images
 log = logging.getLogger(__name__)
-
-
-def luminance(image):
-    """BT.601 luminance, float32 [H, W] on [16, 235]/255 for RGB; a grey image keeps its full range.
-
-    MATLAB's `rgb2ycbcr`, which every super-resolution paper measures on.
-    """
-    image = unit(image)
-    if image.ndim == 2:
-        return image
-    return (image @ np.float32([65.481, 128.553, 24.966]) + np.float32(16.0)) / np.float32(255.0)
-
-
-def bicubic(image, size):
-    """Resizes float32 [H, W] or [H, W, C] to `size` = (height, width), as MATLAB's `imresize`.
-
-    Bicubic, antialiased when shrinking.
-    """
-    flat = np.ndim(image) == 2
-    image = tf.constant(image, tf.float32)
-    resized = tf.image.resize(image[..., None] if flat else image, size, "bicubic", antialias=True).numpy()
-    return resized[..., 0] if flat else resized
-
-
-def low_and_high(image, scale):
-    """The super-resolution pair of an HR image [H, W] or [H, W, C] on [0, 1]: (input, target), both [H', W'].
-
-    The image is cropped to a multiple of `scale`, shrunk, and brought back to size: VDSR's input.
-    """
-    low, high = small_and_high(image, scale)
-    return bicubic(low, high.shape[:2]), high
-
-
-def small_and_high(image, scale):
-    """As `low_and_high`, but the input is left small, [H' / scale, W' / scale]."""
-    height, width = (side - side % scale for side in image.shape[:2])
-    high = image[:height, :width]
-    return bicubic(high, (height // scale, width // scale)), high
-
-
-def noisy(image, sigma, seed):
-    """`image` plus Gaussian noise of standard deviation `sigma`/255, not clipped; the same noise for the same seed."""
-    noise = np.random.default_rng(seed).standard_normal(image.shape, np.float32)
-    return image + np.float32(sigma / 255.0) * noise
 
 
 @dataclass(frozen=True)
@@ -173,14 +130,18 @@ def denoising_batches(images, *, seed, batch_size, size, sigma):
     Returns:
       A function of the first step's number that gives an endless `tf.data.Dataset` of
       (inputs, targets), float32 [batch_size, size, size, C], targets on [0, 1].
+
+    Raises:
+      DataError: for other pixels, which would be cut to that range.
     """
+    images = [checked(image, None) for image in images]
     patches = _patches(_at_scales, _fitting(images, size), size)
-    white = float(patches.planes[0].dtype.max)
+    white, level = float(patches.planes[0].dtype.max), deviation(sigma)
 
     def make(i):
         clean = tf.cast(patches.draw(batch_size, tf.stack([seed, 2 * i])), tf.float32) / white
         noise = tf.random.stateless_normal(clean.shape, tf.stack([seed, 2 * i + 1]), alg="philox")
-        return clean + sigma / 255.0 * noise, clean
+        return clean + level * noise, clean
 
     return partial(_batches, make)
 
@@ -208,6 +169,8 @@ def sr_batches(images, *, seed, batch_size, size, scales, channels=1, small=Fals
     Inputs are the low-resolution images brought back to size, which is what VDSR takes, or with `small` left small;
     of 1 channel, luminance, or of as many as the images have.
     """
+    images = [checked(image) for image in images]
+
     def shape(image):
         return max((tuple((side - side % scale) // (scale if small else 1) for side in image.shape[:2])
                     for scale in scales), key=min)
@@ -236,10 +199,22 @@ def pair_batches(pairs, *, seed, batch_size, size, scale=1, exact=False):
 
     Returns:
       As `denoising_batches`: (inputs [batch_size, size, size, C], targets).
+
+    Raises:
+      DataError: for other pixels, and for a target of another size.
     """
+    pairs = [_aligned(*(checked(image, None) for image in pair), scale) for pair in pairs]
     pairs = _fitting(pairs, size, lambda pair: pair[0].shape)
     patches = _patches(_of_pairs, pairs, size, scale, np.float32 if exact else np.float16)
     return _pair_batches(patches, seed, batch_size, len(_planes(pairs[0][0])), scale)
+
+
+def _aligned(low, target, scale):
+    """The pair, if the target is `scale` times as large; patches would come from different places otherwise."""
+    if target.shape[:2] != tuple(scale * side for side in low.shape[:2]):
+        raise DataError(f"expected a target of {scale} times the input's {list(low.shape[:2])} pixels, got "
+                        f"{list(target.shape[:2])}; cut both to what belongs together, or give the scale")
+    return low, target
 
 
 def _of_pairs(pairs, size, scale, dtype):

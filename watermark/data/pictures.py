@@ -21,6 +21,7 @@ from watermark.errors import WatermarkError
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
 GREY, COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")  # modes of Pillow, all of 8 bits
 HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1")
+ROUNDING = 1e-6  # that float pixels may leave [0, 1] by: less than half a step of 16 bits
 DNG_VERSION = 50706
 TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 UPRIGHT = {  # EXIF's orientations 2 to 8
@@ -60,6 +61,36 @@ def read_answer(file) -> np.ndarray:
     return image[..., None] if image.ndim == 2 else image
 
 
+def checked(image, channels=(1, 3)) -> np.ndarray:
+    """An image of the caller's as this program takes it, a single channel without its axis.
+
+    Args:
+      image: uint8, or finite floats on [0, 1]; [H, W] or [H, W, C].
+      channels: the choices for C; None for any.
+
+    Returns:
+      uint8 or float32 [H, W] or [H, W, C].
+
+    Raises:
+      DataError: for any other array. What lies on another range would be cut, and trained on so.
+    """
+    image = np.asarray(image)
+    expected, found = "expected uint8 pixels, or floats on [0, 1]", f"got an array {image.dtype} {list(image.shape)}"
+    if image.ndim not in (2, 3) or not image.size or image.ndim == 3 and channels and image.shape[2] not in channels:
+        count = " or ".join(map(str, channels or "C"))
+        raise DataError(f"expected an image [H, W] or [H, W, {count}], {found}; give one image, channels last")
+    if image.dtype != np.uint8:
+        if image.dtype.kind != "f":
+            raise DataError(f"{expected}, {found}; bring it to floats with black at 0 and white at 1")
+        image = image.astype(np.float32, copy=False)
+        low, high = image.min(), image.max()
+        if not np.isfinite([low, high]).all():
+            raise DataError(f"{expected}, {found} with NaN or infinity; leave that image out")
+        if low < -ROUNDING or high > 1.0 + ROUNDING:
+            raise DataError(f"{expected}, {found} from {low:.4g} to {high:.4g}; bring black to 0 and white to 1")
+    return image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
+
+
 def unit(image) -> np.ndarray:
     """float32 on [0, 1] from uint8 or from what is on [0, 1] already."""
     image = np.asarray(image)
@@ -72,14 +103,16 @@ def eight_bits(image) -> np.ndarray:
 
 
 def grey(image) -> np.ndarray:
-    """[H, W] from grey or RGB of either depth, by Pillow's full-range luma."""
+    """[H, W] from grey or RGB of either depth, by Pillow's full-range luma; a DataError as of `checked`."""
+    image = checked(image)
     if image.dtype == np.uint8:
         return np.asarray(Image.fromarray(image).convert("L"))
     return image if image.ndim == 2 else image @ (np.float32([19595, 38470, 7471]) / np.float32(65536))
 
 
 def rgb(image) -> np.ndarray:
-    """[H, W, 3] from grey or RGB of either depth."""
+    """[H, W, 3] from grey or RGB of either depth; a DataError as of `checked`."""
+    image = checked(image)
     if image.dtype == np.uint8:
         return np.asarray(Image.fromarray(image).convert("RGB"))
     return np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else image
