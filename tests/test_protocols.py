@@ -37,6 +37,8 @@ MODELS = {  # the metadata of the Open Inference Protocol's models here
     "four": {"datatype": "FP32", "shape": [4, 6, 8, 3]}, "two": {"datatype": "FP32", "shape": [-1, 6, 8, 3]},
     "large": {"datatype": "FP32", "shape": [-1, 9, 12, 3]}, "across": {"datatype": "FP32", "shape": [-1, 3, 9, 12]},
     "wide": {"datatype": "FP32", "shape": [-1, -1, 12, 3]},
+    "huge": {"datatype": "FP32", "shape": [-1, 1 << 20, -1, 3]},
+    "vast": {"datatype": "FP32", "shape": [1, 3, 2048, 2048]},
     "small": {"datatype": "FP32", "shape": [-1, 5, 5, 3]}, "signed": {"datatype": "INT8", "shape": [-1, 6, 8, 3]},
 }
 DTYPES = {"FP32": np.float32, "FP16": np.float16, "UINT8": np.uint8, "UINT16": np.uint16}
@@ -131,6 +133,16 @@ def test_the_servers_metadata_say_how_to_ask(model, batches, atol, notes, servic
 def test_what_a_server_does_not_take_is_said(model, why, service):
     with pytest.raises(suspects.SuspectError, match=why):
         suspects.load_suspect(f"{service}/v2/models/{model}/infer")(IMAGES)
+
+
+@pytest.mark.parametrize(("model", "size"), [("huge", "1048576xany"), ("vast", "2048x2048")])
+def test_no_question_grows_as_a_server_likes(model, size, service):
+    with pytest.raises(suspects.SuspectError, match=f"takes images of {size} pixels; .* at most 1024 a side"):
+        inference.as_suspect(suspects.load_suspect(f"{service}/v2/models/{model}/infer"), Kind(size=(6, 8), channels=3))
+
+
+def test_types_that_are_not_taken_get_no_note(service):
+    assert suspects.load_suspect(f"{service}/v2/models/signed/infer").notes == []
 
 
 @pytest.mark.parametrize(("model", "sides"), [("large", (9, 12)), ("across", (9, 12)), ("wide", (6, 12))])

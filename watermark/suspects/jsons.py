@@ -9,6 +9,7 @@ from watermark.errors import printable
 from watermark.suspects.answers import number_type, picture, pixels_at_most
 
 REST = 1 << 16  # names, fields and further outputs that an answer may have beside its numbers
+PIXELS = 1 << 22  # of a whole answer, 2048x2048: what is asked follows a server's metadata, which may be a lie
 
 
 def parsed(content, images):
@@ -17,7 +18,7 @@ def parsed(content, images):
     Three bytes of it, an empty list and a comma, take 64 in memory: what no answer holds is refused before.
     """
     count, height, width, channels = images.shape
-    pixels = pixels_at_most(images.shape)
+    pixels = min(pixels_at_most(images.shape), PIXELS)
     most = {"[": pixels + REST, ",": max(channels, 3) * pixels + REST, "{": REST, ":": REST, '"': REST}
     for mark, limit in most.items():
         if (found := content.count(mark.encode())) > limit:

@@ -148,7 +148,7 @@ class Infer(Protocol):
         tensor, notes = self.tensor, []
         if self.payload == "json" and any(tensor.channels_first(channels) for channels in (1, 3)):
             notes.append("the server's axes are [N, C, H, W]")
-        if self.payload == "json" and "INT" in tensor.datatype and not self.pixels:
+        if self.payload == "json" and tensor.datatype in TYPES and "INT" in tensor.datatype and not self.pixels:
             notes.append(f"the server takes {tensor.datatype}: pixels go out as whole numbers up to "
                          f"{WHITE.get(tensor.datatype, 255.0):g}")
         if count := tensor.exact or tensor.most:

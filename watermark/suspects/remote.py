@@ -31,6 +31,7 @@ BYTES = 32  # a number of JSON at most; and of one answer, for its head and tail
 FRAME = 1 << 16
 METADATA = 1 << 20  # bytes
 BATCH = 1 << 14  # pixels a request: a trigger a request from 128x128 up, 10 of 40x40
+LARGEST_SIDE = 1024  # that an image is continued to, where the model takes one size only
 EXACT = 64  # images that a model of fixed batch is filled up to
 
 
@@ -149,7 +150,11 @@ class Remote:
 
     def sides(self, channels):
         """(H, W) that the served model asks for, None for a free one or where the server does not tell."""
-        return self.protocol.tensor.sides(channels)
+        sides = self.protocol.tensor.sides(channels)
+        if max(side or 0 for side in sides) > LARGEST_SIDE:
+            raise SuspectError(f"{self.name} takes images of {sides[0] or 'any'}x{sides[1] or 'any'} pixels; they are "
+                               f"continued to at most {LARGEST_SIDE} a side")
+        return sides
 
     @property
     def ranged(self):
