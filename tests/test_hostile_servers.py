@@ -7,9 +7,11 @@ import io
 import json
 import resource
 import socket
+import struct
 import threading
 import time
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -33,6 +35,18 @@ def _tiff(side, tile):
     return file.getvalue()
 
 
+def _tiff_of(strip, codec, depth=1):
+    """A TIFF of 8x8 pixels of 16 bits, by its tags; its one strip holds what it likes."""
+    tags = [(256, 4, 8), (257, 4, 8), (258, 3, 16), (259, 3, codec), (262, 3, 1), (273, 4, 8), (277, 3, 1), (278, 4, 8),
+            (279, 4, len(strip)), (32997, 4, depth)]
+    entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    return struct.pack("<4sI", b"II*\0", 8 + len(strip)) + strip + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def _within(tiff):
+    return _predictions([{"b64": base64.b64encode(tiff).decode()}])
+
+
 def _predictions(rows):
     return json.dumps({"predictions": rows}).encode()
 
@@ -48,6 +62,7 @@ DRIPS = {  # what is said once, and then again and again
     "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     "silence": (b"", b""),
 }
+DEEP = np.zeros((3000, 3000), np.uint16)
 GZIPPED = gzip.compress(bytes(64 << 20), 1)
 BOMBS = {  # headers and body of an answer, and what is said of it
     "gzip": (b"Content-Encoding: gzip\r\n", GZIPPED, "sent more than"),
@@ -58,6 +73,15 @@ BOMBS = {  # headers and body of an answer, and what is said of it
     "many pictures": (b"", _predictions([{"b64": base64.b64encode(_png(8)).decode()}] * 500), "images, got 500"),
     "large picture": (b"", _predictions([{"b64": base64.b64encode(_png(9000)).decode()}]), "9000x9000"),
     "large tile": (b"", _predictions([{"b64": base64.b64encode(_tiff(8, 4096)).decode()}]), "4096x4096"),
+    "jpeg 2000 in a tiff": (b"", _within(_tiff_of(imagecodecs.jpeg2k_encode(DEEP), 34712)), "compressed by JPEG2000"),
+    "png in a tiff": (b"", _within(_tiff_of(imagecodecs.png_encode(DEEP), 34933)), "compressed by PNG"),
+    "unknown in a tiff": (b"", _within(_tiff_of(bytes(9), 9999)), "compressed by 9999"),
+    "deep tiff": (b"", _within(_tiff_of(bytes(128), 1, 1 << 20)), "an image of 8388608x8x1 pixels"),
+    "lists": (b"", b'{"predictions": [%s[]]}' % (b"[]," * 100_000), "no image .JSON with 100002 times \\["),
+    "numbers": (b"", b'{"predictions": [%s0]}' % (b"0," * 200_000), "no image .JSON with 200000 times ,"),
+    "objects in a list": (b"", b'{"predictions": [%s{}]}' % (b"{}," * 100_000), "no image .JSON with 100002 times {"),
+    "fields": (b"", b'{%s"a":0}' % (b'"a":0,' * 70_000), "no image .JSON with 70001 times :"),
+    "texts": (b"", b'{"predictions": [%s""]}' % (b'"",' * 70_000), 'no image .JSON with 140004 times "'),
     "complex": (b"", _predictions([["1+2j"]]), "real numbers"),
     "objects": (b"", _predictions([{"b64": {"b64": []}}]), "no image"),
     "escape": (b"", b'{"predictions": "\x1b[2J"}', "no image"),
@@ -125,6 +149,35 @@ def test_the_deadline_holds_over_retries():
 def test_a_tls_handshake_has_the_deadline_too():
     with _serving(b"", b"") as url:
         _refused(url.replace("http", "https") + "/m:predict", "did not answer within", timeout=1.0)
+
+
+def test_looking_up_an_address_has_the_deadline_too(monkeypatch):
+    def slow(*where, **how):
+        time.sleep(4)
+        raise OSError("nobody waits")
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    began = time.monotonic()
+    _refused("http://slow.example/m:predict", "did not answer within 0.3 s", timeout=0.3)
+    assert time.monotonic() - began < 2.0
+    assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
+
+
+@pytest.mark.parametrize("error", [OSError("unknown"), UnicodeError("label too long")])
+def test_an_address_that_is_not_found(error, monkeypatch):
+    def fails(*where, **how):
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", fails)
+    _refused("http://no.example/m:predict", "cannot be reached", timeout=5, retries=0)
+
+
+@pytest.mark.parametrize(("route", "options"), [("/m:predict", {}), ("/v2/models/m/infer", {}), ("/picture", {}),
+                                                ("/picture", {"answer": "json:image"})])
+def test_what_a_server_says_instead_of_an_image_is_shown(route, options):
+    body = b'{"error": "model\x1b[2J is not \\u001b[31m loaded"}'
+    with _serving(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body) as url:
+        _refused(url + route, r"no image .*; it said: .*is not .*loaded", **options)
 
 
 def test_an_endless_answer_is_cut_at_the_size_of_the_question():

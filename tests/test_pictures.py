@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import zlib
 
 import imagecodecs
@@ -135,7 +136,31 @@ def test_transparency_is_left_out_and_told(tmp_path):
             assert not data.pictures.read_picture(_file(tmp_path / "a.png", values)).transparent
 
 
-REFUSED = {
+def _within(path, whole, codec):
+    """A TIFF whose header tells of fewer pixels than its strip, a whole file of a codec, unpacks to."""
+    content = _file(path, DEEP[:4, :5, 0], rowsperstrip=4).read_bytes()
+    with tifffile.TiffFile(path) as file:
+        tags = file.pages.first.tags
+        places = {name: tags[name].valueoffset for name in ("Compression", "StripOffsets", "StripByteCounts")}
+    content = bytearray(content + whole)
+    struct.pack_into("<H", content, places["Compression"], codec)
+    struct.pack_into("<I", content, places["StripOffsets"], len(content) - len(whole))
+    struct.pack_into("<I", content, places["StripByteCounts"], len(whole))
+    path.write_bytes(content)
+
+
+def _smaller_header(path):
+    """A JPEG 2000 file whose header tells of 5x4 pixels, its code stream of 9x6."""
+    content = _file(path, DEEP[..., 0]).read_bytes()
+    path.write_bytes(content.replace(b"ihdr" + struct.pack(">II", 6, 9), b"ihdr" + struct.pack(">II", 4, 5)))
+
+
+LARGER = {
+    "a PNG in a TIFF": lambda p: _within(p / "a.tif", imagecodecs.png_encode(DEEP[..., 0].copy()), 34933),
+    "JPEG 2000 in a TIFF": lambda p: _within(p / "a.tif", imagecodecs.jpeg2k_encode(DEEP[..., 0].copy()), 34712),
+    "a larger code stream": lambda p: _smaller_header(p / "a.jp2"),
+}
+REFUSED = LARGER | {
     "32-bit integers": lambda p: _file(p / "a.tif", DEEP[..., 0].astype(np.uint32)),
     "signed integers": lambda p: _file(p / "a.tif", DEEP[..., 0].astype(np.int16)),
     "floats beyond 1": lambda p: _file(p / "a.tif", DEEP[..., 0].astype(np.float32)),
@@ -166,6 +191,15 @@ def test_what_cannot_be_read_exactly_is_refused(tmp_path, what):
     with pytest.raises(data.DataError, match=f"{path.name} cannot be read as an image: ") as caught:
         data.read_image(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("what", LARGER)
+def test_what_is_larger_than_it_says_is_not_decoded(tmp_path, what, monkeypatch):
+    for decoder in ("png_decode", "jpeg2k_decode"):
+        monkeypatch.setattr(imagecodecs, decoder, lambda *_, **__: pytest.fail("decoded"))
+    LARGER[what](tmp_path)
+    with pytest.raises(data.DataError, match="compressed by|its code stream has 9x6 pixels"):
+        data.read_image(next(tmp_path.iterdir()))
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.jp2", "8.png", "8.tif", "8.jpg", "8.webp", "a.pnm"])

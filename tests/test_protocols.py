@@ -35,6 +35,10 @@ MODELS = {  # the metadata of the Open Inference Protocol's models here
     "half": {"datatype": "FP16", "shape": [-1, -1, -1, 3]}, "bytes": {"datatype": "UINT8", "shape": [-1, 6, 8, 3]},
     "deep": {"datatype": "UINT16", "shape": [-1, -1, -1, 3]}, "one": {"datatype": "FP32", "shape": [3, 6, 8]},
     "four": {"datatype": "FP32", "shape": [4, 6, 8, 3]}, "two": {"datatype": "FP32", "shape": [-1, 6, 8, 3]},
+    "large": {"datatype": "FP32", "shape": [-1, 9, 12, 3]}, "across": {"datatype": "FP32", "shape": [-1, 3, 9, 12]},
+    "wide": {"datatype": "FP32", "shape": [-1, -1, 12, 3]},
+    "huge": {"datatype": "FP32", "shape": [-1, 1 << 20, -1, 3]},
+    "vast": {"datatype": "FP32", "shape": [1, 3, 2048, 2048]},
     "small": {"datatype": "FP32", "shape": [-1, 5, 5, 3]}, "signed": {"datatype": "INT8", "shape": [-1, 6, 8, 3]},
 }
 DTYPES = {"FP32": np.float32, "FP16": np.float16, "UINT8": np.uint8, "UINT16": np.uint16}
@@ -125,10 +129,34 @@ def test_the_servers_metadata_say_how_to_ask(model, batches, atol, notes, servic
 
 
 @pytest.mark.parametrize(("model", "why"), [("small", r"takes images \[5, 5, 3\], not \[6, 8, 3\]"),
-                                            ("signed", "takes INT8; expected one of")])
+                                            ("signed", "takes INT8; expected one of ((?! INT8).)*, or BYTES")])
 def test_what_a_server_does_not_take_is_said(model, why, service):
     with pytest.raises(suspects.SuspectError, match=why):
         suspects.load_suspect(f"{service}/v2/models/{model}/infer")(IMAGES)
+
+
+@pytest.mark.parametrize(("model", "size"), [("huge", "1048576xany"), ("vast", "2048x2048")])
+def test_no_question_grows_as_a_server_likes(model, size, service):
+    with pytest.raises(suspects.SuspectError, match=f"takes images of {size} pixels; .* at most 1024 a side"):
+        inference.as_suspect(suspects.load_suspect(f"{service}/v2/models/{model}/infer"), Kind(size=(6, 8), channels=3))
+
+
+def test_types_that_are_not_taken_get_no_note(service):
+    assert suspects.load_suspect(f"{service}/v2/models/signed/infer").notes == []
+
+
+@pytest.mark.parametrize(("model", "sides"), [("large", (9, 12)), ("across", (9, 12)), ("wide", (6, 12))])
+def test_served_models_of_one_size_are_asked_as_files_are(model, sides, service):
+    """A key of 6x8: its images are continued by reflection, by hand here, each is put once, and the answers are cut."""
+    Service.seen.clear()
+    suspect = inference.as_suspect(suspects.load_suspect(f"{service}/v2/models/{model}/infer"),
+                                   Kind(size=(6, 8), channels=3))
+    np.testing.assert_array_equal(suspect(IMAGES), IMAGES / 2)
+    question = np.pad(IMAGES, ((0, 0), (0, sides[0] - 6), (0, sides[1] - 8), (0, 0)), mode="reflect")
+    put = [np.float32(seen["inputs"][0]["data"]).reshape(seen["inputs"][0]["shape"]) for seen in Service.seen]
+    put = np.concatenate(put)
+    np.testing.assert_array_equal(put.transpose(0, 2, 3, 1) if model == "across" else put, question)
+    assert any(f"takes {sides[0]}x{sides[1]}, not 6x8" in note for note in suspect.notes)
 
 
 @pytest.mark.parametrize("options", [{"input_name": "picture"}, {"input_name": "picture", "payload": "columns"},

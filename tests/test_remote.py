@@ -85,6 +85,18 @@ def test_a_password_is_not_sent_in_the_clear():
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("spec", [
+    "https://ada:p/wSECRET@h.example/x", "https://ada:SECRET#1@h.example/x", "https://ada:SECRETpw@exa\u2100mple.com/x",
+    "https://ada:SECRET@h.example\n/x", "https://ada:SECRET@h.example:port/x",
+    "ftp://ada:SECRET@h.example/x", "htps:/ada:p/SECRET@h.example/m.keras", "ada:SECRET@h.example/x?key=SECRET"])
+@pytest.mark.parametrize("fixed", [None, {"sigma": 25.0}])
+def test_what_is_no_address_is_shown_without_its_password(spec, fixed):
+    with pytest.raises((ValueError, suspects.SuspectError),
+                       match="is no address|no such file|Keras models only") as caught:
+        suspects.load_suspect(spec, fixed=fixed)
+    assert "SECRET" not in str(caught.value) and "ada" not in str(caught.value) and "mple" in str(caught.value)
+
+
 # --- a bad server -----------------------------------------------------------------------------------------------------
 
 
@@ -134,8 +146,9 @@ def bad():
 
 @pytest.mark.parametrize(("how", "why"), [
     ("slow", "did not answer within 0.5 s"), ("truncated", "broke off .*peer closed"), ("text", "no image .Expecting"),
-    ("shape", "expected 1 images"), ("few", "expected 1 images, got 0"), ("nothing", "no image .'outputs'"),
-    ("nan", "NaN"), ("words", "no image .an array of <U1"), ("huge", "more than 200000 bytes"), ("error", "HTTP 500"),
+    ("shape", "expected 1 images"), ("few", "expected 1 images, got 0"),
+    ("nothing", "no image .no 'predictions' or 'outputs' there"), ("nan", "NaN"),
+    ("words", "no image .an array of <U1"), ("huge", "more than 200000 bytes"), ("error", "HTTP 500"),
     ("moved", "HTTP 302"),
 ])
 def test_every_fault_is_one_line(how, why, bad, owned):
@@ -169,6 +182,32 @@ def test_the_token_goes_to_whom_it_may(bad, owned, monkeypatch):
     for url in ("http://example.org/m:predict", "http://localhost@example.org/m:predict", "http://127.0.0.1.org/m:predict"):
         with pytest.raises(ValueError, match="not sent over plain http"):
             suspects.load_suspect(url)
+
+
+@pytest.mark.parametrize("token", ["s3cret\r\n", " s3cret", "s3cret"])
+def test_blanks_around_a_token_are_not_of_it(token, bad, owned, monkeypatch):
+    monkeypatch.setenv(remote.TOKEN, token)
+    suspects.load_suspect(f"{bad}/echo/m:predict")(owned.key.trigger[None])
+    assert Bad.seen[-1][1] == "Bearer s3cret"
+
+
+@pytest.mark.parametrize("token", ["s3\rcret", "s3 cret", "s3cret\u00e9", "s3cret\x7f", "s3cret\0"])
+def test_what_is_no_token_is_not_shown(token):
+    with pytest.raises(ValueError, match="visible ASCII") as caught:
+        suspects.load_suspect("https://example.org/m:predict", token=token)
+    assert "s3" not in str(caught.value)
+
+
+def test_a_proxy_does_not_see_what_is_for_this_machine(bad, owned, monkeypatch):
+    """A request through a proxy has the whole address in its first line; others go through it as they did."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, bad)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    suspects.load_suspect(f"{bad}/echo/m:predict", token="s3cret")(owned.key.trigger[None])
+    assert Bad.seen[-1][:2] == ("/echo/m:predict", "Bearer s3cret")
+    suspects.load_suspect("HTTP://models.example/echo/m:predict")(owned.key.trigger[None])
+    assert Bad.seen[-1][:2] == ("http://models.example/echo/m:predict", None)
 
 
 def test_certificates_are_checked(owned, tmp_path):

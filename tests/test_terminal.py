@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from watermark import cli
 from watermark.cli import common
 
 NOISY = '''"""watermark noisy"""
-import logging, os, sys, time, warnings
+import hashlib, logging, os, sys, time, warnings
 from absl import flags
 
 def define(values):
@@ -32,6 +33,8 @@ def run(values):
         raise ValueError("the server said\\x1b]0;owned\\x07\\r\\nand more")
     if values.end == "late":
         time.sleep(60)
+    if values.end == "never":
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 '''
 PROGRAM = f"""
 import sys, types
@@ -80,6 +83,23 @@ def test_a_process_that_is_told_to_end_says_so_in_a_line():
     out, err = child.communicate(timeout=30)
     assert child.returncode == 128 + signal.SIGTERM and out == ""
     assert err.startswith("stopped") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_what_never_comes_back_to_python(number):
+    """A digest of two billion rounds stands in for a model without end: in C, which hears no first signal."""
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, "noisy", "--end=never"], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as child:
+        try:
+            assert child.stderr.readline() == "1 of 3 done\n"
+            time.sleep(0.3)  # until it is in C
+            child.send_signal(number)
+            with pytest.raises(subprocess.TimeoutExpired):
+                child.wait(0.5)
+            child.send_signal(number)
+            assert child.wait(10) == 128 + number
+        finally:
+            child.kill()
 
 
 @pytest.mark.parametrize(("out", "why"), [("folder.keras", "is a folder"), ("m.npz", "ends in .keras"),

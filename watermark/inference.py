@@ -139,14 +139,14 @@ class Suspect:
         if isinstance(suspect, keras.Model):
             self.ask, self.sides = predictor(suspect), suspect.input_shape[1:3]
         elif hasattr(suspect, "sides"):
-            self.sides = suspect.sides(kind.channels)
+            self.sides, self.readable = suspect.sides(kind.channels), not self.watched
         else:
             self.readable = False
         if pixels and hasattr(suspect, "on"):
             self.source = self.ask = suspect.on(pixels)
         if pixels:
             self._notes.append(getattr(suspect, "ranged", RANGED).format(pixels))
-        self.way = None if self.readable or kind.task == "sr" else _Way()
+        self.way = None if self.readable or any(self.sides) or kind.task == "sr" else _Way()
 
     @property
     def watched(self):

@@ -143,7 +143,11 @@ class _Printable:
 
 @contextlib.contextmanager
 def _stoppable():
-    """Within, SIGTERM ends what runs as Ctrl-C does: what was begun is cleaned up or kept to go on with."""
+    """Within, SIGTERM ends what runs as Ctrl-C does: what was begun is cleaned up or kept to go on with.
+
+    A second one ends the process at once: libraries in C, such as the one that runs a suspect without end, never come
+    to the first.
+    """
 
     def stop(number, _):
         raise KeyboardInterrupt(number)
@@ -151,11 +155,26 @@ def _stoppable():
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    threading.Thread(target=_end_at_the_second, args=[reader], daemon=True).start()
+    before, noted = signal.signal(signal.SIGTERM, stop), signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
         yield
     finally:
+        signal.set_wakeup_fd(noted)
         signal.signal(signal.SIGTERM, before)
+        os.close(writer)  # which ends the thread
+
+
+def _end_at_the_second(reader):
+    """Reads the numbers of this process's signals, a byte each, which Python writes when they come."""
+    with open(reader, "rb", buffering=0) as numbers:
+        stops = 0
+        while number := numbers.read(1):
+            stops += number[0] in (signal.SIGINT, signal.SIGTERM)
+            if stops == 2:
+                os._exit(128 + number[0])
 
 
 def _line(error):

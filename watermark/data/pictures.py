@@ -24,6 +24,7 @@ HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1")
 ROUNDING = 1e-6  # that float pixels may leave [0, 1] by: less than half a step of 16 bits
 DNG_VERSION = 50706
 TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+CODECS = ("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS")  # of TIFF; what others unpack to, they say themselves
 UPRIGHT = {  # EXIF's orientations 2 to 8
     2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
     6: lambda a: a[::-1].swapaxes(0, 1), 7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
@@ -181,6 +182,13 @@ def _scaled(values, greatest, orientation):
     return np.ascontiguousarray(pixels), count % 2 == 0 and bool(values[..., -1].min() < greatest)
 
 
+def check_codec(page):
+    """Refuses, with a ValueError, a page of a TIFF whose codec does not keep to the size that the page declares."""
+    codec = getattr(page.compression, "name", str(page.compression))
+    if codec not in CODECS:
+        raise ValueError(f"it is compressed by {codec[:40]}, expected {', '.join(CODECS)}; save it so, or as PNG")
+
+
 def _tiff(stream, head):
     """(pixels, transparent) of a TIFF's first page."""
     with tifffile.TiffFile(stream) as tiff:
@@ -192,6 +200,7 @@ def _tiff(stream, head):
             stream.seek(0)
             with Image.open(stream, formats=["TIFF"]) as image:
                 return _eight_bits(image)
+        check_codec(page)
         if page.photometric not in (0, 1, 2) or not (kind == "f" or kind == "u" and bits <= 16):
             raise ValueError(f"it has {bits} bits of {page.dtype} as {getattr(page.photometric, 'name', 'pixels')}, "
                              "expected grey or RGB of up to 16 bits, or float on [0, 1]")
@@ -211,6 +220,9 @@ def _png(image, content):
 
 def _jpeg2000(image, content):
     size = content.index(b"\xff\x4f\xff\x51")  # the code stream; its size segment tells each channel's depth
+    right, bottom, left, top = np.frombuffer(content, ">u4", 4, size + 8).tolist()
+    if (right - left, bottom - top) != image.size:
+        raise ValueError(f"its code stream has {right - left}x{bottom - top} pixels, its header {image.size}")
     depths = set(content[size + 42:size + 42 + 3 * content[size + 41]:3])
     if depths == {7}:
         return None, 255

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from watermark.inference import SuspectError, predictor, single_output
 from watermark.limits import check_answers
 from watermark.models import ModelError, load_model
 from watermark.ranges import wrapped
+from watermark.suspects.exchange import veiled
 from watermark.suspects.folder import load_folder
 from watermark.suspects.program import is_function, load_function
 from watermark.suspects.remote import connect, is_url
@@ -50,10 +52,12 @@ def load_suspect(spec: keras.Model | Callable | str | Path, *, output: str | Non
       ModelError: the file cannot be opened.
       SuspectError: now, or later from the callable, an answer that is not an image.
     """
+    if isinstance(spec, str | Path) and not (is_url(spec) or is_function(spec) or os.path.exists(spec)):
+        raise ModelError(f"{veiled(spec)}: no such file or folder; expected {KINDS}")
     if hasattr(spec, "outputs") or _is_keras(spec):
         return _keras(spec, output, allow_lambda, fixed)
     if fixed:
-        raise ModelError(f"{spec}: further inputs can be given to Keras models only")
+        raise ModelError(f"{veiled(spec)}: further inputs can be given to Keras models only")
     if not isinstance(spec, str | Path):
         return spec
     if is_url(spec):
@@ -66,8 +70,6 @@ def load_suspect(spec: keras.Model | Callable | str | Path, *, output: str | Non
             return load_saved_model(path, signature=signature, output=output)
         return load_folder(path)
     readers = {".tflite": load_tflite, ".onnx": load_onnx}
-    if not path.exists():
-        raise ModelError(f"{path}: no such file or folder; expected {KINDS}")
     if path.suffix not in readers:
         raise ModelError(f"{path}: expected {KINDS}")
     if not path.is_file():

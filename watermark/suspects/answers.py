@@ -6,7 +6,7 @@ import numpy as np
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
-from watermark.data import read_answer
+from watermark.data.pictures import check_codec, read_answer
 
 SCALE = 8  # the most that a key's kind enlarges by
 MARGIN = 64  # pixels; some networks pad
@@ -23,6 +23,12 @@ def check_size(shape, asked):
                          f"{'x'.join(map(str, asked[:2]))}; at most {most[0]}x{most[1]} were expected")
 
 
+def pixels_at_most(asked):
+    """Pixels that the answers to images [N, H, W, C] have in all."""
+    count, height, width, _ = asked
+    return count * (SCALE * height + MARGIN) * (SCALE * width + MARGIN)
+
+
 def number_type(dtype):
     """Refuses, with a ValueError, arrays that do not hold real numbers."""
     if dtype.kind not in "fiub":
@@ -34,9 +40,10 @@ def picture(content, asked):
     if content[:4] in TIFF:  # Pillow does not know every depth
         with tifffile.TiffFile(io.BytesIO(content)) as file:
             page = file.pages.first
-            check_size((page.imagelength, page.imagewidth, page.samplesperpixel), asked)
+            check_codec(page)
+            check_size((page.imagedepth * page.imagelength, page.imagewidth, page.samplesperpixel), asked)
             if page.is_tiled:  # decoders allocate by the tile, whatever the image's size
-                check_size((page.tilelength, page.tilewidth), asked)
+                check_size((page.tiledepth * page.tilelength, page.tilewidth), asked)
     else:
         try:
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:  # reads the header only

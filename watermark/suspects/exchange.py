@@ -1,7 +1,12 @@
 """One HTTP request: one deadline and one limit on size over everything that a server does."""
 
+import asyncio
+import concurrent.futures
+import contextlib
 import re
+import socket
 import ssl
+import threading
 from dataclasses import dataclass, field
 
 import anyio
@@ -19,6 +24,9 @@ ENCODINGS = ("identity", "gzip", "deflate")  # one of them, once: archives of ar
 CERTIFICATES = 16 << 20  # bytes of a bundle
 
 
+LOCAL = ("localhost", "127.0.0.1", "::1")  # secrets may go there without TLS, and go nowhere else on the way
+
+
 def shown(url):
     """An address as others may see it: without user, password and the values of its query, which may be secrets.
 
@@ -28,6 +36,35 @@ def shown(url):
     address, mark, query = re.sub("//[^/?#]*@", "//", str(url)).partition("#")[0].partition("?")
     return address + mark + "&".join(f"{name}={'…' if value else ''}" if equals else "…" for name, equals, value in (
         part.partition("=") for part in query.split("&") if mark))
+
+
+def veiled(text):
+    """What was given as a suspect and is no address, without what may be a password: anything up to the last @.
+
+    >>> veiled("https://ada:pass/word@models.example/denoise")
+    'https://models.example/denoise'
+    """
+    if not re.search("://|:.*@", text := str(text), re.DOTALL):
+        return text
+    return shown(re.sub(r"\A(\w+:/+)?.*@", r"\1", text, flags=re.DOTALL))
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop that looks up addresses in threads nobody waits for: a resolver may take minutes."""
+
+    async def getaddrinfo(self, *where, **how):
+        """See `socket.getaddrinfo`."""
+        found = concurrent.futures.Future()
+
+        def look_up():
+            with contextlib.suppress(concurrent.futures.InvalidStateError):  # given up meanwhile
+                try:
+                    found.set_result(socket.getaddrinfo(*where, **how))
+                except Exception as error:
+                    found.set_exception(error)
+
+        threading.Thread(target=look_up, daemon=True).start()
+        return await asyncio.wrap_future(found)
 
 
 @dataclass
@@ -43,7 +80,7 @@ class Line:
 
     timeout: float
     retries: int
-    headers: dict = field(default_factory=dict)
+    headers: dict = field(default_factory=dict, repr=False)
     verify: ssl.SSLContext | bool = True
 
     def send(self, request, limit):
@@ -53,7 +90,8 @@ class Line:
         of a status line, a header, a chunk, or one "100 Continue" after the other.
         """
         try:
-            with start_blocking_portal("asyncio") as portal:  # a thread, for a notebook has a loop already
+            # A thread, for a notebook has a loop already.
+            with start_blocking_portal("asyncio", {"loop_factory": _Loop}) as portal:
                 return portal.call(self._send, request, limit)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise Unreachable(f"{shown(request.url)} did not answer within {self.timeout:g} s") from error
@@ -69,7 +107,9 @@ class Line:
             request.headers.update(self.headers | {"Accept-Encoding": "identity"})
             # A TLS handshake that is cut off from outside leaves its socket open; its own, shorter limit closes it.
             limits = httpx.Timeout(None, connect=0.7 * self.timeout)
-            async with httpx.AsyncClient(verify=self.verify, timeout=limits) as client:
+            # Of a proxy for plain HTTP, which would read what is for this machine alone, nothing is known here.
+            trusting = request.url.scheme == "https" or request.url.host not in LOCAL
+            async with httpx.AsyncClient(verify=self.verify, timeout=limits, trust_env=trusting) as client:
                 for left in range(self.retries, -1, -1):
                     try:
                         status, body = await _once(client, request, limit)

@@ -9,16 +9,14 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from watermark.errors import printable
 from watermark.fitting import UNIT, Pixels
 from watermark.ports import check_holds
-from watermark.suspects.answers import number_type, picture, with_channel
+from watermark.suspects.answers import picture, with_channel
+from watermark.suspects.jsons import at, base64_picture, counted, floats, member, named, parsed
+from watermark.suspects.tensors import TYPES, WHITE, Tensor
 
 NUMBERS = ("json", "columns")  # payloads that are no images
 BOUNDARY = "watermark-" + 24 * "-"  # of a form; always the same, so that a request's digest can be made again
-TYPES = {"FP16": "float16", "FP32": "float32", "FP64": "float64"} | {
-    f"{sign.upper()}{bits}": f"{sign}{bits}" for sign in ("uint", "int") for bits in (8, 16, 32, 64)}
-WHITE = {"UINT16": 65535.0}  # what 1.0 is in whole numbers; 255 in the other types
 
 
 def png(image):
@@ -31,82 +29,6 @@ def png(image):
 
 def _base64(image):
     return base64.b64encode(png(image)).decode()
-
-
-def _picture(text, asked):
-    """Of a picture in base64, as a data URL or without its head."""
-    if not isinstance(text, str):
-        raise ValueError(f"a {type(text).__name__}, expected an image in base64")
-    return picture(base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text), asked)
-
-
-def _numbers(values):
-    """float32 of nested lists of numbers."""
-    values = np.asarray(values)
-    number_type(values.dtype)
-    return np.float32(values)
-
-
-def _named(values, wanted):
-    """One of {name: value}, or the only one."""
-    if wanted is None and len(values) == 1:
-        return next(iter(values.values()))
-    if wanted not in values:
-        raise KeyError(f"outputs {', '.join(map(str, values))}; name one of them, --output=NAME")
-    return values[wanted]
-
-
-def _field(value, path):
-    """What stands at a.b.0 in parsed JSON."""
-    for step in path.split("."):
-        there = value if isinstance(value, dict) else dict(zip(map(str, range(len(value))), value, strict=True)
-                                                           if isinstance(value, list) else ())
-        if step not in there:
-            found = printable(", ".join(there))[:80] if there else f"a {type(value).__name__} without fields"
-            raise ValueError(f"--answer=json:{path}: no {step!r} there, but {found}")
-        value = there[step]
-    return value
-
-
-def _count(items, images):
-    """`items`, counted before any is decoded."""
-    if not isinstance(items, list) or len(items) != len(images):
-        found = len(items) if isinstance(items, list) else f"a {type(items).__name__}"
-        raise ValueError(f"expected {len(images)} images, got {found}")
-    return items
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A model's input, as a server's metadata have it.
-
-    Attributes:
-      name: of the tensor, or None.
-      datatype: of the tensor, in the words of the Open Inference Protocol.
-      shape: with -1 for a free side, or None where the server does not tell.
-      most: images that a request may hold, or None.
-      exact: images that a request must hold, or None.
-    """
-
-    name: str | None = None
-    datatype: str = "FP32"
-    shape: tuple | None = None
-    most: int | None = None
-    exact: int | None = None
-
-    @classmethod
-    def of(cls, metadata, name=None, config=None):
-        """From the parsed metadata of a model, and Triton's configuration; for the input `name` or the first one."""
-        found = [tensor for tensor in metadata["inputs"] if name in (None, tensor["name"])][0]
-        shape = tuple(int(side) for side in found["shape"])
-        exact = shape[0] if len(shape) == 4 and shape[0] > 0 else None
-        most = 1 if len(shape) == 3 else int((config or {}).get("max_batch_size") or 0)
-        return cls(str(found["name"]), printable(found["datatype"])[:20], shape, most if most > 0 else None, exact)
-
-    def channels_first(self, channels):
-        """Whether the axes are [N, C, H, W]."""
-        sides = (self.shape or ())[-3:]
-        return len(sides) == 3 and sides[0] == channels != sides[2]
 
 
 @dataclass(frozen=True)
@@ -178,16 +100,15 @@ class Predict(Protocol):
 
     def response(self, content, images):
         """The images of an answer's body, in rows ("predictions") or in columns ("outputs")."""
-        answer = json.loads(content)
-        if "predictions" not in answer:
-            columns = answer["outputs"]
-            rows = _named(columns, self.output) if isinstance(columns, dict) else columns
-        else:
-            rows = [_named(row, self.output) if isinstance(row, dict) and "b64" not in row else row
-                    for row in _count(answer["predictions"], images)]
-        if _count(rows, images) and isinstance(rows[0], dict):
-            return np.stack([_picture(row["b64"], images.shape[1:]) for row in rows])
-        return (self.pixels or UNIT).back(_numbers(rows))
+        name, rows = member(parsed(content, images), "predictions", "outputs")
+        if name == "predictions":
+            rows = [named(row, self.output) if isinstance(row, dict) and "b64" not in row else row
+                    for row in counted(rows, images)]
+        elif isinstance(rows, dict):
+            rows = named(rows, self.output)
+        if counted(rows, images) and isinstance(rows[0], dict):
+            return np.stack([base64_picture(member(row, "b64")[1], images.shape[1:]) for row in rows])
+        return (self.pixels or UNIT).back(floats(rows))
 
 
 class Infer(Protocol):
@@ -200,16 +121,16 @@ class Infer(Protocol):
     def of_numbers(self, images):
         """The question in the type and order of axes that the server's metadata ask for."""
         tensor = self.tensor
-        if tensor.datatype not in TYPES or tensor.datatype == "INT8":
-            raise ValueError(f"the server takes {tensor.datatype}; expected one of {', '.join(TYPES)} but INT8, or "
-                             "BYTES with --payload=png")
+        if tensor.datatype not in TYPES:
+            raise ValueError(f"the server takes {tensor.datatype}; expected one of {', '.join(TYPES)}, or BYTES with "
+                             "--payload=png")
         images = (pixels := self._pixels(tensor.datatype)).of(images)
         if tensor.channels_first(images.shape[-1]):
             images = images.transpose(0, 3, 1, 2)
         if tensor.shape and any(side > 0 and side != given for side, given in zip(tensor.shape[-3:], images.shape[1:],
                                                                                   strict=False)):
-            raise ValueError(f"the server takes images {list(tensor.shape)[-3:]}, not {list(images.shape[1:])}; make a "
-                             "key of that size")
+            raise ValueError(f"the server takes images {list(tensor.shape)[-3:]}, not {list(images.shape[1:])}; "
+                             "expected a key of that size, or a smaller one")
         if len(tensor.shape or ()) == 3:
             images = images[0]
         if "INT" in tensor.datatype:
@@ -227,7 +148,7 @@ class Infer(Protocol):
         tensor, notes = self.tensor, []
         if self.payload == "json" and any(tensor.channels_first(channels) for channels in (1, 3)):
             notes.append("the server's axes are [N, C, H, W]")
-        if self.payload == "json" and "INT" in tensor.datatype and not self.pixels:
+        if self.payload == "json" and tensor.datatype in TYPES and "INT" in tensor.datatype and not self.pixels:
             notes.append(f"the server takes {tensor.datatype}: pixels go out as whole numbers up to "
                          f"{WHITE.get(tensor.datatype, 255.0):g}")
         if count := tensor.exact or tensor.most:
@@ -237,12 +158,12 @@ class Infer(Protocol):
 
     def response(self, content, images):
         """The images of an answer's body."""
-        outputs = {tensor["name"]: tensor for tensor in json.loads(content)["outputs"]}
-        tensor, asked = _named(outputs, self.output), images.shape[1:]
+        _, outputs = member(parsed(content, images), "outputs")
+        tensor, asked = named({tensor["name"]: tensor for tensor in outputs}, self.output), images.shape[1:]
         if tensor["datatype"] == "BYTES":
-            return np.stack([_picture(item, asked) for item in _count(tensor["data"], images)])
+            return np.stack([base64_picture(item, asked) for item in counted(tensor["data"], images)])
         declared = Tensor(shape=tuple(tensor["shape"]))
-        answers = _numbers(tensor["data"]).reshape(declared.shape)
+        answers = floats(tensor["data"]).reshape(declared.shape)
         if declared.channels_first(asked[2]):
             answers = np.moveaxis(answers, -3, -1)
         return self._pixels(tensor["datatype"]).back(answers)
@@ -283,10 +204,10 @@ class Pictures(Protocol):
         asked = images.shape[1:]
         if not self.answer:
             return picture(content, asked)[None]
-        value = _field(json.loads(content), self.answer.partition(":")[2])
+        value = at(self.answer.partition(":")[2], parsed(content, images))
         if isinstance(value, str):
-            return _picture(value, asked)[None]
-        return (self.pixels or UNIT).back(with_channel(_numbers(value)))[None]
+            return base64_picture(value, asked)[None]
+        return (self.pixels or UNIT).back(with_channel(floats(value)))[None]
 
 
 def fits(payload, payloads):

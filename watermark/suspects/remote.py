@@ -14,16 +14,16 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
 
-from watermark.errors import printable, raised_as
+from watermark.errors import first_line, printable, raised_as
 from watermark.inference import RANGED, SuspectError
-from watermark.suspects.answers import MARGIN, SCALE
-from watermark.suspects.exchange import Line, certificates, shown
-from watermark.suspects.protocols import NUMBERS, PROTOCOLS, Infer, Pictures, Tensor, fits
+from watermark.suspects.answers import pixels_at_most
+from watermark.suspects.exchange import LOCAL, Line, certificates, shown, veiled
+from watermark.suspects.protocols import NUMBERS, PROTOCOLS, Infer, Pictures, fits
+from watermark.suspects.tensors import Tensor
 
 TOKEN = "WATERMARK_TOKEN"
 LARGEST = 256 << 20  # bytes of one answer, whatever the question
@@ -31,12 +31,13 @@ BYTES = 32  # a number of JSON at most; and of one answer, for its head and tail
 FRAME = 1 << 16
 METADATA = 1 << 20  # bytes
 BATCH = 1 << 14  # pixels a request: a trigger a request from 128x128 up, 10 of 40x40
+LARGEST_SIDE = 1024  # that an image is continued to, where the model takes one size only
 EXACT = 64  # images that a model of fixed batch is filled up to
 
 
 def is_url(spec):
     """Whether a suspect is named by an address."""
-    return str(spec).startswith(("http://", "https://"))
+    return str(spec).lower().startswith(("http://", "https://"))
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Access:
     timeout: float = 60.0
     retries: int = 3
     transcript: str | Path | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     ca_bundle: str | Path | None = None
     limit: int = LARGEST
     line: object = None
@@ -88,8 +89,7 @@ def connect(url, **access):
       A `Remote`, a callable float32 [N, H, W, C] -> [N, H', W', C].
     """
     access = Access(**access)
-    with raised_as(SuspectError, f"{shown(url)} is no address"):
-        address, _ = urlsplit(url), httpx.URL(url)
+    address = _address(url)
     protocol = next((p for pattern, p in PROTOCOLS if re.search(pattern, url.split("?")[0])), Pictures)
     payload = access.payload or protocol.payloads[0]
     if not fits(payload, protocol.payloads):
@@ -97,9 +97,9 @@ def connect(url, **access):
     if access.answer and not (protocol is Pictures and fits(access.answer, ("json:FIELD",))):
         raise ValueError(f"--answer={access.answer}: expected json:FIELD, and an address that is neither :predict nor "
                          "/infer")
-    token = access.token or os.environ.get(TOKEN)
-    if address.scheme == "http" and address.hostname not in ("localhost", "127.0.0.1", "::1"):
-        secret = f"a bearer token ({TOKEN})" if token else "a password" if address.username else ""
+    token = _token(access.token or os.environ.get(TOKEN, ""))
+    if address.scheme == "http" and address.host not in LOCAL:
+        secret = f"a bearer token ({TOKEN})" if token else "a password" if address.userinfo else ""
         if secret:
             raise ValueError(f"{shown(url)}: {secret} is not sent over plain http; use https")
     line = access.line or Line(access.timeout, access.retries, {"Authorization": f"Bearer {token}"} if token else {},
@@ -107,6 +107,20 @@ def connect(url, **access):
     remote = Remote(url, protocol(payload, access.output, Tensor(access.input_name), access.signature, access.answer),
                     line, access.limit, Path(access.transcript) if access.transcript else None)
     return remote.informed() if protocol is Infer else remote
+
+
+def _address(url):
+    try:
+        return httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):  # what they say may quote a password
+        raise SuspectError(f"{printable(veiled(url))} is no address; expected https://HOST[:PORT]/PATH") from None
+
+
+def _token(text):
+    """A bearer token without the blanks and line ends around it, as files and copies have them."""
+    if not re.fullmatch("[!-~]*", token := text.strip()):
+        raise ValueError(f"the bearer token ({TOKEN}) has characters that no header takes; expected visible ASCII only")
+    return token
 
 
 @dataclass
@@ -133,6 +147,14 @@ class Remote:
             raise SuspectError(f"--range={pixels.told} is for numbers; {self.name} takes and gives images in files, "
                                "which are on [0, 1] (numbers in JSON come with --answer=json:FIELD)")
         return replace(self, protocol=replace(self.protocol, pixels=pixels))
+
+    def sides(self, channels):
+        """(H, W) that the served model asks for, None for a free one or where the server does not tell."""
+        sides = self.protocol.tensor.sides(channels)
+        if max(side or 0 for side in sides) > LARGEST_SIDE:
+            raise SuspectError(f"{self.name} takes images of {sides[0] or 'any'}x{sides[1] or 'any'} pixels; they are "
+                               f"continued to at most {LARGEST_SIDE} a side")
+        return sides
 
     @property
     def ranged(self):
@@ -184,14 +206,16 @@ class Remote:
     def _ask(self, images):
         with raised_as(SuspectError, f"{self.name} cannot be asked"):
             body, kind = self.protocol.request(images)
-        count, height, width, channels = images.shape
-        numbers = count * (SCALE * height + MARGIN) * (SCALE * width + MARGIN) * max(channels, 3)
+        numbers = pixels_at_most(images.shape) * max(images.shape[3], 3)
         request = httpx.Request("POST", self.url, content=body, headers={"Content-Type": kind})
         status, content = self._exchange(request, min(self.limit, BYTES * numbers + FRAME))
         if status != 200:
             raise SuspectError(f"{self.name} answered with HTTP {status} ({_excerpt(content)})")
-        with raised_as(SuspectError, f"{self.name} answered with no image"):
+        try:
             answers = np.asarray(self.protocol.response(content, images), np.float32)
+        except Exception as error:  # of whatever it is that came
+            said = "" if "\ufffd" in (words := _excerpt(content)) else f"; it said: {words}"
+            raise SuspectError(f"{self.name} answered with no image ({first_line(error)}){said}") from error
         if answers.ndim == 3:
             answers = answers[..., None] if len(answers) == len(images) else answers[None]
         if answers.ndim != 4 or len(answers) != len(images):
