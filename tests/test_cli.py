@@ -307,12 +307,15 @@ print(__version__)
     assert done.stdout.splitlines()[-2] == f"watermark {done.stdout.splitlines()[-1]}"
 
 
-def test_only_trainings_of_its_own_are_forgotten(tmp_path):
-    for name in ("a/state.npz", "b/events.out.tfevents.1", "mine/notes.txt"):
-        (tmp_path / "out.run" / name).parent.mkdir(parents=True)
-        (tmp_path / "out.run" / name).touch()
-    embed.clean(SimpleNamespace(out=tmp_path / "out.keras"))
-    assert [path.name for path in (tmp_path / "out.run").iterdir()] == ["mine"]
+def test_only_a_training_of_its_own_is_forgotten(tmp_path):
+    run, values = tmp_path / "out.run", SimpleNamespace(out=tmp_path / "out.keras")
+    for name in ("own/state.npz", "another/state.npz"):
+        (run / name).parent.mkdir(parents=True)
+        (run / name).touch()
+    embed.clean(values, run / "own")
+    assert [path.name for path in run.iterdir()] == ["another"]
+    embed.clean(values, run / "another")
+    assert not run.exists()
 
 
 def test_a_visualizer_of_another_key_is_refused_before_anything_is_asked(tmp_path, capsys):

@@ -200,9 +200,9 @@ def _carries(config):
     return any(f'"{name}"' in config for name in CARRIERS)
 
 
-def save_model(model, path):
-    """Writes a `.keras` file, whole or not at all."""
+def save_model(model, path, *, new=False):
+    """Writes a `.keras` file, whole or not at all; with `new` it replaces none, which is a FileExistsError."""
     if Path(path).suffix != ".keras":
         raise ModelError(f"{path}: expected a name that ends in .keras")
-    with atomic_write(path) as temporary:
+    with atomic_write(path, new=new) as temporary:
         model.save(temporary)

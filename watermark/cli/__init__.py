@@ -13,7 +13,7 @@ from absl import flags
 
 import watermark
 from watermark.cli import helping
-from watermark.errors import first_line, one_line, printable
+from watermark.errors import FAILURES, first_line, one_line, printable
 
 VERBS = {
     "keygen": "draws an owner's key, and a public commitment to it",
@@ -71,7 +71,7 @@ def _run(verb, rest):
     except KeyboardInterrupt as stop:
         print("stopped; the same command goes on where there is something to go on with", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
-    except BaseException as error:  # SystemExit too, of a file of the user's: its 0 would mean yes
+    except FAILURES as error:
         if os.environ.get("WATERMARK_DEBUG") and isinstance(error, Exception):
             raise
         print(f"error: {_line(error)}", file=sys.stderr)

@@ -40,6 +40,12 @@ def check_out(out, suffix, flag="out"):
         raise ValueError(f"--{flag}={out} cannot be written: {there} is no folder that you may write to")
 
 
+def check_new(out):
+    """Raises a ValueError where --out is there: it may be all that somebody has of a mark, or of the network."""
+    if Path(out).exists():
+        raise ValueError(f"--out={out} exists and is not overwritten; give another --out, or remove it")
+
+
 def define_range(values):
     """The flag that says on what range a network, the owner's or a suspect, has its pixels."""
     flags.DEFINE_string("range", None, "of the pixels that the network takes and gives: 0,255 or -1,1; keys stay on "
