@@ -97,6 +97,19 @@ def test_an_embed_leaves_another_keys_training(folder, trained, capsys):
     assert watermark(capsys, *ada)[0] == 130 and kept[0] == kept[1]
 
 
+def test_a_key_that_is_a_link_stays_one_key(folder, trained, capsys):
+    """Whatever is written of it is where it is, with its first commitment: beside the link there is nothing."""
+    (folder / "vault").mkdir()
+    (folder / "bob.npz").rename("vault/bob.npz")
+    (folder / "key.npz").symlink_to("vault/bob.npz")
+    assert watermark(capsys, "embed", "--model=mine.keras", "--key=key.npz", "--out=new.keras")[0] == 0
+    assert (folder / "key.npz").is_symlink() and keys.load_key("vault/bob.npz").embedded
+    assert (folder / "vault" / "bob.marked.commitment.tsq").exists() and len(list(folder.glob("key*"))) == 1
+    (folder / "none.npz").symlink_to("new/none.npz")
+    assert watermark(capsys, "keygen", "--size=16", "--out=none.npz")[0] == 0
+    assert keys.load_key("new/none.npz") and (folder / "new" / "none.commitment.json").exists()
+
+
 def test_of_a_mark_that_did_not_take_no_training_is_left(folder, owned, trained, capsys):
     trained(lambda values, kept: owned.host)
     before = _files(folder)

@@ -10,6 +10,7 @@ from pathlib import Path
 from absl import flags
 
 from watermark import data, inference, preflight, ranges
+from watermark.files import target
 from watermark.fitting import BYTES, UNIT, Pixels
 from watermark.models import load_model, register_objects
 from watermark.several import define_several
@@ -246,8 +247,8 @@ def quality(one, task, images, limit=6):
 
 
 def beside(path, ending):
-    """key.npz -> key.ENDING."""
-    return Path(path).with_suffix(f".{ending}")
+    """key.npz -> key.ENDING, where the key is: beside it, not beside a link to it."""
+    return target(path).with_suffix(f".{ending}")
 
 
 def fitted(text):
