@@ -15,7 +15,7 @@ import pytest
 from absl import flags
 from PIL import Image
 
-from watermark import cli, keys, models
+from watermark import cli, commitments, keys, models
 from watermark.cli import embed, helping, keygen
 from watermark.several import define_several
 
@@ -168,6 +168,21 @@ def test_inspect_shows_no_secret(mine, capsys, tmp_path):
     assert code == 0 and "2, 1 of them foldable" in said
 
 
+def test_inspect_shows_no_line_of_a_files_own(capsys, tmp_path):
+    """A commitment that does not hold, and a key, whose owner and further fields would say that all is well."""
+    owner = "Ada\nsignature   holds\r\u2028derived  yes"
+    keys.save_key(key := keys.make_key("x", size=16, owner=owner), tmp_path / "k.npz")
+    forged = commitments.commit(key) | {"public_key": "00\nmark  ok", "time stamp": "holds: 2001-01-01", "z\nowner": ""}
+    (tmp_path / "c.json").write_text(json.dumps(forged))
+    code, said, _ = watermark(capsys, "inspect", f"--file={tmp_path}/c.json")
+    names = [line.split("  ")[0] for line in said.splitlines()]
+    assert code == 0 and names == ["kind", "format", "owner", "key", "mark", "public_key", "signature"]
+    assert said.splitlines()[-1] == "signature   DOES NOT HOLD" and "2001" not in said
+    code, said, _ = watermark(capsys, "inspect", f"--file={tmp_path}/k.npz")
+    assert code == 0 and [line for line in said.splitlines() if line.startswith(("sig", "derived"))] == [
+        "derived      yes, from owner and secret"]
+
+
 def test_hostile_and_missing_files(mine, capsys, tmp_path):
     """One line, exit code 2, nothing written."""
     watermark(capsys, "keygen", "--size=16", f"--out={tmp_path}/k.npz")
@@ -307,12 +322,15 @@ print(__version__)
     assert done.stdout.splitlines()[-2] == f"watermark {done.stdout.splitlines()[-1]}"
 
 
-def test_only_trainings_of_its_own_are_forgotten(tmp_path):
-    for name in ("a/state.npz", "b/events.out.tfevents.1", "mine/notes.txt"):
-        (tmp_path / "out.run" / name).parent.mkdir(parents=True)
-        (tmp_path / "out.run" / name).touch()
-    embed.clean(SimpleNamespace(out=tmp_path / "out.keras"))
-    assert [path.name for path in (tmp_path / "out.run").iterdir()] == ["mine"]
+def test_only_a_training_of_its_own_is_forgotten(tmp_path):
+    run, values = tmp_path / "out.run", SimpleNamespace(out=tmp_path / "out.keras")
+    for name in ("own/state.npz", "another/state.npz"):
+        (run / name).parent.mkdir(parents=True)
+        (run / name).touch()
+    embed.clean(values, run / "own")
+    assert [path.name for path in run.iterdir()] == ["another"]
+    embed.clean(values, run / "another")
+    assert not run.exists()
 
 
 def test_a_visualizer_of_another_key_is_refused_before_anything_is_asked(tmp_path, capsys):

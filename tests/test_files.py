@@ -1,5 +1,6 @@
 """Files appear whole or not at all, whenever the process that writes them is killed. Oracle: the folder's listing."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -82,6 +83,35 @@ def test_of_two_that_write_a_new_file_one_does(mode, tmp_path):
             second.write_text("second")
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"key": "second"}
     assert (tmp_path / "key").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("new", [False, True])
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_a_link_stays_one_and_its_file_is_written(mode, new, there, tmp_path):
+    (tmp_path / "vault").mkdir()
+    link, file = tmp_path / "key.npz", tmp_path / "vault" / "ada.npz"
+    link.symlink_to("vault/ada.npz")
+    if there:
+        file.write_text("old")
+    refused = pytest.raises(FileExistsError) if there and new else contextlib.nullcontext()
+    with refused, files.atomic_write(link, mode=mode, new=new) as temporary:
+        temporary.write_text("new")
+    assert link.is_symlink() and file.read_text() == ("old" if there and new else "new")
+    assert {path.name for path in tmp_path.rglob("*")} == {"vault", "key.npz", "ada.npz"}
+
+
+def test_a_link_and_its_file_are_one_for_locks_and_folders(tmp_path):
+    (tmp_path / "link").symlink_to("file")
+    for path, other in (("link", "file"), ("file", "link")):
+        with (files.exclusive(tmp_path / path, "busy"), pytest.raises(BlockingIOError, match="busy"),
+              files.exclusive(tmp_path / other, "busy")):
+            pass
+    with files.locked(tmp_path / "link"):
+        assert (tmp_path / ".file.lock").exists() and not (tmp_path / ".link.lock").exists()
+    with files.atomic_folder(tmp_path / "link") as made:
+        made.mkdir()
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "file").is_dir()
 
 
 def _old(path):

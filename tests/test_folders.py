@@ -183,6 +183,7 @@ def brought(tmp_path_factory):
 
 
 def _attack(brought, capsys, *more):
+    (brought / "o.keras").unlink(missing_ok=True)
     code = cli.main(["attack", "--kind=finetune", f"--model={brought}/m.keras", f"--out={brought}/o.keras", "--steps=1",
                      "--batch_size=2", "--nopreflight", *more])  # a network that was never trained
     return code, capsys.readouterr().err.replace(str(brought), "").splitlines()

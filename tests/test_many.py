@@ -67,6 +67,17 @@ def test_a_bad_key_among_many_ends_nothing(case, capsys):
     assert verify(capsys, case, "--suspect={0}/marked.keras", "--suspect={0}/host.keras", "--key={0}/bad.npz")[0] == 2
 
 
+def test_a_row_whose_key_can_claim_nothing_says_why(case, owned, capsys):
+    """As the verification of that key alone does; and a file's name is no line of the table's."""
+    (case / "forged").mkdir()
+    keys.save_key(keys.make_key(7, size=16), case / "forged" / "bare.npz")
+    keys.save_key(owned.key, case / "forged" / "mine\nYES.npz")
+    why = json.loads(verify(capsys, case, "--suspect={0}/marked.keras", "--key={0}/forged/bare.npz", "--json")[1])
+    code, said, _ = verify(capsys, case, "--suspect={0}/marked.keras", "--key={0}/forged")
+    assert code == 0 and why["refusal"] and f"{case}/forged/bare.npz: nothing can be claimed" in said
+    assert said.count(why["refusal"]) == 1 and len(said.splitlines()) == 5
+
+
 @pytest.mark.parametrize(("flags", "why"), [
     (("--key={0}/keys/", "--report=page.html"), "--report is for one suspect and one key"),
     (("--key={0}/empty",), "no key file"), (("--key={0}/keys/mine.npz", "--range=255,0"), "expected LOW < HIGH")])

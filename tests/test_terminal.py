@@ -31,6 +31,8 @@ def run(values):
     print("1 of 3 done", file=sys.stderr, flush=True)
     if values.end == "badly":
         raise ValueError("the server said\\x1b]0;owned\\x07\\r\\nand more")
+    if values.end == "quietly":
+        sys.exit(0)
     if values.end == "late":
         time.sleep(60)
     if values.end == "never":
@@ -58,7 +60,8 @@ def noisy(monkeypatch):
 
 
 @pytest.mark.parametrize(("end", "code", "error"), [
-    ("well", 0, ""), ("badly", 2, "error: the server said\\u001b]0;owned\\u0007 and more\n")])
+    ("well", 0, ""), ("badly", 2, "error: the server said\\u001b]0;owned\\u0007 and more\n"),
+    ("quietly", 2, "error: SystemExit: it calls sys.exit(0) (WATERMARK_DEBUG=1 shows where)\n")])
 def test_only_own_words(end, code, error, noisy, capfd):
     assert cli.main(["noisy", f"--end={end}"]) == code
     assert capfd.readouterr() == (SAID, "1 of 3 done\n" + error)

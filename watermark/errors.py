@@ -5,6 +5,8 @@ import re
 
 # Control characters, halves of surrogate pairs, and what turns the order of writing around; \t and \n may stay.
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+# What code of others may end in. The last line of many a program is sys.exit(main()), and 0 would pass for a verdict.
+FAILURES = (Exception, SystemExit)
 TRACED = re.compile(r"\Ain user code:.*?^\s+(\w+Error: .*)", re.DOTALL | re.MULTILINE)
 
 
@@ -25,8 +27,15 @@ def printable(text):
     return UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", str(text))
 
 
+def one_line(text):
+    """Text as one line for a terminal."""
+    return printable(" ".join(str(text).split()))
+
+
 def first_line(error):
     """What a library's error says first, at most 200 printable characters."""
+    if isinstance(error, SystemExit):
+        return f"it calls sys.exit({error.code!r:.150})"
     if traced := TRACED.search(str(error)):  # TensorFlow says where first
         return first_line(traced[1])
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -38,7 +47,7 @@ def raised_as(error, what):
     """At a loader's door: whatever a damaged or hostile file makes a library raise becomes the door's own error.
 
     Libraries raise zlib.error, struct.error, RecursionError, OverflowError, MemoryError and more on such files,
-    whatever they promise.
+    whatever they promise; and what a program of others raises includes SystemExit.
 
     Args:
       error: class of the error that this loader promises; one of it passes as it is.
@@ -48,5 +57,5 @@ def raised_as(error, what):
         yield
     except error:
         raise
-    except Exception as reason:
+    except FAILURES as reason:
         raise error(f"{what} ({first_line(reason)})") from reason

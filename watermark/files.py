@@ -22,9 +22,15 @@ UMASK = os.umask(0o077)  # it can be read by setting it only
 os.umask(UMASK)
 
 
+def target(path):
+    """Where a file is: what a link leads to, so that a link stays one and has no lock of its own."""
+    path = Path(path)
+    return path.resolve() if path.is_symlink() else path
+
+
 @contextlib.contextmanager
 def atomic_write(path, mode=0o644, new=False):
-    """Yields a temporary path beside `path` that takes its place on success.
+    """Yields a temporary path beside `path` that takes its place on success; of a link, what it leads to is written.
 
     Its permissions are `mode` less the process's umask, and never more than those of the file that was there.
 
@@ -32,7 +38,7 @@ def atomic_write(path, mode=0o644, new=False):
     several processes that write one path, one does, and the others get a FileExistsError. What a killed process left is
     removed at the next write into the folder; of a file that is for its owner only, no part is left.
     """
-    path = Path(path)
+    path = target(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
     with (_named if mode & 0o077 else _nameless)(path, new) as (temporary, put_in_place):
@@ -104,7 +110,7 @@ def atomic_folder(path):
     The old one is there until the new one is complete. Killed in the instant between two renames, it is beside under
     another name, and the next call puts it back.
     """
-    path = Path(path)
+    path = target(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
     kept = path.with_name(f".{path.name}.before")
@@ -164,7 +170,7 @@ def _sweep(folder):
 @contextlib.contextmanager
 def locked(path):
     """Within, no other process reads and rewrites the file at `path`; scripts may run side by side."""
-    path = Path(path)
+    path = target(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
         yield
@@ -179,7 +185,7 @@ def digest(*things: Any, length: int = 12) -> str:
 @contextlib.contextmanager
 def exclusive(path, busy):
     """Within, no other process is within for the same `path`; a BlockingIOError with the text `busy` if one is."""
-    path = Path(path)
+    path = target(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     name = path.with_name(f".{path.name}.lock")
     lock = FileLock(name)

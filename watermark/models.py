@@ -12,7 +12,7 @@ import h5py
 import keras
 
 from watermark import limits
-from watermark.errors import ModelError, first_line, raised_as
+from watermark.errors import FAILURES, ModelError, first_line, raised_as
 from watermark.files import atomic_write
 
 CARRIERS = ("Lambda", "__lambda__", "TorchModuleWrapper")  # classes in a model's config that bring code
@@ -54,7 +54,7 @@ def load_model(path, *, allow_lambda=False, several_inputs=False):
                                             custom_objects=_over_graphs(path))
     except ModelError:
         raise
-    except Exception as error:
+    except FAILURES as error:
         raise ModelError(f"{path} cannot be read as a Keras model: {_reason(error, path, allow_lambda)}") from error
     if not isinstance(model, keras.Model):
         raise ModelError(f"{path} holds a {type(model).__name__}, expected a Keras model")
@@ -85,7 +85,7 @@ def register_objects(path):
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except FAILURES as error:
         raise ModelError(f"{path} fails: {type(error).__name__}: {first_line(error)}") from error
     found = {name: value for name, value in vars(module).items() if getattr(value, "__module__", None) == path.stem}
     keras.saving.get_custom_objects().update(found)
@@ -137,7 +137,7 @@ def _functional(model, path):
         shape = model.get_build_config()["input_shape"]
         image = keras.Input((*[None] * (len(shape) - 2), shape[-1]))
         return keras.Model(image, model.call(image), name=model.name)
-    except Exception as error:
+    except FAILURES as error:
         raise ModelError(f"{path} holds a {type(model).__name__}, whose layers cannot be seen ({first_line(error)}); "
                          "make it functional: x = keras.Input((None, None, 1)); keras.Model(x, model.call(x))"
                          ) from error
@@ -200,9 +200,9 @@ def _carries(config):
     return any(f'"{name}"' in config for name in CARRIERS)
 
 
-def save_model(model, path):
-    """Writes a `.keras` file, whole or not at all."""
+def save_model(model, path, *, new=False):
+    """Writes a `.keras` file, whole or not at all; with `new` it replaces none, which is a FileExistsError."""
     if Path(path).suffix != ".keras":
         raise ModelError(f"{path}: expected a name that ends in .keras")
-    with atomic_write(path) as temporary:
+    with atomic_write(path, new=new) as temporary:
         model.save(temporary)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from watermark import data, metrics
-from watermark.errors import first_line
+from watermark.errors import FAILURES, first_line
 from watermark.fitting import RANGES, UNIT, Pixels
 from watermark.inference import SuspectError
 from watermark.models import ModelError
@@ -121,7 +121,7 @@ def probe(ask: Callable, name: str, channels: int, sides: tuple = (None, None), 
             return Form(tuple(sides), step, _scale(ask(np.zeros((1, *asked), "float32"))[1:], asked, name), channels)
         except Unreachable:
             raise
-        except Exception as error:  # whatever a graph says of sizes that do not fit
+        except FAILURES as error:  # whatever a graph says of sizes that do not fit
             reason = error
     tried = "x".join(map(str, sides)) if all(sides) else f"whose sides are multiples of {steps[-1]} or less"
     raise ModelError(f"{name} takes no image {tried}, {channels} channel{'s' * (channels > 1)}: {first_line(reason)}")

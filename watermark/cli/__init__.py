@@ -13,7 +13,7 @@ from absl import flags
 
 import watermark
 from watermark.cli import helping
-from watermark.errors import printable
+from watermark.errors import FAILURES, first_line, one_line, printable
 
 VERBS = {
     "keygen": "draws an owner's key, and a public commitment to it",
@@ -54,7 +54,7 @@ class _Notes(logging.Handler):
     """What the package has to say of its inputs, a line each on standard error."""
 
     def emit(self, record):
-        print(f"note: {' '.join(record.getMessage().split())}", file=sys.stderr)
+        print(f"note: {one_line(record.getMessage())}", file=sys.stderr)
 
 
 def usage():
@@ -71,8 +71,8 @@ def _run(verb, rest):
     except KeyboardInterrupt as stop:
         print("stopped; the same command goes on where there is something to go on with", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
-    except Exception as error:
-        if os.environ.get("WATERMARK_DEBUG"):
+    except FAILURES as error:
+        if os.environ.get("WATERMARK_DEBUG") and isinstance(error, Exception):
             raise
         print(f"error: {_line(error)}", file=sys.stderr)
         return 2
@@ -179,6 +179,6 @@ def _end_at_the_second(reader):
 
 def _line(error):
     """An error in one line; those that are not the project's own say how to see more."""
-    text = printable(" ".join(str(error).split())) or type(error).__name__
+    text = (first_line if isinstance(error, SystemExit) else one_line)(error) or type(error).__name__
     expected = isinstance(error, ValueError | OSError | RuntimeError | flags.Error | FloatingPointError)
     return text[:400] if expected else f"{type(error).__name__}: {text[:300]} (WATERMARK_DEBUG=1 shows where)"

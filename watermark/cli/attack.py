@@ -18,7 +18,6 @@ from watermark.attacks.forging import FORGERS
 from watermark.cli import common, embed, fitting_keys, keygen
 from watermark.embedding import embed as mark
 from watermark.keys import make_key, save_key
-from watermark.models import save_model
 from watermark.preflight import form, guess
 from watermark.ranges import own
 from watermark.recipes import QUICK, Recipe
@@ -41,7 +40,8 @@ def define(values):
     flags.DEFINE_enum("by", "draw", list(FORGERS), "how a forger makes the key", flag_values=values)
     flags.DEFINE_integer("tries", 1, "keys that a forger draws, keeping the best", 1, flag_values=values)
     flags.DEFINE_string("owner", "Mallory", "whom a forger claims to be; may be empty", flag_values=values)
-    flags.DEFINE_string("out", None, "the attacked model, .keras; for forge the forged key, .npz", flag_values=values)
+    flags.DEFINE_string("out", None, "the attacked model, .keras; for forge the forged key, .npz; none is "
+                        "overwritten", flag_values=values)
     values.set_default("learning_rate", None)
 
 
@@ -57,6 +57,7 @@ def _define(values, name, field):
     make(field.name, knob["cli"], f"{knob['help']}, for {name}", knob["low"], knob["high"], flag_values=values)
 
 
+@embed.resumes
 def run(values):
     """Attacks and writes."""
     common.required(values, "kind", "out")
@@ -66,13 +67,13 @@ def run(values):
     if forges:
         return _forge(values, one)
     attack = _attack(values, one)
+    embed.check_free(values, folder := embed.resumable(values, values.kind))
     if len(model.outputs) > 1 and attack.trains and not hasattr(attack, "recipe"):
         raise ValueError(f"{values.kind} trains models with one output")
     thief, task, images = _thief(values, one) if attack.trains else (None, *_judged_on(values, one))
     attacked = attack(model, thief)
-    save_model(own(attacked), values.out)
-    if attack.trains:
-        embed.clean(values)
+    embed.place(values, own(attacked))
+    embed.clean(values, folder)
     print(f"{values.out}: {attack.label}")
     what = "of the training images" if values.images or values.pairs else f"photographs ({task})"
     print(embed.cost(one, inference.single_output(attacked, values.output), task, images, what))

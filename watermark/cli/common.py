@@ -10,6 +10,7 @@ from pathlib import Path
 from absl import flags
 
 from watermark import data, inference, preflight, ranges
+from watermark.files import target
 from watermark.fitting import BYTES, UNIT, Pixels
 from watermark.models import load_model, register_objects
 from watermark.several import define_several
@@ -38,6 +39,12 @@ def check_out(out, suffix, flag="out"):
     there = next(parent for parent in path.absolute().parents if parent.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise ValueError(f"--{flag}={out} cannot be written: {there} is no folder that you may write to")
+
+
+def check_new(out):
+    """Raises a ValueError where --out is there: it may be all that somebody has of a mark, or of the network."""
+    if Path(out).exists():
+        raise ValueError(f"--out={out} exists and is not overwritten; give another --out, or remove it")
 
 
 def define_range(values):
@@ -240,8 +247,8 @@ def quality(one, task, images, limit=6):
 
 
 def beside(path, ending):
-    """key.npz -> key.ENDING."""
-    return Path(path).with_suffix(f".{ending}")
+    """key.npz -> key.ENDING, where the key is: beside it, not beside a link to it."""
+    return target(path).with_suffix(f".{ending}")
 
 
 def fitted(text):

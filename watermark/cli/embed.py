@@ -7,6 +7,7 @@ Killed, the same command goes on.
 """
 
 import contextlib
+import functools
 import shutil
 import sys
 from pathlib import Path
@@ -19,10 +20,11 @@ from watermark.cli import common, fitting_keys, keygen
 from watermark.commitments import commit
 from watermark.embedding import embed, update_key
 from watermark.files import digest, exclusive, sha256
-from watermark.keys import load_key, random_keys, refusal, save_key
+from watermark.keys import load_key, random_keys, refusal, save_key, with_verification
 from watermark.models import save_model
 from watermark.ranges import own
 from watermark.recipes import PARTICULAR, QUICK, Embedding
+from watermark.states import read_history
 from watermark.training import Compute, Run, Stopped
 from watermark.verification import FAITHFUL, NULL_KEYS
 
@@ -36,7 +38,7 @@ def define(values):
     common.define_task(values)
     define_recipe(values)
     flags.DEFINE_string("key", None, "the key file; its S becomes M(K)", flag_values=values)
-    flags.DEFINE_string("out", None, "the marked model to write, .keras", flag_values=values)
+    flags.DEFINE_string("out", None, "the marked model to write, .keras; none is overwritten", flag_values=values)
     flags.DEFINE_string("sign", None, "Ed25519 private key (PEM) to sign the commitment with; default: the one beside "
                         "the key that signed its first commitment", flag_values=values)
 
@@ -55,17 +57,28 @@ def define_recipe(values):
     flags.DEFINE_integer("seed", 0, "of the training batches", flag_values=values)
 
 
+def resumes(run):
+    """`run` of a verb that trains: stopped, it says that the same command goes on."""
+
+    @functools.wraps(run)
+    def told(values):
+        try:
+            return run(values)
+        except Stopped as stopped:
+            print(f"{stopped}; the same command goes on there", file=sys.stderr)
+            return 130
+
+    return told
+
+
+@resumes
 def run(values):
     """Embeds, updates the key file, and says what it cost."""
     common.required(values, "key", "out")
     common.check_out(values.out, ".keras")
     load_key(values.key)  # says what is wrong before a lock is made beside it
-    try:
-        with exclusive(values.key, f"{values.key} is being embedded by another process; make a key for each model"):
-            return _embed(values)
-    except Stopped as stopped:
-        print(f"{stopped}; the same command goes on there", file=sys.stderr)
-        return 130
+    with exclusive(values.key, f"{values.key} is being embedded by another process; make a key for each model"):
+        return _embed(values)
 
 
 def _embed(values):
@@ -78,12 +91,17 @@ def _embed(values):
         raise ValueError(f"{commitment} is there, of another mark, and is not overwritten; move it away")
     private = keygen.signer(values.sign, values.key)
     model, one = common.open_model(values)
+    check_free(values, folder := training_of(values, key))
     fitting_keys.check_key(one, key)
     task, images = common.read_task(values, one)
     marked = train(values, model, one, key, task, images, "embedding")
     mine = inference.single_output(marked, values.output)
-    updated, judged = check(mine, key)
-    save_model(own(marked), values.out)  # before the key: without the model, the new S would be of no use
+    try:
+        updated, judged = check(mine, key)
+    except ValueError:
+        clean(values, folder)  # these flags would end here again
+        raise
+    place(values, own(marked))  # before the key: without the model, the new S would be of no use
     save_key(updated, values.key)
     v = judged.verdict
     print(f"{values.out}: the marked model (ρ = {v.rho:.3f}, {FAITHFUL:g} needed; z = {v.z_score:.1f}, "
@@ -94,7 +112,7 @@ def _embed(values):
               "--steps or a higher --strength make it stronger")
     print(strangers(mine, updated))
     print(cost(one, mine, task, images))
-    clean(values)
+    clean(values, folder)
     return 0
 
 
@@ -119,18 +137,24 @@ def _complete(values, key, commitment):
     """Writes what a kill after the key was saved has left out; a ValueError where nothing is missing."""
     mine = Path(values.out).exists() and np.allclose(
         key.verification, update_key(key, common.open_model(values, values.out)[1]).verification, atol=1e-3)
-    if not mine or keygen.published(commitment) and not run_folder(values).exists():
+    folder = training_of(values, key)
+    if not mine or keygen.published(commitment) and not folder.exists():
         raise ValueError(f"{values.key} marks a model already; make a key for each model (watermark keygen)")
     print(f"{values.out}: the marked model, as it was written before")
     if not keygen.published(commitment):
         keygen.publish(key, commitment, keygen.signer(values.sign, values.key))
-    clean(values)
+    clean(values, folder)
     return 0
 
 
 def run_folder(values):
-    """Where an interrupted training is kept, beside the result; `clean` removes it."""
+    """Where interrupted trainings are kept, beside the result."""
     return Path(values.out).with_suffix(".run")
+
+
+def training_of(values, key):
+    """The folder of `resumable` for a key, before and after it is embedded."""
+    return resumable(values, commit(with_verification(key, key.initial))["key"])
 
 
 def resumable(values, *more):
@@ -139,20 +163,39 @@ def resumable(values, *more):
     return run_folder(values) / digest(told, sha256(values.model), more)
 
 
-def clean(values):
-    """Forgets the trainings behind a result that is written; what else lies in their folder stays."""
-    folder = run_folder(values)
-    for kept in (*folder.glob("*/state.npz"), *folder.glob("*/events.out.tfevents*")):
-        shutil.rmtree(kept.parent, ignore_errors=True)
+def check_free(values, folder):
+    """Refuses, before anything is spent, an --out that is there, but where the training in `folder` may have made it.
+
+    A kill may have come between the model and what is written after it.
+    """
+    if run_folder(values).is_file():
+        raise ValueError(f"{run_folder(values)} is a file, and a folder of that name is needed to keep the training; "
+                         "move it away or give another --out")
+    if Path(values.out).exists() and not any(row["step"] >= values.steps for row in read_history(folder)):
+        common.check_new(values.out)
+
+
+def place(values, model):
+    """Writes a model to --out; it may be there from before a kill, and nothing else is replaced."""
+    if Path(values.out).exists():
+        there, made = common.read_model(values, values.out).get_weights(), model.get_weights()
+        if len(there) == len(made) and all(map(np.array_equal, there, made)):
+            return
+    save_model(model, values.out, new=True)
+
+
+def clean(values, folder):
+    """Forgets the training behind a result that is written; others of that --out stay."""
+    shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # not there, or not empty
-        folder.rmdir()
+        run_folder(values).rmdir()
 
 
 def train(values, model, one, key, task, images, title):
     """`model` marked with `key` by the recipe of the flags."""
     batches = task.batches(images, seed=values.seed, batch_size=values.batch_size,
                            size=fitting_keys.patch_size(values, one, key))
-    run = Run(resumable(values, commit(key)["key"]), Compute(values.precision), title)
+    run = Run(training_of(values, key), Compute(values.precision), title)
     return embed(model, key, batches, recipe(values, key.kind.task), run, output=values.output)
 
 

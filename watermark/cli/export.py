@@ -18,7 +18,7 @@ from watermark.keys import load_key
 def define(values):
     """The verb's flags."""
     common.define_model(values)
-    flags.DEFINE_string("out", None, "what to write", flag_values=values)
+    flags.DEFINE_string("out", None, "what to write; nothing is overwritten", flag_values=values)
     flags.DEFINE_enum("format", None, list(exporting.FORMATS), "the form; default: by the name of --out",
                       flag_values=values)
     flags.DEFINE_string("key", None, "the key, to verify the exported form with", flag_values=values)
@@ -31,6 +31,7 @@ def define(values):
 def run(values):
     """Exports, checks, says so."""
     common.required(values, "out")
+    common.check_new(values.out)
     form = values.format or _by_name(values.out)
     _, one = common.open_model(values)
     pixels = common.own_range(values, ranges.own(one))

@@ -17,6 +17,7 @@ from absl import flags
 
 from watermark import commitments, inference, preflight, ranges
 from watermark.cli import common, fitting_keys
+from watermark.errors import one_line
 from watermark.files import sha256
 from watermark.fitting import UNIT
 from watermark.hosts import folding
@@ -26,6 +27,7 @@ from watermark.models import ModelError, load_model
 from watermark.suspects import SuspectError, is_saved_model, is_url, load_suspect
 from watermark.tasks import SuperResolution
 
+PUBLIC = ("format", "owner", "key", "mark", "public_key")  # what is shown of a commitment: what is known of it
 FEW_STEPS = (1, 8, 64)  # sizes that a service is asked with, which may cost money
 
 
@@ -60,7 +62,7 @@ def run(values):
 def _print(facts):
     width = max(map(len, facts))
     for name, value in facts.items():
-        print(f"{name:{width}}  {value}")
+        print(f"{name:{width}}  {one_line(value)}")  # in part from files of others, who may write of their own lines
     return 0
 
 
@@ -71,13 +73,13 @@ def _key(path):
     return {"kind": "key", **key.kind.as_dict(), "owner": key.owner or "none: K was drawn from a bare seed",
             "derived": "yes, from owner and secret" if derived(key) else "no", "embedded": "yes" if embedded else "no",
             "threshold η": f"{threshold(key.verification.size):.3g}", "commitment": commitments.commit(key)["key"],
-            "mode": f"{mode:04o}" + ("" if mode & 0o077 == 0 else "  WARNING: others on this machine can read it")}
+            "mode": f"{mode:04o}" + ("" if mode & 0o077 == 0 else "; WARNING: others on this machine can read it")}
 
 
 def _commitment(path):
     commitment = commitments.load_commitment(path)
-    signed = commitments.signature_holds(commitment) if "signature" in commitment else None
-    return {"kind": "commitment", **commitment,
+    signed = commitments.signature_holds(commitment) if {"signature", "public_key"} & set(commitment) else None
+    return {"kind": "commitment", **{name: commitment[name] for name in PUBLIC if name in commitment},
             "signature": {None: "none", True: "holds", False: "DOES NOT HOLD"}[signed]}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from watermark import inference, judgement, verification
 from watermark.cli import common, results
+from watermark.errors import one_line
 from watermark.fitting import RANGES
 from watermark.inference import SuspectError
 from watermark.keys import KeyFileError, load_key
@@ -106,7 +107,7 @@ def _rows(values, spec, keys, open_suspect, judge):
             continue
         row |= {"verdict": judged.verdict, "notes": notes(asked, judged.verdict)}
         for line in row["notes"]:
-            print(f"note: {name}, {path}: {line}", file=sys.stderr)
+            print(f"note: {one_line(f'{name}, {path}: {line}')}", file=sys.stderr)
         rows.append(row)
     return rows
 
@@ -125,19 +126,26 @@ def _words(rows, tried):
     cells = [head]
     for row in rows:
         if "error" in row:
-            cells.append((row["suspect"], row["key"], "", "", "", "", "", "error"))
+            cells.append((*_pair(row), "", "", "", "", "", "error"))
             continue
         v = row["verdict"]
-        cells.append((row["suspect"], row["key"], f"{v['rho']:.3f}", f"{v['z_score']:.1f}", f"{v['p_value']:.2g}",
+        cells.append((*_pair(row), f"{v['rho']:.3f}", f"{v['z_score']:.1f}", f"{v['p_value']:.2g}",
                       f"{row['p_corrected']:.2g}", "yes" if v["within_threshold"] else "no",
                       "YES" if row["found"] else "no"))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
-    lines += [f"error: {row['suspect'] or row['key']}: {row['error']}" for row in rows if "error" in row]
+    lines += [f"error: {one_line(row['suspect'] or row['key'])}: {row['error']}" for row in rows if "error" in row]
+    lines += [f"{', '.join(_pair(row))}: nothing can be claimed with this key: {one_line(row['verdict']['refusal'])}"
+              for row in rows if "error" not in row and row["verdict"]["refusal"]]
     lines.append(f"{tried} pairs were tried: p x {tried} is the chance that any of them looks so good for nothing, and "
                  "the bar on z is that of one try in so many. The threshold η knows no such correction.")
     return "\n".join(lines)
 
 
+def _pair(row):
+    """What was asked for what, each in one line."""
+    return one_line(row["suspect"]), one_line(row["key"])
+
+
 def _line(error):
-    return " ".join(str(error).split())[:300]
+    return one_line(error)[:300]

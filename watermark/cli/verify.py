@@ -26,6 +26,7 @@ from absl import flags
 from watermark import commitments, inference, judgement
 from watermark.cli import common, many, results
 from watermark.cli.common import required
+from watermark.errors import one_line
 from watermark.files import atomic_write
 from watermark.keys import load_key, random_keys
 from watermark.models import load_model
@@ -115,7 +116,7 @@ def run(values):
         result = results.result(values, judged[-1], suspect, identified)
         told.append(result | {"notes": [*fitted, *result["notes"]]})
         for line in fitted:
-            print(f"note: {line}", file=sys.stderr)
+            print(f"note: {one_line(line)}", file=sys.stderr)
     prevails, decision = judgement.decide(judged)
     if values.json:
         several = {"claims": told, "decision": decision, "prevails": prevails and told[judged.index(prevails)]["key"]}
