@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -113,6 +114,9 @@ def test_several_keys_on_one_suspect(owned, home, capsys):
     result = json.loads(said)
     assert code == 1 and [claim["owner"] for claim in result["claims"]] == ["Eve", "Ada"]
     assert result["prevails"] == commitments.commit(owned.key)["key"] and "Only" in result["decision"]
+    assert len({claim["fresh_seed"] for claim in result["claims"]}) == 1  # so that one command repeats them all
+    again = json.loads(watermark(capsys, *shlex.split(result["claims"][0]["command"])[1:], "--json")[1])
+    assert [claim["z_score"] for claim in again["claims"]] == [claim["z_score"] for claim in result["claims"]]
     for flags, why in (([pair, f"--commitment={home}/eve.json"], "1 files for 2 keys"),
                        ([pair, both, f"--timestamp={home}/eve.json"], "--tsa_roots"),
                        ([pair, f"--write_queries={home}/q"], "one --key")):

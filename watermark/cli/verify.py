@@ -105,6 +105,8 @@ def run(values):
     required(values, "suspect")
     if values.report:
         common.check_out(values.report, ".html", "report")
+    if not _is_folder(values.suspect):  # one seed for all keys: one command repeats them
+        values.fresh_seed = values.fresh_seed or secrets.token_hex(16)
     findings, visualizer = _findings(values, keys), _visualizer(values, keys[0])
     suspect = _suspect(values)
     unmarked = _unmarked(values) if values.unmarked else None
