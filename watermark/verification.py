@@ -187,8 +187,9 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_K
         so that nobody can have prepared a key or a suspect for them.
       bare_seed: for a key of an experiment, `make_key(seed)` without an owner: that seed, from which K must follow.
       shifts: where the mark is not found as the answer stands, shifts of it up to so many pixels are tried too, with
-        `LEAST_KEYS` fresh keys or more; for suspects that crop, pad or resample. Every one counts in the evidence: all shifts together pass a key that was
-        never seen as rarely as the answer as it stands does, so that with them it is twice in a billion.
+        `LEAST_KEYS` fresh keys or more; for suspects that crop, pad or resample. Every one counts in the evidence: all
+        shifts together pass a key that was never seen as rarely as the answer as it stands does, so that with them it
+        is twice in a billion.
 
     Returns:
       A `Verdict`.
