@@ -350,3 +350,8 @@ def test_inspect_takes_the_file_as_its_argument(mine, capsys, tmp_path):
     for arguments in (("inspect", "a", "b"), ("inspect", "a", "--file=b"), ("keygen", "a")):
         code, _, said = watermark(capsys, *arguments)
         assert code == 2 and re.search("unexpected argument 'a'", said) and said.count("\n") == 1
+
+
+def test_a_scale_without_super_resolution_is_refused(capsys, tmp_path):
+    code, _, said = watermark(capsys, "keygen", "--scale=3", f"--out={tmp_path}/k.npz")
+    assert code == 2 and "--scale=3 is for --task=sr" in said and not list(tmp_path.iterdir())

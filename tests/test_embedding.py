@@ -129,3 +129,11 @@ def test_the_folder_of_another_key_or_network_is_refused(tiny_host, tiny_key, ti
         with pytest.raises(OSError, match="of another key or network"):
             embedding.embed(host, key, tiny_batches, steps=1, folder=tmp_path)
     embedding.embed(tiny_host, tiny_key, tiny_batches, steps=2, folder=tmp_path)  # its own goes on
+
+
+@pytest.mark.parametrize("kind", [dict(size=12, channels=3), dict(size=6, channels=3, task="sr")], ids=["0", "1"])
+@pytest.mark.parametrize("shadow", [0, 4])
+def test_a_key_of_other_channels_is_refused_in_a_line(kind, shadow, tiny_host, tiny_batches):
+    with pytest.raises(ValueError, match="tiny takes images of 1 channels, the key has 3; make a key") as error:
+        embedding.embed(tiny_host, keys.make_key(0, **kind), tiny_batches, PLAIN, steps=1, shadow=shadow)
+    assert "\n" not in str(error.value)

@@ -65,3 +65,10 @@ def test_threshold_refuses_nonsense():
     for bad in ({"n": 0}, {"n": 5, "p": 1.0}, {"n": 5, "sigma": 0.0}):
         with pytest.raises(ValueError, match="expected"):
             metrics.threshold(**bad)
+
+
+def test_wpsnr_takes_one_channel():
+    image = np.random.default_rng(0).random((12, 12, 3))
+    with pytest.raises(ValueError, match=r"one channel .* got shape \(12, 12, 3\)"):
+        metrics.wpsnr(image, image)
+    assert np.isfinite(metrics.wpsnr(image[..., :1], image[..., 1:2]))

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -97,3 +98,10 @@ def test_a_browser_shows_the_verdict(name, colour, width, pages, tmp_path):
     assert np.mean(image[:, :, 0] < 80) > 0.01  # letters
     assert np.any(np.all(np.abs(image - (196, 78, 0)) < 6, axis=-1))  # the owner's key in the plot
     assert np.all(image[600:, -12:] > 200)  # nothing runs out of the page
+
+
+def test_importing_the_package_leaves_the_backend_of_matplotlib():
+    """In a process of its own, whose backend is another."""
+    program = "import matplotlib; matplotlib.use('svg'); import watermark.report; print(matplotlib.get_backend())"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip().lower() == "svg"

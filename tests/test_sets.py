@@ -145,3 +145,10 @@ def test_real_sets_are_the_pinned_files(data_dir):
             assert sha256(data_dir / name / file) == source["files"][file], (name, file)
     assert len(sets.images("set12", data_dir)) == 12
     assert len(sets.images("291", data_dir)) == 291
+
+
+def test_a_set_that_cannot_be_downloaded_is_not_promised(tmp_path, monkeypatch):
+    monkeypatch.delenv("WATERMARK_DATA", raising=False)
+    with pytest.raises(sets.DataError, match="Two ways to get it") as error:
+        sets.images("div2k", download_dir=tmp_path)
+    assert "network" not in str(error.value) and "--data_dir=DIR" in str(error.value)

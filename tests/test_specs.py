@@ -90,7 +90,8 @@ def test_every_field_of_a_recipe_changes_names(kind):
     needed = {"shadow": {"lookahead": 0.0}, "rivals": {"lookahead": 0.0, "shadow": 9}}
     for field in dataclasses.fields(kind):
         value = getattr(recipe, field.name)
-        other = {"fold": False, "schedule": "constant", "rivals": 0.5}.get(field.name, _otherwise(value))
+        other = {"fold": False, "schedule": "constant", "rivals": 0.5, "optimizer": "adam", "horizon": 7, "patch": 7,
+                 "clip": 0.7, "average": 0.7, "shown": 1.1}.get(field.name, _otherwise(value))
         base = dataclasses.replace(recipe, **needed.get(field.name, {}))
         assert named(dataclasses.replace(base, **{field.name: other})) != named(base), field.name
 

@@ -216,3 +216,21 @@ def test_a_service_that_enlarges_is_put_no_question_twice():
     service.watched = True
     verification.verify(service, keys.make_key(0, task="sr", scale=2, size=8), null_keys=5)
     assert len(seen) == len(set(seen)) == 6
+
+
+@pytest.mark.parametrize(("answer", "said"), [
+    (lambda x: x + 1j, "real numbers, got complex"), (lambda x: "foo", "real numbers, got <U3"),
+    (lambda x: None, "real numbers, got object"), (lambda x: x.astype("M8[s]"), "real numbers, got datetime64"),
+], ids=["complex", "text", "none", "dates"])
+def test_answers_that_are_no_pixels_are_a_suspects_error(answer, said, tiny_key):
+    with pytest.raises(verification.SuspectError, match=said):
+        verification.verify(answer, tiny_key, null_keys=0)
+    with pytest.raises(verification.SuspectError, match="an array of answers, got list"):
+        verification.ask(lambda x: [[1], [1, 2]], tiny_key.trigger[None], tiny_key.initial.shape)
+
+
+@pytest.mark.parametrize(("null_keys", "tries"), [(0, 1), (1, 1), (19, 1), (20, 9)])
+def test_no_shift_is_tried_where_nothing_can_be_found(null_keys, tries, tiny_key):
+    """With fewer fresh keys than evidence takes, a further try would only cost p."""
+    verdict = verification.verify(lambda x: 1 - x, tiny_key, null_keys=null_keys, shifts=1, fresh_seed="f")
+    assert verdict.tries == tries

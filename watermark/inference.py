@@ -83,6 +83,9 @@ def model_input(model, images, kind):
     is half of that box: the other half, bicubic upsampling, is done here.
     """
     images = np.asarray(images, np.float32)
+    if (channels := model.input_shape[-1]) not in (None, kind.channels):
+        raise ValueError(f"{model.name} takes images of {channels} channels, the key has {kind.channels}; make a key "
+                         f"for this kind of model, channels={channels}")
     if kind.task != "sr":
         return images
     inside = model.compute_output_shape((1, *images.shape[1:]))

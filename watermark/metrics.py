@@ -54,6 +54,8 @@ def wpsnr(a: np.ndarray, b: np.ndarray, pixels_per_degree: float = 32.0) -> floa
     weighting that depends on the spectrum gives.
     """
     a, b = (np.squeeze(image) for image in _same_shape(a, b))
+    if a.ndim != 2:
+        raise ValueError(f"expected one channel [H, W] or [H, W, 1], got shape {a.shape}; take the channels one by one")
     rows, columns = (fft.fftfreq(side) * pixels_per_degree for side in a.shape)
     f = np.hypot(rows[:, None], columns)
     sensitivity = 2.6 * (0.0192 + 0.114 * f) * np.exp(-((0.114 * f) ** 1.1))

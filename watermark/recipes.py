@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from dataclasses import dataclass, fields, replace
 
 SCHEDULES = ("cosine", "constant")
+OPTIMIZERS = ("adam", "muon")  # the names in `watermark.optimizers`, which imports TensorFlow
 EPOCH = 1770  # batches of 128 patches: an epoch of Train400 in the authors' public code, not in the paper
+
+
+def _real(value):
+    return isinstance(value, numbers.Real) and math.isfinite(value)
+
+
+COUNT = "a whole number, 1 or more", lambda value: isinstance(value, numbers.Integral) and value >= 1
+POSITIVE = "a finite number above 0", lambda value: _real(value) and value > 0
+WEIGHT = "a finite number, 0 or more", lambda value: _real(value) and value >= 0
+SHARE = "a number between 0 and 1", lambda value: _real(value) and 0 < value < 1
+# {field of any recipe: what it must be unless it is None by default, and whether it is}
+RULES = (dict.fromkeys(("steps", "batch_size", "horizon", "patch", "copies"), COUNT)
+         | dict.fromkeys(("learning_rate", "clip", "decay", "nearest"), POSITIVE)
+         | dict.fromkeys(("strength", "lookahead", "preserving", "shadow", "rivals"), WEIGHT) | {"average": SHARE})
 
 
 @dataclass(frozen=True)
@@ -19,10 +36,13 @@ class Recipe:
       fold: whether batch norm is folded into the convolutions before training.
       horizon: the step at which the cosine would reach 0, if that is not the last one.
       patch: side of a training patch in pixels, if not the host's own.
-      optimizer: key in `watermark.optimizers.OPTIMIZERS`.
+      optimizer: one of `OPTIMIZERS`.
       schedule: "cosine", the learning rate falling to 0, or "constant".
       clip: bound on the gradient's global norm, or None.
       average: momentum of a running average of the weights, which the model has at the end; or None for the last ones.
+
+    Raises:
+      ValueError: for a field outside its choices or bounds, which a training would end in or take no notice of.
     """
 
     steps: int
@@ -37,10 +57,14 @@ class Recipe:
     average: float | None = None
 
     def __post_init__(self):
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"unknown schedule {self.schedule!r}; choose from {', '.join(SCHEDULES)}")
-        if self.steps < 1 or self.batch_size < 1:
-            raise ValueError(f"expected at least one step and one patch, got {self.steps} and {self.batch_size}")
+        for name, choices in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
+            if (value := getattr(self, name)) not in choices:
+                raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
+        for field in fields(self):
+            words, holds = RULES.get(field.name, ("", None))
+            value = getattr(self, field.name)
+            if holds and not holds(value) and not (value is None and field.default is None):
+                raise ValueError(f"{field.name}: expected {words}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -89,6 +113,12 @@ class Showing(Recipe):
     refused: float = 1.15
     farthest: float = 2.0
     nearest: float = 0.75
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0.0 < self.shown < self.refused <= self.farthest < math.inf:
+            raise ValueError(f"expected 0 < shown < refused <= farthest, got {self.shown}, {self.refused} and "
+                             f"{self.farthest}")
 
 
 # Profile `quick` and the command line's default; docs/recipe.md has the candidates and how each fell short.

@@ -4,14 +4,14 @@ import base64
 import io
 
 import jinja2
-import matplotlib
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 
 from watermark import judgement, visualizer
 from watermark.files import atomic_write
 
-matplotlib.use("Agg")
 CORNER = 12  # pixels
 OURS, OTHERS, NEEDED = "#c44e00", "#9aa5b1", "#1c2733"
 
@@ -55,8 +55,8 @@ def _png(image, limits):
     file = io.BytesIO()
     low, high = limits
     grey = (image - low) / max(high - low, 1e-9)
-    matplotlib.image.imsave(file, grey[..., 0] if grey.shape[-1] == 1 else grey.clip(0, 1), vmin=0.0, vmax=1.0,
-                            cmap="gray", format="png")
+    imsave(file, grey[..., 0] if grey.shape[-1] == 1 else grey.clip(0, 1), vmin=0.0, vmax=1.0, cmap="gray",
+           format="png")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
@@ -78,7 +78,7 @@ def _evidence(judged):
 
 
 def _svg(figure):
-    with matplotlib.rc_context({"svg.hashsalt": "watermark", "font.size": 10}):
+    with rc_context({"svg.hashsalt": "watermark", "font.size": 10}):
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     return file.getvalue()[file.getvalue().index("<svg"):]

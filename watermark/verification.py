@@ -135,7 +135,8 @@ class Answers(NamedTuple):
 def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL_KEYS,
                 fresh_seed: str | None = None, shifts: int = 0) -> Answers:
     """Puts the trigger image and fresh keys to a suspect; arguments and errors as for `verify`."""
-    suspect, ways = as_suspect(suspect, key.kind), moves(shifts)
+    # Nothing is found with fewer fresh keys, shifted or not; a further try would cost p and tell nothing.
+    suspect, ways = as_suspect(suspect, key.kind), moves(shifts if null_keys >= LEAST_KEYS else 0)
     fresh_seed = fresh_seed or secrets.token_hex(16)
     if suspect.watched:
         suspect = _asked_at_once(suspect, key, null_keys, fresh_seed)
@@ -185,9 +186,10 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_K
       fresh_seed: what the fresh keys are drawn from, to repeat a verification; by default, this machine's randomness,
         so that nobody can have prepared a key or a suspect for them.
       bare_seed: for a key of an experiment, `make_key(seed)` without an owner: that seed, from which K must follow.
-      shifts: where the mark is not found as the answer stands, shifts of it up to so many pixels are tried too; for
-        suspects that crop, pad or resample. Every one counts in the evidence: all shifts together pass a key that was
-        never seen as rarely as the answer as it stands does, so that with them it is twice in a billion.
+      shifts: where the mark is not found as the answer stands, shifts of it up to so many pixels are tried too, with
+        `LEAST_KEYS` fresh keys or more; for suspects that crop, pad or resample. Every one counts in the evidence: all
+        shifts together pass a key that was never seen as rarely as the answer as it stands does, so that with them it
+        is twice in a billion.
 
     Returns:
       A `Verdict`.
@@ -283,7 +285,15 @@ def _null(suspect, kind, count, label, ways):
 
 def ask(suspect: Callable, triggers: np.ndarray, shape: tuple) -> np.ndarray:
     """A suspect's answers to triggers [N, ...], float64; a SuspectError unless they are finite images of `shape`."""
-    responses = np.asarray(suspect(triggers), np.float64)
+    answers = suspect(triggers)
+    try:
+        responses = np.asarray(answers)
+    except ValueError as error:  # of lists that are no array
+        raise SuspectError(f"expected an array of answers, got {type(answers).__name__} of several shapes") from error
+    if responses.dtype.kind not in "fiub" and responses.dtype.name != "bfloat16":
+        raise SuspectError(f"expected answers in real numbers, got {responses.dtype}; is the suspect a network that "
+                           "answers with images?")
+    responses = responses.astype(np.float64)
     if responses.shape != (len(triggers), *shape):
         raise SuspectError(f"expected answers of shape {[len(triggers), *shape]}, got {list(responses.shape)}; "
                            "is the key for this kind of model?")

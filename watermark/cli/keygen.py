@@ -64,6 +64,8 @@ def _kind(values):
     told = {name: values[name].value for name in ("channels", "gradient") if values[name].present}
     told |= {"size": fitting_keys.read_size(values.size)} if values.size else {}
     if not values.model:
+        if values["scale"].present and values.task != "sr":
+            raise ValueError(f"--scale={values.scale} is for --task=sr; a key of --task={values.task} has none")
         return {"task": values.task, "size": 20 if values.task == "sr" else 40, "scale": values.scale} | told
     _, one = common.open_model(values)
     task = values.task if values["task"].present else common.likely_task(values, one)

@@ -53,7 +53,7 @@ def images(name, data_dir=None, download_dir="data"):
 
     Raises:
       ValueError: for an unknown name, with the choices.
-      DataError: when the set cannot be had; the message names the three ways to get it.
+      DataError: when the set cannot be had; the message names the ways to get it.
     """
     if name not in names():
         raise ValueError(f"unknown data set {name!r}; choose from {', '.join(names())}")
@@ -89,10 +89,11 @@ def _find(name, data_dir, download_dir):
             raise DataError("it cannot be downloaded file by file")
         download(sources()[name], download_dir / name)
     except DataError as error:
+        network = f"run once with a network, which downloads it into {download_dir}/; or " if listed else ""
         raise DataError(
-            f"data set {name} is not here ({error}). Three ways to get it: put its images into "
-            f"DIR/{name}/ and pass --data_dir=DIR or set WATERMARK_DATA=DIR; or run once with a network, which "
-            f"downloads it into {download_dir}/; or use the bundled set 'sample'") from error
+            f"data set {name} is not here ({error}). {'Three' if listed else 'Two'} ways to get it: put its images "
+            f"into DIR/{name}/ and pass --data_dir=DIR or set WATERMARK_DATA=DIR; or {network}use the bundled set "
+            "'sample'") from error
     return download_dir / name, sorted(listed)
 
 

@@ -12,6 +12,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from watermark.lab import runner
+from watermark import data
 from watermark.errors import WatermarkError
 from watermark.hosts import HOSTS
 from watermark.lab.cluster import Ray
@@ -70,6 +71,8 @@ def lab() -> Lab:
     profile = dataclasses.replace(profile, first_seed=FLAGS.first_seed)
     if FLAGS.data_dir and not Path(FLAGS.data_dir).is_dir():
         raise ValueError(f"--data_dir={FLAGS.data_dir}: no such folder")
+    if FLAGS.pictures not in data.names() and not Path(FLAGS.pictures).is_dir():
+        raise ValueError(f"--pictures={FLAGS.pictures}: no such folder, nor a set: drawn, copyright")
     return Lab.at(FLAGS.workdir, profile, compute=Compute(FLAGS.precision), data_dir=FLAGS.data_dir,
                   pictures=FLAGS.pictures)
 
@@ -114,7 +117,11 @@ def _parse(argv, words):
                  or FLAGS[name] in FLAGS.get_flags_for_module("__main__")]
         print(f"{words.strip()}\n\n" + "\n".join(f"  --{name}: {FLAGS[name].help}" for name in sorted(names)))
         sys.exit(0)
-    return app.parse_flags_with_usage(argv)
+    try:
+        return FLAGS(argv)
+    except flags.Error as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _usual(tables):
