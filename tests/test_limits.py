@@ -105,6 +105,22 @@ def test_saved_models(tmp_path):
     _refused(tmp_path / "pipe", "no plain file")
 
 
+@pytest.mark.parametrize(("times", "why"), [(700, "declares arrays of .* MiB, more than 1024; refused"),
+                                            (8000, "declares arrays of|more memory than there is")])
+def test_tflite_files_that_enlarge_on_the_way(times, why, tmp_path):
+    """Of 16x16 pixels, 478 MiB and 61 GiB between two layers; the answer is small."""
+    def call(image):
+        shape = tf.shape(image)
+        large = tf.image.resize(image, [times * shape[1], times * shape[2]], "nearest")
+        return tf.nn.avg_pool2d(tf.nn.relu(tf.nn.relu(large) + large), times, times, "VALID")
+
+    module = tf.Module()
+    module.call = tf.function(call, input_signature=[tf.TensorSpec([1, 16, 16, 1], tf.float32)])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([module.call.get_concrete_function()], module)
+    (tmp_path / "m.tflite").write_bytes(converter.convert())
+    _refused(tmp_path / "m.tflite", why)
+
+
 def _onnx(path, nodes, initializers):
     image = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, None, None, 1])
              for name in ("image", "answer")]

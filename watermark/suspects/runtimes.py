@@ -50,7 +50,7 @@ def _port(spec):
 def load_tflite(path, *, output=None):
     """A suspect from a TFLite file, run by LiteRT; integer models are fed and read by their own scales."""
     try:
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
     except ImportError as error:
         raise ModelError(f"{path} needs LiteRT: pip install ai-edge-litert") from error
     try:
@@ -64,11 +64,22 @@ def load_tflite(path, *, output=None):
     exit_ = found[_chosen(list(found), output, path)]
     ready = []
 
+    def sized(interpreter, shape):
+        interpreter.resize_tensor_input(entry["index"], shape)
+        try:
+            interpreter.allocate_tensors()
+        except RuntimeError as error:
+            raise ModelError(str(error) or "its arrays would take more memory than there is") from error
+        return interpreter
+
     def run(images):
         if ready != [images.shape]:
-            interpreter.resize_tensor_input(entry["index"], images.shape)
-            interpreter.allocate_tensors()
-            check_tflite(path, interpreter.get_tensor_details(), images.shape)
+            # Without delegates memory is asked for and not touched; LiteRT's own one, XNNPACK, fills it.
+            kind = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            plain = Interpreter(str(path), experimental_op_resolver_type=kind)
+            check_tflite(path, sized(plain, images.shape).get_tensor_details(), images.shape)
+            del plain
+            sized(interpreter, images.shape)
             ready[:] = [images.shape]
         interpreter.set_tensor(entry["index"], images)
         interpreter.invoke()
