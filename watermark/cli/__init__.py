@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import logging
+import math
 import os
 import signal
 import sys
@@ -89,6 +90,9 @@ def _verb(verb, rest):
     left = values([verb, *rest])[1:]
     if left:
         raise ValueError(f"unexpected argument {left[0]!r}; flags look like --name=value")
+    for flag in map(values.__getitem__, values):  # no bound of a flag keeps NaN out
+        if isinstance(flag.value, float) and not math.isfinite(flag.value):
+            raise ValueError(f"--{flag.name}={flag.value}: expected a finite number")
     return module.run(values) or 0
 
 
