@@ -27,6 +27,7 @@ VERBS = {
 }
 
 
+KEEP = ("keygen", "embed", "attack")  # verbs that, stopped, have something to go on with
 LIBRARIES = ("absl", "h5py", "httpx", "PIL", "tensorflow", "tf2onnx", "tifffile")  # that log warnings
 
 
@@ -70,7 +71,7 @@ def _run(verb, rest):
         with _quiet(), _stoppable():
             return _verb(verb, rest)
     except KeyboardInterrupt as stop:
-        print("stopped; the same command goes on where there is something to go on with", file=sys.stderr)
+        print("stopped" + ("; the same command goes on with what it has kept" if verb in KEEP else ""), file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except FAILURES as error:
         if os.environ.get("WATERMARK_DEBUG") and isinstance(error, Exception):
