@@ -161,10 +161,13 @@ def test_questions_and_answers_agree_on_fresh_keys_that_nobody_else_can_compute(
     told = json.loads((q / asking.FRESH).read_text())
     for seed in told.values():
         assert not (q / f"{query_name(keys.random_keys(owned.key.kind, 1, seed)[0][0])}.npy").exists()
-    for hostile in ("[" * 900, "{}", '{"null_keys": "x", "nonce": 1}', "x" * 5000):
+    counts = {f'{{"null_keys": {count}, "nonce": 1}}': why for count, why in (
+        ('"x"', "fresh.json"), ("Infinity", "fresh.json"), ("-Infinity", "fresh.json"), ("NaN", "fresh.json"),
+        ("-5", "fresh.json"), ("1e300", "holds no answer"))}
+    for hostile, why in (dict.fromkeys(["[" * 900, "{}", "x" * 5000], "fresh.json") | counts).items():
         (a / asking.FRESH).write_text(hostile)
         code, _, said = watermark(capsys, "verify", key, f"--suspect={a}")
-        assert code == 2 and "fresh.json" in said and said.count("\n") == 1
+        assert code == 2 and why in said and said.count("\n") == 1, said
 
 
 @pytest.mark.parametrize("owner", ["", " ", "Eve\x1b[2J", "Eve\u202e", "\ud800", "Eve\nAda", "a" * 201])

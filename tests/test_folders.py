@@ -25,7 +25,7 @@ def _photo(path, height=30, width=40):
 
 @pytest.fixture
 def mixed(tmp_path):
-    """A folder with two photos, one of them in a sub-folder, and six files that are none."""
+    """A folder with two photos, one of them in a sub-folder, and six files that are none; a link to itself."""
     photos = {"a.png": _photo(tmp_path / "a.png"), "sub/ü b.tif": _photo(tmp_path / "sub/ü b.tif")}
     content = (tmp_path / "a.png").read_bytes()
     (tmp_path / "b.jpg").write_bytes(b"")
@@ -33,7 +33,8 @@ def mixed(tmp_path):
     Image.fromarray(photos["a.png"]).save(tmp_path / "d.pdf")
     (tmp_path / "e.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(90))
     os.mkfifo(tmp_path / "f.png")
-    (tmp_path / "g.png").symlink_to(tmp_path)
+    (tmp_path / "g.png").symlink_to("nowhere.png")
+    (tmp_path / "round").symlink_to(tmp_path)
     (tmp_path / ".DS_Store").write_text("hidden")
     _photo(tmp_path / ".thumbnails/a.png")
     return tmp_path, photos
@@ -131,6 +132,34 @@ def test_pairs_of_folders(tmp_path, caplog):
     for scale in (1, 3):
         with pytest.raises(data.DataError, match=f"expected {scale} times"):
             data.folder_pairs(tmp_path / "LR", tmp_path / "HR", scale=scale)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_links_to_folders_are_followed_and_not_in_circles(inside, tmp_path, caplog):
+    """As they are where the photographs lie on another disk; oracle: the names by hand, each photograph once."""
+    folder = tmp_path / "photos"
+    other = (folder if inside else tmp_path) / "set1"
+    photos = [_photo(other / f"{name}.png") for name in ("a", "deep/b")]
+    folder.mkdir(exist_ok=True)
+    for link, to in ((folder / "link", other), (other / "back", folder), (other / "deep/again", other),
+                     (folder / "c.png", other / "a.png"), (folder / ".hidden", other)):
+        link.symlink_to(to)
+    found = data.folder_images(folder, strict=True)
+    assert list(found) == ["c.png", "link/a.png", "link/deep/b.png"] and not caplog.records
+    for image, photo in zip(found.values(), [photos[0], *photos], strict=True):
+        np.testing.assert_array_equal(image, photo)
+
+
+def test_a_pair_of_sizes_that_do_not_fit_ends_nothing(tmp_path, caplog):
+    """Skipped and counted as a bad file is, one of four; strict, an error."""
+    for i in range(4):
+        _photo(tmp_path / f"in/{i}.png")
+        _photo(tmp_path / f"to/{i}.png", width=41 if i == 2 else 40)
+    assert list(data.folder_pairs(tmp_path / "in", tmp_path / "to")) == ["0.png", "1.png", "3.png"]
+    why = "2.png: the target has (30, 41) pixels, expected 1 times (30, 40)"
+    assert caplog.messages == [f"1 of 4 pairs skipped, the first: {why}"]
+    with pytest.raises(data.DataError, match="2.png: the target has"):
+        data.folder_pairs(tmp_path / "in", tmp_path / "to", strict=True)
 
 
 PHOTOS = [np.zeros((30, 50), np.uint8), np.zeros((12, 44), np.uint8)]

@@ -117,6 +117,8 @@ def test_shifts_are_counted_in_the_result(case, owned, capsys):
     result = json.loads(said)
     assert code == 0 and result["shift"] == [0, 1] and result["tries"] == 9
     assert result["p_value"] == pytest.approx(9 / 101) and "in 9 positions of the answer, found moved by (0, 1" in aside
+    code, _, aside = verify(capsys, case, *flags, "--null_keys=0")
+    assert code == 1 and aside.endswith("p is 9 times that of one\n")  # without fresh keys, z has no bar
     code, said, _ = verify(capsys, case, *flags, "--shifts=0")
     assert code == 1 and json.loads(said)["tries"] == 1
 

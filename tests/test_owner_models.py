@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from owners import LAYERS, QUICK, blur, denoiser, embedded, learner, pictures, unet, watermark
 
-from watermark import data, hosts, keys, models, preflight
+from watermark import data, hosts, keys, models, preflight, tasks
 from watermark.cli import embed, fitting_keys
 from watermark.judgement import Judgement
 from watermark.verification import Verdict
@@ -210,10 +210,64 @@ def test_inspect_says_what_there_is_to_know(photos, tmp_path, capsys):
     frozen = denoiser()
     frozen.trainable = False
     half = keras.Sequential([image, keras.layers.Conv2D(1, 3, padding="same", dtype="float16")])
-    for model, why in ((frozen, "no trainable weights"), (half, "weights in float16")):
+    lost = denoiser()
+    lost.set_weights([np.full_like(weight, np.nan) for weight in lost.get_weights()])
+    huge = keras.layers.Rescaling(1e38)
+    dark = keras.Model(image, keras.layers.Add()([huge(huge(image)), learner(image)]))
+    for model, why in ((frozen, "no trainable weights"), (half, "weights in float16"), (lost, "no finite numbers"),
+                       (dark, "no finite numbers"), (denoiser((8, 8)), "a K of 64 pixels, and fewer than 256")):
         models.save_model(model, tmp_path / "no.keras")
-        code, said, _ = watermark(capsys, "inspect", f"--model={tmp_path}/no.keras")
-        assert code == 1 and why in said
+        code, said, error = watermark(capsys, "inspect", f"--model={tmp_path}/no.keras")
+        assert code == 1 and why in said, error
+
+
+@pytest.mark.parametrize("task", ["denoise", "sr"])
+@pytest.mark.parametrize("side", [8, 15, 16, 24, 31, 32])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_no_key_is_advised_that_keygen_refuses(scale, side, task, tmp_path, capsys):
+    """What is advised is made, and fits; of less than 256 pixels, the least that are evidence, none is."""
+    shape = preflight.Form((side, side), 1, scale, 1)
+    task = "sr" if scale > 1 else task
+    told = fitting_keys.key_flags(shape, task)
+    code = watermark(capsys, "keygen", *told.split(), f"--out={tmp_path}/k.npz")[0]
+    assert bool(code) == bool(fitting_keys.too_small(shape, task)) == (side < 16)
+
+
+def test_a_network_too_small_for_keys_is_said_to_be(photos, tmp_path, capsys):
+    models.save_model(denoiser((8, 8)), tmp_path / "m.keras")
+    assert watermark(capsys, "keygen", "--size=16", f"--out={tmp_path}/k.npz")[0] == 0
+    for command in (["keygen", f"--out={tmp_path}/small.npz"],
+                    ["embed", f"--images={photos}", f"--key={tmp_path}/k.npz", f"--out={tmp_path}/o.keras"]):
+        code, _, said = watermark(capsys, *command, f"--model={tmp_path}/m.keras")
+        assert code == 2 and "fewer than 256 are no evidence" in said and "keygen --size" not in said
+    code, said, _ = watermark(capsys, "inspect", f"--suspect={tmp_path}/m.keras")
+    assert code == 0 and "fewer than 256 are no evidence" in said and "keygen --size" not in said
+
+
+@pytest.mark.parametrize(("flag", "why"), [
+    ("--fixed_input=sigma:nan", "expected NAME:NUMBER"), ("--fixed_input=a:1,sigma:inf", "expected NAME:NUMBER"),
+    ("--sigma=nan", "expected a finite number"), ("--sigma=inf", "expected a finite number")])
+def test_numbers_that_are_none_are_refused(flag, why, tmp_path, capsys):
+    models.save_model(denoiser(), tmp_path / "m.keras")
+    code, _, said = watermark(capsys, "inspect", f"--model={tmp_path}/m.keras", flag)
+    assert code == 2 and why in said and said.count("\n") == 1
+
+
+def test_the_preflight_refuses_answers_that_are_no_numbers():
+    """NaN and infinity are below everything, in one picture of four too; doing nothing has some dB."""
+    images = [np.uint8(np.random.default_rng(i).integers(0, 255, (40, 40))) for i in range(4)]
+    asked = []
+
+    def answers(pixels):
+        def answer(images):
+            asked.append(1)
+            return images if len(asked) % 4 else images + np.float32([np.nan, np.inf][len(asked) // 4 % 2])
+        return answer
+
+    found = preflight.measure(answers, preflight.Form((None, None), 1, 1, 1), tasks.Denoising(25.0), images)
+    assert set(found.psnr.values()) == {-np.inf} and np.isfinite(found.nothing) and found.gain == -np.inf
+    with pytest.raises(models.ModelError, match="-inf dB"):
+        preflight.check(found, None, "m.keras")
 
 
 def test_keygen_takes_task_scale_size_and_channels_from_the_network(tmp_path, capsys):

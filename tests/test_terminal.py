@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from watermark import cli
-from watermark.cli import common
+from watermark.cli import common, helping
 
 NOISY = '''"""watermark noisy"""
 import hashlib, logging, os, sys, time, warnings
@@ -85,7 +85,17 @@ def test_a_process_that_is_told_to_end_says_so_in_a_line():
     child.send_signal(signal.SIGTERM)
     out, err = child.communicate(timeout=30)
     assert child.returncode == 128 + signal.SIGTERM and out == ""
-    assert err.startswith("stopped") and err.count("\n") == 1
+    assert err == "stopped\n"  # nothing is kept, and nothing goes on
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_who_is_stopped_is_told_to_go_on_where_something_is_kept(verb, capsys, monkeypatch):
+    """By the verbs whose help says "Killed, the same command", or that train."""
+    monkeypatch.setattr(cli, "_verb", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert cli.main([verb]) == 128 + signal.SIGINT
+    goes_on = "Killed, the same command" in helping.text(verb) or verb == "attack"
+    assert capsys.readouterr().err == ("stopped; the same command goes on with what it has kept\n" if goes_on else
+                                       "stopped\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

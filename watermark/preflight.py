@@ -71,7 +71,7 @@ class Form:
 
 
 def check_weights(model: keras.Model) -> None:
-    """Refuses a network that cannot be trained here: its weights are frozen, or not in float32.
+    """Refuses a network that cannot be trained here: its weights are frozen, not finite, or not in float32.
 
     Raises:
       ModelError: with the way to convert it; mixed policies, whose weights are float32, pass.
@@ -83,6 +83,9 @@ def check_weights(model: keras.Model) -> None:
     if not model.trainable_variables:
         raise ModelError(f"{model.name} has no trainable weights, which the mark would go into; set trainable = True "
                          "on its layers and save it again")
+    if bad := [variable.path for variable in model.variables if not np.isfinite(variable.numpy()).all()]:
+        raise ModelError(f"{model.name} has weights that are no finite numbers ({bad[0]}): its training went wrong; "
+                         "take a copy from before")
 
 
 @functools.lru_cache(maxsize=8)
@@ -175,12 +178,13 @@ def _cut(shape, task, image, side):
 
 
 def psnr(answer: Callable, task, chosen: list[tuple]) -> float:
-    """Mean PSNR in dB over `pairs` of what a callable on batches [N, H, W, C] answers."""
+    """Mean PSNR in dB over `pairs` of what a callable on batches [N, H, W, C] answers; -inf of what is not finite."""
 
-    def restored(x):
-        return answer(x[None])[0] if x.ndim == 3 else answer(x[None, ..., None])[0, ..., 0]
+    def score(x, y, variant):
+        made = answer(x[None])[0] if x.ndim == 3 else answer(x[None, ..., None])[0, ..., 0]
+        return _psnr(task, made, y, variant) if np.isfinite(made).all() else -np.inf  # NaN is below nothing
 
-    return _mean(_psnr(task, restored(x), y, v) for x, y, v in chosen)
+    return _mean(score(*pair) for pair in chosen)
 
 
 def nothing(task, chosen: list[tuple]) -> float:

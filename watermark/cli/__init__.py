@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import logging
+import math
 import os
 import signal
 import sys
@@ -26,6 +27,7 @@ VERBS = {
 }
 
 
+KEEP = ("keygen", "embed", "attack")  # verbs that, stopped, have something to go on with
 LIBRARIES = ("absl", "h5py", "httpx", "PIL", "tensorflow", "tf2onnx", "tifffile")  # that log warnings
 
 
@@ -69,7 +71,7 @@ def _run(verb, rest):
         with _quiet(), _stoppable():
             return _verb(verb, rest)
     except KeyboardInterrupt as stop:
-        print("stopped; the same command goes on where there is something to go on with", file=sys.stderr)
+        print("stopped" + ("; the same command goes on with what it has kept" if verb in KEEP else ""), file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except FAILURES as error:
         if os.environ.get("WATERMARK_DEBUG") and isinstance(error, Exception):
@@ -92,6 +94,9 @@ def _verb(verb, rest):
         values.file = left.pop()
     if left:
         raise ValueError(f"unexpected argument {left[0]!r}; flags look like --name=value")
+    for flag in map(values.__getitem__, values):  # no bound of a flag keeps NaN out
+        if isinstance(flag.value, float) and not math.isfinite(flag.value):
+            raise ValueError(f"--{flag.name}={flag.value}: expected a finite number")
     return module.run(values) or 0
 
 

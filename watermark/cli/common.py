@@ -1,6 +1,7 @@
 """What several verbs share: the owner's model, images and task."""
 
 import logging
+import math
 import os
 import shutil
 import sys
@@ -162,10 +163,12 @@ def own_range(values, model):
 def fixed_inputs(values):
     """{name: value} of --fixed_input."""
     try:
-        return {name: float(value) for name, value in (entry.rsplit(":", 1) for entry in values.fixed_input)}
-    except ValueError as error:
-        raise ValueError(f"--fixed_input={','.join(values.fixed_input)}: expected NAME:NUMBER, such as sigma:0.098"
-                         ) from error
+        found = {name: float(value) for name, value in (entry.rsplit(":", 1) for entry in values.fixed_input)}
+    except ValueError:
+        found = {"": math.nan}
+    if not all(map(math.isfinite, found.values())):
+        raise ValueError(f"--fixed_input={','.join(values.fixed_input)}: expected NAME:NUMBER, such as sigma:0.098")
+    return found
 
 
 def in_every_range(values, one):

@@ -3,7 +3,7 @@
 import math
 
 from watermark import metrics, preflight, ranges
-from watermark.keys import refusal
+from watermark.keys import LEAST_PIXELS, refusal
 from watermark.kinds import Kind
 from watermark.verification import residual_correlation
 
@@ -28,17 +28,30 @@ def checked(one, key, bare_seed=None):
 def check_kind(one, kind):
     """A ValueError where keys of a kind do not fit a model, with those that do."""
     shape = preflight.form(one)
-    fits = f"make a key that fits: watermark keygen {key_flags(shape, kind.task, kind.scale)}"
+    fits = _advice(shape, kind.task, kind.scale)
     if kind.channels != shape.channels:
         raise ValueError(f"the model has {shape.channels} channels (--channels={shape.channels}), the key "
                          f"{kind.channels}; {fits}")
     if (kind.scale if kind.task == "sr" else 1) != shape.scale and shape.scale > 1:
-        raise ValueError(f"the model enlarges {shape.scale} times, the key wants {kind.scale}; make a key that fits: "
-                         f"watermark keygen {key_flags(shape, 'sr', shape.scale)}")
+        raise ValueError(f"the model enlarges {shape.scale} times, the key wants {kind.scale}; "
+                         f"{_advice(shape, 'sr', shape.scale)}")
     sides = trigger_sides(one, kind)
     if not shape.fits(*sides):
         raise ValueError(f"the model takes sides of {shape} pixels and the key's trigger has {sides[0]}x{sides[1]}; "
                          f"{fits}")
+
+
+def _advice(shape, task, scale):
+    if why := too_small(shape, task, scale):
+        return f"and no key is of use there: {why}"
+    return f"make a key that fits: watermark keygen {key_flags(shape, task, scale)}"
+
+
+def too_small(shape, task, scale=2):
+    """Why no key for a network of that `Form` would be evidence, in a clause; "" where there is one."""
+    pixels = math.prod(fitting_kind(shape, task, scale).trigger_shape)
+    return "" if pixels >= LEAST_PIXELS else (
+        f"it takes {shape}, a K of {pixels} pixels, and fewer than {LEAST_PIXELS} are no evidence; give it free sides")
 
 
 def limits(one, key):
@@ -66,14 +79,17 @@ def fitting_kind(shape, task, scale=2):
     times = scale if shape.scale == 1 else 1  # such a model gets the trigger brought to size
     sides = (own // times if own else -(-20 * times // step) * step // times
              for own, step in zip(shape.sides, [math.lcm(shape.step, times)] * 2, strict=True))
-    return Kind("sr", tuple(sides), scale, shape.channels)
+    kind = Kind("sr", tuple(sides), scale, shape.channels)
+    if shape.scale == 1 and math.prod(kind.trigger_shape) < LEAST_PIXELS:  # of its own size a key is larger
+        return fitting_kind(shape, "denoise")
+    return kind
 
 
 def key_flags(shape, task, scale=2):
     """What to type behind `watermark keygen` for a key of `fitting_kind`."""
     kind = fitting_kind(shape, task, scale)
     size = "x".join(map(str, kind.sides)) if isinstance(kind.size, tuple) else kind.size
-    return ((f"--task=sr --scale={kind.scale} " if task == "sr" else "") + f"--size={size}"
+    return ((f"--task=sr --scale={kind.scale} " if kind.task == "sr" else "") + f"--size={size}"
             + (f" --channels={kind.channels}" if kind.channels != 1 else ""))
 
 

@@ -109,6 +109,10 @@ def _network(values):
     shape, own = preflight.form(one), ranges.own(one)
     answers, usual = common.in_every_range(values, one)
     task, found = _measured(values, shape, answers, usual)
+    if found.psnr[found.best] == -np.inf:
+        return {"can be marked": "no: what it answers to images are no finite numbers"}, False
+    if why := fitting_keys.too_small(shape, _key_task(task)):
+        return {"can be marked": f"no: {why}"}, False
     kind = fitting_keys.fitting_kind(shape, _key_task(task))
     norms = [layer for layer in own._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     left = [layer for layer in folding.fold_batch_norm(own)._flatten_layers()
@@ -164,7 +168,8 @@ def _asked(values):
         return facts
     usual = common.pixels(values) or UNIT
     task, found = _measured(values, shape, functools.partial(_on, suspect), usual)
-    return facts | {"key": f"watermark keygen {fitting_keys.key_flags(shape, _key_task(task))}",
+    why, told = fitting_keys.too_small(shape, _key_task(task)), fitting_keys.key_flags(shape, _key_task(task))
+    return facts | {"key": f"none: {why}" if why else f"watermark keygen {told}",
                     "range": _range(found, usual), "quality": common.measured(task, found)}
 
 

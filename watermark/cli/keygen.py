@@ -69,7 +69,10 @@ def _kind(values):
         return {"task": values.task, "size": 20 if values.task == "sr" else 40, "scale": values.scale} | told
     _, one = common.open_model(values)
     task = values.task if values["task"].present else common.likely_task(values, one)
-    kind = dataclasses.replace(fitting_keys.fitting_kind(preflight.form(one), task, values.scale), **told)
+    shape = preflight.form(one)
+    if not values.size and (why := fitting_keys.too_small(shape, task, values.scale)):
+        raise ValueError(f"{values.model} cannot be marked: {why}")
+    kind = dataclasses.replace(fitting_keys.fitting_kind(shape, task, values.scale), **told)
     fitting_keys.check_kind(one, kind)
     return kind.as_dict()
 

@@ -187,7 +187,9 @@ def _fresh(values, key):
         with open(path / FRESH, "rb") as file:
             asked = json.loads(file.read(1000))  # it comes back from someone else
         count, nonce = int(asked["null_keys"]), str(asked["nonce"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        if count < 0:
+            raise ValueError(count)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise SuspectError(f"{path} has no {FRESH} that tells which fresh keys were asked; copy it from the folder of "
                            "questions (--write_queries), or ask for none with --null_keys=0") from error
     return (count if values.null_keys is None else min(count, values.null_keys)), _seed(nonce, key)

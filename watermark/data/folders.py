@@ -1,6 +1,7 @@
 """Folders of the user's own: photos, and pairs of photos, whatever else lies beside them."""
 
 import logging
+import os
 from pathlib import Path
 
 from watermark.data.pairs import match
@@ -13,7 +14,8 @@ log = logging.getLogger(__name__)
 def folder_images(folder, *, strict=False) -> dict:
     """{path within the folder: image as of `read_image`} of a folder and its sub-folders, sorted by path.
 
-    Hidden files are left out. Any other file that is no image is skipped; how many, and the first, is logged.
+    Hidden files are left out; links are followed. Any other file that is no image is skipped; how many, and the first,
+    is logged.
 
     Args:
       folder: a path.
@@ -33,10 +35,11 @@ def folder_pairs(inputs, targets, *, scale=1, strict=False) -> dict:
       inputs, targets: paths.
       scale: how many times an input its target is. Rows and columns of a target beyond that, fewer than `scale`, are
         left out, as the field does.
-      strict: raise for a file that has no partner or is no image, instead of logging how many there are.
+      strict: raise for a file that has no partner or is no image, and for two whose sizes do not fit, instead of
+        logging how many there are.
 
     Raises:
-      DataError: no file has a partner, some have several, sizes do not fit, or no image is left.
+      DataError: no file has a partner, some have several, or no image is left.
     """
     if Path(inputs).resolve() == Path(targets).resolve():
         log.warning("%s is given twice: every image is its own target", inputs)
@@ -47,8 +50,8 @@ def folder_pairs(inputs, targets, *, scale=1, strict=False) -> dict:
     a, b = matched[0]
     log.info("%d pairs, such as %s with %s%s", len(matched), a, b,
              f"; {len(alone)} files without a partner left out, the first {alone[0]}" if alone else "")
-    found = _read(matched, [inputs, targets], strict)
-    return {name: _fitted(name, *pair, scale) for (name, _), pair in found.items()}
+    found = _read(matched, [inputs, targets], strict, lambda name, *pair: _fitted(name, *pair, scale))
+    return {name: pair for (name, _), pair in found.items()}
 
 
 def _files(folder):
@@ -56,26 +59,33 @@ def _files(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of images")
-    paths = (path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
-    names = sorted(path.relative_to(folder).as_posix() for path in paths)
-    names = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
+    names, seen = [], {os.path.realpath(folder)}
+    for here, folders, files in os.walk(folder, followlinks=True):
+        names += [Path(here, name).relative_to(folder).as_posix() for name in files if not name.startswith(".")]
+        inside = {os.path.realpath(Path(here, name)): name for name in sorted(folders, reverse=True)
+                  if not name.startswith(".")}
+        folders[:] = sorted(name for real, name in inside.items() if real not in seen)  # links may go round
+        seen |= inside.keys()
     if not names:
         raise DataError(f"{folder} holds no image file (.png, .jpg, .tif, …)")
-    return names
+    return sorted(names)
 
 
-def _read(groups, folders, strict):
-    """{group: its images} of groups of names, one name in each of `folders`; a group with a bad file is skipped."""
+def _read(groups, folders, strict, fitted=lambda name, *images: images):
+    """{group: its images} of groups of names, one name in each of `folders`; a group with a bad file is skipped.
+
+    So is one that `fitted`, of the first name and the images, raises a DataError for.
+    """
     found, bad, transparent = {}, [], 0
     for group in groups:
         try:
             pictures = [read_picture(Path(folder) / name) for folder, name in zip(folders, group, strict=True)]
+            found[group] = fitted(group[0], *(picture.pixels for picture in pictures))
         except DataError as error:
             if strict:
                 raise
             bad.append(error)
             continue
-        found[group] = tuple(picture.pixels for picture in pictures)
         transparent += any(picture.transparent for picture in pictures)
     if not found:
         others = f"; nor can the {len(bad) - 1} others" if len(bad) > 1 else ""
