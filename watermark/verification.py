@@ -135,7 +135,6 @@ class Answers(NamedTuple):
 def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL_KEYS,
                 fresh_seed: str | None = None, shifts: int = 0) -> Answers:
     """Puts the trigger image and fresh keys to a suspect; arguments and errors as for `verify`."""
-    # Nothing is found with fewer fresh keys, shifted or not; a further try would cost p and tell nothing.
     suspect, ways = as_suspect(suspect, key.kind), moves(shifts if null_keys >= LEAST_KEYS else 0)
     fresh_seed = fresh_seed or secrets.token_hex(16)
     if suspect.watched:
@@ -187,9 +186,8 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_K
         so that nobody can have prepared a key or a suspect for them.
       bare_seed: for a key of an experiment, `make_key(seed)` without an owner: that seed, from which K must follow.
       shifts: where the mark is not found as the answer stands, shifts of it up to so many pixels are tried too, with
-        `LEAST_KEYS` fresh keys or more; for suspects that crop, pad or resample. Every one counts in the evidence: all
-        shifts together pass a key that was never seen as rarely as the answer as it stands does, so that with them it
-        is twice in a billion.
+        `LEAST_KEYS` fresh keys or more; for suspects that crop, pad or resample. Every one counts: all together pass a
+        key never seen as rarely as the answer as it stands does, so that with them it is twice in a billion.
 
     Returns:
       A `Verdict`.
