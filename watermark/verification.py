@@ -135,7 +135,7 @@ class Answers(NamedTuple):
 def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL_KEYS,
                 fresh_seed: str | None = None, shifts: int = 0) -> Answers:
     """Puts the trigger image and fresh keys to a suspect; arguments and errors as for `verify`."""
-    # Nothing is found with fewer fresh keys, shifted or not; a further try would cost p and tell nothing.
+    # Nothing is found with fewer fresh keys: a further try would only cost p.
     suspect, ways = as_suspect(suspect, key.kind), moves(shifts if null_keys >= LEAST_KEYS else 0)
     fresh_seed = fresh_seed or secrets.token_hex(16)
     if suspect.watched:
@@ -188,8 +188,7 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_K
       bare_seed: for a key of an experiment, `make_key(seed)` without an owner: that seed, from which K must follow.
       shifts: where the mark is not found as the answer stands, shifts of it up to so many pixels are tried too, with
         `LEAST_KEYS` fresh keys or more; for suspects that crop, pad or resample. Every one counts in the evidence: all
-        shifts together pass a key that was never seen as rarely as the answer as it stands does, so that with them it
-        is twice in a billion.
+        shifts together pass an unseen key as rarely as the answer as it stands does: together, twice in a billion.
 
     Returns:
       A `Verdict`.
@@ -291,8 +290,7 @@ def ask(suspect: Callable, triggers: np.ndarray, shape: tuple) -> np.ndarray:
     except ValueError as error:  # of lists that are no array
         raise SuspectError(f"expected an array of answers, got {type(answers).__name__} of several shapes") from error
     if responses.dtype.kind not in "fiub" and responses.dtype.name != "bfloat16":
-        raise SuspectError(f"expected answers in real numbers, got {responses.dtype}; is the suspect a network that "
-                           "answers with images?")
+        raise SuspectError(f"expected answers in real numbers, got {responses.dtype}; is the suspect a network?")
     responses = responses.astype(np.float64)
     if responses.shape != (len(triggers), *shape):
         raise SuspectError(f"expected answers of shape {[len(triggers), *shape]}, got {list(responses.shape)}; "
