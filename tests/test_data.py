@@ -252,6 +252,17 @@ def test_the_same_pixels_in_any_form_are_the_same_batch(task, form):
     assert a == pytest.approx(b)
 
 
+def test_noise_of_an_input_is_not_cut():
+    """An owner's own noisy inputs leave [0, 1]; the clean targets may not."""
+    noisy, clean = data.noisy(np.float32(GOOD / 255), 50, 0), np.float32(GOOD / 255)
+    assert noisy.min() < 0.0 or noisy.max() > 1.0
+    X, _ = _first(tasks.Examples().batches([(noisy, clean)], seed=0, batch_size=64, size=8))
+    assert X.min() == pytest.approx(noisy.min(), abs=0.1) and X.max() == pytest.approx(noisy.max(), abs=0.1)
+    assert inference.evaluate(lambda x: x, tasks.Examples(), [(noisy, clean)])[0] < 20.0
+    with pytest.raises(data.DataError, match="expected"):
+        tasks.Examples().batches([(clean, noisy)], seed=0, batch_size=1, size=8)
+
+
 def test_pixels_off_by_a_rounding_are_taken():
     white = np.full((12, 12), 1 + 5e-7, np.float32)
     _, Y = _first(tasks.Denoising(0).batches([white, -white + np.float32(1)], seed=0, batch_size=8, size=12))

@@ -47,8 +47,8 @@ class Denoising:
         return np.round(np.clip(output, 0.0, 1.0) * 255.0) / 255.0, target
 
 
-def _pixels(image, channels):
-    return data.grey(image) if channels == 1 else data.rgb(image)
+def _pixels(image, channels, **how):
+    return (data.grey if channels == 1 else data.rgb)(image, **how)
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,10 @@ class Examples:
         return data.pair_batches(pairs, seed=seed, batch_size=batch_size, size=size, scale=self.scale, exact=deep)
 
     def pairs(self, images, variant=""):
-        """(input, target) float32 on [0, 1] for each pair of images."""
-        for pair in images:
-            yield tuple(data.unit(_pixels(image, self.channels)) for image in pair)
+        """(input, target) float32 for each pair of images; on [0, 1], but for what noise adds to an input."""
+        for low, target in images:
+            yield (data.unit(_pixels(low, self.channels, beyond=data.NOISE)),
+                   data.unit(_pixels(target, self.channels)))
 
     def comparable(self, output, target, variant=""):
         """The pair that quality is measured on: the output clipped."""

@@ -18,11 +18,14 @@ def check_key(one, key):
 def checked(one, key, bare_seed=None):
     """The key, if it fits a model and a claim may rest on it (a bare seed as --bare_seed has it); else a ValueError."""
     check_kind(one, key.kind)
-    if bare_seed and bare_seed.lstrip("-").isdecimal():
-        bare_seed = int(bare_seed)
-    if why := refusal(key, bare_seed):
+    if why := refusal(key, bare(bare_seed)):
         raise ValueError(f"nothing can be claimed with this key: {why}")
     return key
+
+
+def bare(seed):
+    """--bare_seed as `make_key` had it: whole numbers are ints."""
+    return int(seed) if seed and seed.lstrip("-").isdecimal() else seed
 
 
 def check_kind(one, kind):

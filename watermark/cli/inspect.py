@@ -1,6 +1,7 @@
-"""watermark inspect --file=FILE | --model=mine.keras | --suspect=WHAT
+"""watermark inspect FILE | --model=mine.keras | --suspect=WHAT
 
---file says what a key, commitment, private key's public half, or model file is. Shows no pixel and no secret.
+FILE (or --file=FILE): what a key, commitment, private key's public half, or model file is. Shows no pixel and no
+secret.
 
 --model says, before any training: can this network be marked, and why not; which key fits, what range of pixels it
 has, what sizes it takes, what becomes of its norms, and how good it is beside doing nothing, on photographs that come
@@ -16,7 +17,7 @@ import numpy as np
 from absl import flags
 
 from watermark import commitments, inference, preflight, ranges
-from watermark.cli import common, fitting_keys
+from watermark.cli import common, fitting_keys, results
 from watermark.errors import one_line
 from watermark.files import sha256
 from watermark.fitting import UNIT
@@ -156,11 +157,12 @@ def _asked(values):
     if isinstance(suspect, keras.Model):
         shape, suspect = preflight.form(suspect), inference.predictor(suspect)
     else:
-        shape = _probed(suspect, values.suspect, FEW_STEPS if is_url(values.suspect) else preflight.STEPS)
+        shape = _probed(suspect, results.name(values.suspect), FEW_STEPS if is_url(values.suspect) else preflight.STEPS)
     image = uniform("inspect", (1, *shape.above(40, 40), shape.channels))
     answer = np.asarray(suspect(image))
     layout = getattr(asked, "layout", None)
-    facts = {"kind": f"suspect {values.suspect}", **_shape(shape), **({"layout": layout} if layout else {}),
+    facts = {"kind": f"suspect {results.name(values.suspect)}", **_shape(shape),
+             **({"layout": layout} if layout else {}),
              "answers": f"{answer.min():.2f} to {answer.max():.2f} to noise on [0, 1]"}
     if notes := getattr(asked, "notes", None):
         facts["notes"] = "; ".join(notes)

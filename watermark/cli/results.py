@@ -37,7 +37,7 @@ def command(values, fresh_seed, null_keys):
     """The command that repeats a verification to the bit; what may be secret in an address is left out."""
     told = [f"--{flag.name}={name(flag.value)}" if not isinstance(flag.value, list | bool) else
             f"--{'' if flag.value else 'no'}{flag.name}" if isinstance(flag.value, bool) else
-            f"--{flag.name}={','.join(flag.value)}"
+            f"--{flag.name}={','.join(map(name, flag.value))}"
             for flag in map(values.__getitem__, sorted(values)) if flag.present and flag.name not in NOWHERE]
     return shlex.join(["watermark", "verify", *told, f"--null_keys={null_keys}", f"--fresh_seed={fresh_seed}"])
 

@@ -26,6 +26,7 @@ from absl import flags
 from watermark import commitments, inference, judgement
 from watermark.cli import common, many, results
 from watermark.cli.common import required
+from watermark.cli.fitting_keys import bare
 from watermark.errors import one_line
 from watermark.files import atomic_write
 from watermark.keys import load_key, random_keys
@@ -137,7 +138,7 @@ def _judge(values, suspect, key, findings=None, unmarked=None):
     if unmarked is not None:
         unmarked = inference.as_suspect(unmarked, key.kind, pixels=common.pixels(values), batch=values.batch)
     return judgement.judge(suspect, key, rule=values.rule, findings=findings, unmarked=unmarked,
-                           bare_seed=_number(values.bare_seed), null_keys=count, fresh_seed=seed, shifts=values.shifts)
+                           bare_seed=bare(values.bare_seed), null_keys=count, fresh_seed=seed, shifts=values.shifts)
 
 
 def _unmarked(values):
@@ -165,10 +166,6 @@ def _words(judged, told, decision):
     if len(judged) == 1:
         return f"{judgement.words(judged[0])}\n{repeat}"
     return "\n\n".join([*(f"{judgement.name(j)}\n{judgement.words(j)}" for j in judged), f"{decision}\n{repeat}"])
-
-
-def _number(seed):
-    return int(seed) if seed and seed.lstrip("-").isdecimal() else seed
 
 
 def _fresh(values, key):

@@ -16,7 +16,7 @@ from cachetools import LRUCache, cached
 from PIL import Image
 
 from watermark.data.degradations import deviation, low_and_high, luminance, small_and_high
-from watermark.data.pictures import DataError, checked, unit
+from watermark.data.pictures import NOISE, DataError, checked, unit
 
 SCALES = (1.0, 0.9, 0.8, 0.7)  # DnCNN's augmentation by size
 LEAST = 8  # side of a patch, as the command line takes it
@@ -203,7 +203,7 @@ def pair_batches(pairs, *, seed, batch_size, size, scale=1, exact=False):
     Raises:
       DataError: for other pixels, and for a target of another size.
     """
-    pairs = [_aligned(*(checked(image, None) for image in pair), scale) for pair in pairs]
+    pairs = [_aligned(checked(low, None, NOISE), checked(target, None), scale) for low, target in pairs]
     pairs = _fitting(pairs, size, lambda pair: pair[0].shape)
     patches = _patches(_of_pairs, pairs, size, scale, np.float32 if exact else np.float16)
     return _pair_batches(patches, seed, batch_size, len(_planes(pairs[0][0])), scale)

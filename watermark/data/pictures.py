@@ -22,6 +22,7 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI",
 GREY, COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")  # modes of Pillow, all of 8 bits
 HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1")
 ROUNDING = 1e-6  # that float pixels may leave [0, 1] by: less than half a step of 16 bits
+NOISE = 1.0  # that those of inputs may, whose noise was not cut
 DNG_VERSION = 50706
 TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 CODECS = ("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS")  # of TIFF; what others unpack to, they say themselves
@@ -62,12 +63,13 @@ def read_answer(file) -> np.ndarray:
     return image[..., None] if image.ndim == 2 else image
 
 
-def checked(image, channels=(1, 3)) -> np.ndarray:
+def checked(image, channels=(1, 3), beyond=ROUNDING) -> np.ndarray:
     """An image of the caller's as this program takes it, a single channel without its axis.
 
     Args:
       image: uint8, or finite floats on [0, 1]; [H, W] or [H, W, C].
       channels: the choices for C; None for any.
+      beyond: what floats may leave [0, 1] by, for images with noise that was not cut.
 
     Returns:
       uint8 or float32 [H, W] or [H, W, C].
@@ -87,7 +89,7 @@ def checked(image, channels=(1, 3)) -> np.ndarray:
         low, high = image.min(), image.max()
         if not np.isfinite([low, high]).all():
             raise DataError(f"{expected}, {found} with NaN or infinity; leave that image out")
-        if low < -ROUNDING or high > 1.0 + ROUNDING:
+        if low < -beyond or high > 1.0 + beyond:
             raise DataError(f"{expected}, {found} from {low:.4g} to {high:.4g}; bring black to 0 and white to 1")
     return image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
 
@@ -103,17 +105,17 @@ def eight_bits(image) -> np.ndarray:
     return image if image.dtype == np.uint8 else np.uint8(np.round(np.clip(image, 0.0, 1.0) * 255.0))
 
 
-def grey(image) -> np.ndarray:
-    """[H, W] from grey or RGB of either depth, by Pillow's full-range luma; a DataError as of `checked`."""
-    image = checked(image)
+def grey(image, beyond=ROUNDING) -> np.ndarray:
+    """[H, W] from grey or RGB of either depth, by Pillow's full-range luma; `beyond` and DataError as of `checked`."""
+    image = checked(image, beyond=beyond)
     if image.dtype == np.uint8:
         return np.asarray(Image.fromarray(image).convert("L"))
     return image if image.ndim == 2 else image @ (np.float32([19595, 38470, 7471]) / np.float32(65536))
 
 
-def rgb(image) -> np.ndarray:
-    """[H, W, 3] from grey or RGB of either depth; a DataError as of `checked`."""
-    image = checked(image)
+def rgb(image, beyond=ROUNDING) -> np.ndarray:
+    """[H, W, 3] from grey or RGB of either depth; `beyond` and DataError as of `checked`."""
+    image = checked(image, beyond=beyond)
     if image.dtype == np.uint8:
         return np.asarray(Image.fromarray(image).convert("RGB"))
     return np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else image
