@@ -117,7 +117,7 @@ def test_an_embedding_is_timed_by_a_few_steps(lab, monkeypatch):
     """The median of what they take, but for the first, whose time is the tracing's, by the steps there would be."""
     took = {40: [9.0, 1.0, 2.0, 1.0, 1.0], 80: [9.0, 3.0, 3.0, 3.0, 8.0]}  # seconds of each step
 
-    def embed(lab, spec, folder, validate, validate_every):
+    def embed(lab, spec, folder, key, validate, validate_every):
         assert (spec.recipe.steps, validate_every, validate(None)) == (1 + notes.TIMED, 1, {})
         rows = [{"step": i + 1, "seconds": float(t)} for i, t in enumerate(np.cumsum(took[spec.size or 40]))]
         states.State(folder, []).save(rows, now=True)

@@ -52,12 +52,12 @@ def _earlier(lab, spec):
         return fold_batch_norm(M) if spec.recipes[0].fold else M, 0
 
 
-def mark(lab, spec: Marked, folder: Path, **watch) -> keras.Model:
-    """A marked host; `watch` are further fields of the `Run`."""
+def mark(lab, spec: Marked, folder: Path, key=None, **watch) -> keras.Model:
+    """A marked host; `key` is the spec's, where it is there already, `watch` are further fields of the `Run`."""
     run = Run(folder, lab.compute, f"embedding into {spec.host}, seed {spec.seed}", deadline=lab.deadline)
     batches = lab.batches(spec.host, spec.train_set, spec.recipe, OWNER + spec.seed)
-    return get_scheme(spec.scheme).embed(lab.get(spec.parent), lab.initial_key(spec), batches, spec.recipe,
-                                         replace(run, **watch))
+    key = lab.initial_key(spec) if key is None else key
+    return get_scheme(spec.scheme).embed(lab.get(spec.parent), key, batches, spec.recipe, replace(run, **watch))
 
 
 def attack(lab, spec: Attacked, folder: Path) -> keras.Model:

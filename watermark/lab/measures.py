@@ -113,7 +113,7 @@ def seconds(lab: Lab, spec: Marked) -> tuple[float, float]:
     scheme, key, host = get_scheme(spec.scheme), lab.initial_key(spec), lab.get(spec.parent)
     with tempfile.TemporaryDirectory() as folder:
         some = dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, steps=1 + notes.TIMED))
-        makers.mark(lab, some, Path(folder), validate=lambda M: {}, validate_every=1)
+        makers.mark(lab, some, Path(folder), key, validate=lambda M: {}, validate_every=1)
         clock = [entry["seconds"] for entry in read_history(folder)]  # the first step's includes the tracing
     times: list[float] = []
     while len(times) < 4 and sum(times) < ENOUGH:
