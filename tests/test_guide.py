@@ -44,7 +44,8 @@ def owners_folder(tmp_path, monkeypatch):
 def test_every_row_of_the_table_runs(owners_folder, capsys, monkeypatch):
     """As typed, in order, but for the training, which other tests do: a network is taken for marked as it is."""
     monkeypatch.setattr(embed, "embed", lambda model, *args, **options: hosts.fold_batch_norm(model))
-    monkeypatch.setattr(Verdict, "evident", True)
+    for rule in ("evident", "stands_out"):
+        monkeypatch.setattr(Verdict, rule, True)
     monkeypatch.setattr(Judgement, "stands", True)
     monkeypatch.setattr(embed, "strangers", lambda *args: "")
     monkeypatch.setattr(embed, "cost", lambda *args: "")

@@ -47,7 +47,7 @@ def test_many_suspects_and_keys_in_one_table(case, capsys):
     assert ["no such" in row.get("error", "") for row in table["rows"]] == [False] * 4 + [True] * 2
     code, said, _ = verify(capsys, case, *flags)
     assert code == 0 and said.count("YES") == 1 and "4 pairs were tried" in said
-    assert "one try in so many" in said and said.count("no such model file") == 2
+    assert "one try in so many" in said and said.count("no such file or folder") == 2
 
 
 def test_what_no_pair_shows(case, capsys):
@@ -118,7 +118,7 @@ def test_shifts_are_counted_in_the_result(case, owned, capsys):
     assert code == 0 and result["shift"] == [0, 1] and result["tries"] == 9
     assert result["p_value"] == pytest.approx(9 / 101) and "in 9 positions of the answer, found moved by (0, 1" in aside
     code, _, aside = verify(capsys, case, *flags, "--null_keys=0")
-    assert code == 1 and aside.endswith("p is 9 times that of one\n")  # without fresh keys, z has no bar
+    assert code == 1 and "positions" not in aside  # without fresh keys nothing is found, wherever one looks
     code, said, _ = verify(capsys, case, *flags, "--shifts=0")
     assert code == 1 and json.loads(said)["tries"] == 1
 
