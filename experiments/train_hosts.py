@@ -15,7 +15,6 @@ import json
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
 from absl import flags
 from evaluate_hosts import GRID, PUBLISHED
@@ -24,6 +23,7 @@ from watermark.lab import measures, runner, scripts
 from watermark.checkpoints import annotate, describe, keep
 from watermark.files import atomic_write
 from watermark.hosts import HOSTS, fold_batch_norm
+from watermark.models import load_model
 from watermark.recipes import Recipe
 from watermark.states import read_history
 
@@ -45,14 +45,14 @@ def main(lab, options, trained=None):
             measured[used] = found | ({"published": published} if published else {})
             print(f"{name}  {used}: {found['psnr']:.2f} dB" + (f" (paper: {published['psnr']})" if published else ""))
         if points := [[row["step"], row["psnr"]] for row in course(lab, spec) if "psnr" in row]:
-            _draw_later(lab, name, points)
+            _keep_course(lab, name, points)
         path, examples = lab.cache.path(spec.name), sum(phase.steps * phase.batch_size for phase in spec.recipes)
         found = {"quality": measured, "examples": examples}
         if path.is_relative_to(lab.workdir.resolve()) and describe(path) | found != describe(path):
             annotate(path, found)
 
 
-def _draw_later(lab, name, points):
+def _keep_course(lab, name, points):
     with atomic_write(runner.results(lab) / "training" / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(points) + "\n")
 
@@ -71,13 +71,13 @@ def take(lab, spec, folder):
     if spec.recipes != (recipe,) or how["growth"] or len(set(how.get("scales", {"": 1}).values())) > 1:
         raise ValueError(f"{path} tells of another training than profile {lab.profile.name} has for {spec.host}: "
                          f"expected {spec.recipes}, got {how}; a host is kept under the recipe that made it")
-    model = keras.saving.load_model(path.with_suffix(".keras"), compile=False, safe_mode=True)
+    model = load_model(path.with_suffix(".keras"))
     shapes, expected = ([w.shape for w in M.get_weights()] for M in (model, fold_batch_norm(HOSTS[spec.host].build())))
     if shapes != expected:
         raise ValueError(f"{path.with_suffix('.keras')} is no folded {spec.host}")
     keep(model, lab.cache.folder / f"{spec.name}.keras", spec.fields | {
         "arithmetic": "bfloat16" if how["bfloat16"] else "float32", "seconds": rows[-1]["seconds"], "device": "JAX"})
-    _draw_later(lab, spec.host, [[row["step"], float(np.mean([psnr for key, psnr in row.items() if key.startswith(
+    _keep_course(lab, spec.host, [[row["step"], float(np.mean([psnr for key, psnr in row.items() if key.startswith(
         "psnr") and key.endswith("_average")]))] for row in rows])
 
 

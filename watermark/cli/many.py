@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import math
 import sys
 from pathlib import Path
 
@@ -28,9 +27,8 @@ def notes(suspect, verdict):
         return list(suspect.notes)
     tries, z = verdict.tries, verdict.z_needed
     found = f"found moved by {verdict.shift}, rows and columns" if verdict.shift != (0, 0) else "found in none"
-    bar = f", and z must reach {z:.2f}" if math.isfinite(z) else ""  # too few fresh keys: z is not judged
     return [*suspect.notes, f"the mark was looked for in {tries} positions of the answer, {found}; p is {tries} times "
-                            f"that of one{bar}"]
+                            f"that of one, and z must reach {z:.2f}"]
 
 
 def range_hint(suspect, key):

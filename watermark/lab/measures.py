@@ -125,14 +125,10 @@ def seconds(lab: Lab, spec: Marked) -> tuple[float, float]:
 
 @functools.lru_cache(maxsize=64)
 def evidence(lab: Lab, spec: Spec) -> dict[str, float]:
-    """rho and p of a mark of ours, which every record of one has; nothing of other models.
-
-    Fresh keys of a large kind are fewer, `notes.fresh_keys`: a thousand of 600x600 would take an hour.
-    """
+    """rho and p of a mark of ours, which every record of one has; nothing of other models."""
     if not isinstance(spec, Marked) or not isinstance(spec.recipe, Embedding):
         return {}
-    key = lab.key(spec)
-    found = get_scheme(spec.scheme).verify(lab.get(spec), key, null_keys=notes.fresh_keys(lab.profile, spec))
+    found = verdict(lab, spec)
     return {"rho": found.rho, "p_value": found.p_value}
 
 
@@ -175,9 +171,13 @@ def numbers(verdict) -> dict:
 
 
 def verdict(lab: Lab, subject: Spec):
-    """The verdict of a mark's own scheme on what has become of it."""
+    """The verdict of a mark's own scheme on what has become of it.
+
+    Fresh keys of a large kind are fewer, `notes.fresh_keys`: a thousand of 600x600 would take an hour.
+    """
     mark = subject.root
-    return get_scheme(mark.scheme).verify(lab.get(subject), lab.key(mark), null_keys=lab.profile.null_keys)
+    return get_scheme(mark.scheme).verify(lab.get(subject), lab.key(mark),
+                                          null_keys=notes.fresh_keys(lab.profile, mark))
 
 
 def robustness(lab: Lab, subject: Mapping[str, Spec], row: Mapping) -> dict:
