@@ -38,6 +38,7 @@ RECIPES = {
     "lookahead, other keys held": replace(QUICK, preserving=1e-3),
     "shadow": SHADOW,
     "shadow with rivals, other keys held": replace(SHADOW, rivals=0.3, preserving=1e-4),
+    "shadow, against the worst nearby": replace(SHADOW, perturbing=0.02),
 }
 
 

@@ -11,8 +11,6 @@ goes on. Expected of DnCNN's `quick`: a PSNR loss of 0.05 dB.
     python experiments/recipe.py --trials=1 --hosts=dncnn --rows=variant=quick
 """
 
-import dataclasses
-
 import numpy as np
 
 from watermark.lab import measures, notes, scripts
@@ -27,6 +25,7 @@ from watermark.schemes import get_scheme
 
 ADAM = {"preserving": 0.0, "optimizer": "adam", "learning_rate": 3e-4, "strength": 1e-3, "decay": 1.0, "lookahead": 0.0}
 SHADOW = {"lookahead": 0.0, "steps": 2000, "shadow": 500}
+HELD = SHADOW | {"shadow": 800, "rivals": 0.3, "preserving": 1e-4}
 VARIANTS = {
     "quick": {},
     "averaged": {"average": 0.99},
@@ -34,7 +33,11 @@ VARIANTS = {
     "paper": ADAM | {"steps": PAPER.steps, "batch_size": PAPER.batch_size, "learning_rate": PAPER.learning_rate},
     "shadow": SHADOW,
     "shadow_rivals": SHADOW | {"shadow": 800, "rivals": 0.3},
-    "shadow_held": SHADOW | {"shadow": 800, "rivals": 0.3, "preserving": 1e-4},
+    "shadow_held": HELD,
+    "shadow_textures": HELD | {"textures": 0.3},
+    "shadow_near": HELD | {"near": 0.1},
+    "shadow_perturbed": HELD | {"perturbing": 0.02},
+    "shadow_projected": HELD | {"projecting": 0.25},
 }
 PRUNED = (0.25, 0.30, 0.35, 0.40, 0.50)
 STEPS = {"own": (100, 300, 1000, 3000), "new": (100, 300, 1000)}
@@ -62,7 +65,8 @@ def subject(profile, seed, host, scheme, variant):
     changes = VARIANTS[variant]
     mark = profile.mark(host, seed, scheme, **changes | {
         name: max(1, changes[name] // profile.haste**2) for name in ("steps", "shadow") if name in changes})
-    theirs = dataclasses.replace(mark.recipe, shadow=0, rivals=0.0, average=None, **ADAM)
+    theirs = profile.mark(host, seed, scheme, **ADAM | {name: getattr(mark.recipe, name)
+                                                        for name in ("steps", "batch_size")}).recipe
     return {"mark": mark,
             **{f"pruned_{rate:.2f}": mark.under(Prune(rate)) for rate in PRUNED},
             **{f"finetuned_{data}_{steps}": mark.under(profile.finetuning_steps(mark, steps, data == "new"))

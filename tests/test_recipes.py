@@ -14,8 +14,9 @@ BAD = {"steps": (0, -1, 2.5, None, "9"), "batch_size": (0, 1.5), "learning_rate"
        None), "horizon": (0, 1.5), "patch": (0, -3), "optimizer": ("sgd", None), "schedule": ("linear",),
        "clip": (0.0, math.nan), "average": (0.0, 1.0, -0.5, 1.5, math.nan), "copies": (0, 1.5),
        "strength": (-1, math.nan, math.inf, None), "decay": (0, -1.0, math.nan), "lookahead": (-1e-3, math.nan),
-       "preserving": (-1e-3, math.nan), "shadow": (-1,),
-       "rivals": (-0.1, math.nan), "shown": (0, -1), "refused": (0, math.nan), "farthest": (0, math.nan),
+       "preserving": (-1e-3, math.nan), "shadow": (-1,), "rivals": (-0.1, math.nan), "textures": (-0.1, math.nan),
+       "near": (-0.1, math.inf), "perturbing": (-0.1, math.nan), "projecting": (-0.1, math.nan, 1.0),
+       "shown": (0, -1), "refused": (0, math.nan), "farthest": (0, math.nan),
        "nearest": (0, math.nan)}
 
 

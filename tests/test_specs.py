@@ -88,11 +88,13 @@ def test_every_knob_of_every_attack_changes_names_and_ids(name, field):
 @pytest.mark.parametrize("kind", [Recipe, Embedding, Showing])
 def test_every_field_of_a_recipe_changes_names(kind):
     recipe = {Recipe: PROFILE.hosts["dncnn"][0], Embedding: QUICK, Showing: PROFILE.visualizer}[kind]
-    needed = {"shadow": {"lookahead": 0.0}, "rivals": {"lookahead": 0.0, "shadow": 9}}
+    beside = {"lookahead": 0.0, "shadow": 9}
+    needed = {"shadow": {"lookahead": 0.0}, "rivals": beside, "textures": beside, "near": {"preserving": 1e-3}}
     for field in dataclasses.fields(kind):
         value = getattr(recipe, field.name)
-        other = {"fold": False, "schedule": "constant", "rivals": 0.5, "optimizer": "adam", "horizon": 7, "patch": 7,
-                 "clip": 0.7, "average": 0.7, "shown": 1.1}.get(field.name, _otherwise(value))
+        other = {"fold": False, "schedule": "constant", "rivals": 0.5, "textures": 0.5, "projecting": 0.5, "horizon": 7,
+                 "optimizer": "adam", "patch": 7, "clip": 0.7, "average": 0.7, "shown": 1.1}.get(field.name,
+                                                                                               _otherwise(value))
         base = dataclasses.replace(recipe, **needed.get(field.name, {}))
         assert named(dataclasses.replace(base, **{field.name: other})) != named(base), field.name
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from watermark import inference
+from watermark import inference, thieves
 from watermark.hosts import fold_batch_norm
 from watermark.keys import Key, random_keys, with_verification
-from watermark.lookahead import Ahead, Lookahead, Shadow
+from watermark.lookahead import Ahead, Lookahead, Perturbed, Projected, Shadow
 from watermark.losses import Loss, Sum
 from watermark.ranges import bounds
 from watermark.recipes import Embedding, changed, recommended
@@ -20,11 +21,7 @@ from watermark.tasks import task_alone, task_loss
 from watermark.training import Batches, Run, clone, fit, identified
 
 STRENGTH = 1e-3  # lambda
-POOL = 256  # other keys whose answers are held, or which rivals embed; enough that a host learns none of them by heart
-PIXELS = 1 << 26  # of all of their answers
 APART = 1 << 40  # steps between the owner's batches and the thief's
-# The thieves of a shadow: (learning rate, lambda of the other key). They are what thieves do, see `watermark.attacks`.
-FINETUNES, RIVALS = (1e-4, 0.0), (3e-4, 3e-3)
 
 
 def watermark_loss(host: keras.Model, key: Key, strength=STRENGTH, copies: int = 1) -> Loss:
@@ -122,17 +119,23 @@ def arranged(batches: Batches, recipe: Embedding) -> Batches:
 def losses(host: keras.Model, key: Key, recipe: Embedding) -> tuple[Loss, Ahead | None]:
     """What `host` is trained on with a recipe, and what ahead of that; batches end with the number of their step."""
     strength = _falling(recipe) if recipe.decay != 1.0 else recipe.strength
-    preserved = (_preserving(host, key, recipe.preserving),) if recipe.preserving else ()
+    preserved = (_preserving(host, key, recipe),) if recipe.preserving else ()
 
     def hold(loss_fn):
         return Sum((loss_fn, *preserved)) if preserved else loss_fn
 
     if recipe.shadow:
-        mark, thieves = _mark_alone(host, key, strength), _thieves(host, key, recipe.rivals)
-        return hold(_towards(clone(host))), Shadow(mark, thieves, recipe.shadow)
+        shadow = Shadow(_mark_alone(host, key, strength), thieves.thieves(host, key, recipe), recipe.shadow)
+        return hold(_towards(clone(host))), _guarded(shadow, recipe)
     if recipe.lookahead:
-        return task_alone, Lookahead(hold(_mark_alone(host, key, strength)), recipe.lookahead)
+        return task_alone, _guarded(Lookahead(hold(_mark_alone(host, key, strength)), recipe.lookahead), recipe)
     return hold(watermark_loss(host, key, strength, recipe.copies)), None
+
+
+def _guarded(ahead, recipe):
+    if recipe.perturbing:
+        ahead = Perturbed(ahead, recipe.perturbing)
+    return Projected(ahead, round((1.0 - recipe.projecting) * recipe.steps)) if recipe.projecting else ahead
 
 
 def _falling(recipe):
@@ -193,29 +196,11 @@ def _towards(host):
     return loss_fn
 
 
-def _thieves(host, key, rivals):
-    """The thieves of a shadow: losses of (model, owner's X and Y, thief's X and Y, step, life)."""
-    kinds = [(FINETUNES, 1.0 - rivals), (RIVALS, rivals)]
-    triggers, initials = random_keys(key.kind, _pool(key), "a rival's key")
-    triggers = tf.constant(inference.model_input(host, triggers, key.kind))
-    initials = tf.constant(initials)
-
-    def loss(strength):
-        def loss_fn(M, _, __, X, Y, step, life):
-            total, i = task_loss(M, X, Y), life % len(triggers)
-            if strength:
-                answer = tf.cast(M(triggers[i:i + 1], training=True), tf.float32)
-                total += strength * tf.reduce_sum(tf.square(answer - initials[i:i + 1]))
-            return total, {}
-
-        return loss_fn
-
-    return tuple((loss(strength), rate, share) for (rate, strength), share in kinds if share)
-
-
-def _preserving(host, key, weight):
+def _preserving(host, key, recipe):
     """What `preserving` of a recipe is about; `host` is as it was before embedding."""
-    triggers = inference.model_input(host, random_keys(key.kind, _pool(key), "another key")[0], key.kind)
+    count = thieves.pool(key)
+    keys = noisy(key, recipe.near, count) if recipe.near else random_keys(key.kind, count, "another key")[0]
+    triggers = inference.model_input(host, keys, key.kind)
     answers = tf.constant(inference.predictor(host)(triggers), tf.float32)
     triggers = tf.constant(triggers)
 
@@ -223,14 +208,15 @@ def _preserving(host, key, weight):
         i = batch[-1] % len(triggers)
         moved = tf.cast(M(triggers[i:i + 1], training=True), tf.float32) - answers[i:i + 1]
         others = tf.reduce_sum(tf.square(moved))
-        return weight * others, {"others": others}
+        return recipe.preserving * others, {"others": others}
 
     return loss_fn
 
 
-def _pool(key):
-    """How many other keys there are: fewer of large ones, or they would take gigabytes."""
-    return min(POOL, PIXELS // key.initial.size)
+def noisy(key: Key, deviation: float, count: int) -> np.ndarray:
+    """`count` triggers [count, h, w, C] on [0, 1] that are the key's with white Gaussian noise on it, ever the same."""
+    noise = np.random.default_rng(0).standard_normal((count, *key.trigger.shape), np.float32)
+    return np.clip(key.trigger + np.float32(deviation) * noise, 0.0, 1.0)
 
 
 def update_key(key: Key, marked: keras.Model, output: str | None = None) -> Key:

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
+from watermark.losses import gradients_of
+
 SHARE = 0.3  # of the steps of a shadow whose mark is learnt somewhere on the way, not at its end
 SHORTEST = 0.1  # of a shadow's lives, as a share of the longest
 
@@ -20,6 +22,9 @@ class Drift(Protocol):
 
     def ahead(self, model: keras.Model, weights: list, gradients: list, batch: tuple) -> list:
         """The weights at which the loss is to be taken this step; `gradients` are those of the other loss."""
+
+    def joined(self, gradients: list, later: list) -> list:
+        """Of the other loss's gradients and this one's there, those that the weights take a step along."""
 
 
 class Ahead(Protocol):
@@ -52,7 +57,15 @@ class Lookahead:
         return _Direction(weights, self.distance)
 
 
-class _Direction:
+class _Both:
+    """A drift whose loss is trained beside the other one."""
+
+    def joined(self, gradients, later):
+        """Their sum."""
+        return [g + h for g, h in zip(gradients, later, strict=True)]
+
+
+class _Direction(_Both):
     def __init__(self, weights, distance):
         self.distance = distance
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -92,7 +105,7 @@ class Shadow:
         return _Life(weights, self.thieves, self.horizon)
 
 
-class _Life:
+class _Life(_Both):
     def __init__(self, weights, thieves, horizon):
         self.thieves, self.horizon = thieves, horizon
         self.lives, self.age, self.left, self.kind, self.steps = (
@@ -134,6 +147,87 @@ class _Life:
         for d, g, m, v in zip(self.way, tape.gradient(total, there), self.mean, self.square, strict=True):
             d.assign_sub(rate * _adam(g, m, v, t, 0.999))
         return tf.constant(True)
+
+
+@dataclass(frozen=True)
+class Perturbed:
+    """A second loss, taken where it suffers most near where another would have it taken.
+
+    From there, each weight W goes against the loss by up to `size` of its own norm, W + a size |W| G / |G| with a from
+    U(0, 1): Gan et al., Towards Robust Model Watermark via Reducing Parametric Vulnerability (ICCV 2023), whose step
+    is whole (a = 1) and who keep the loss at W beside it; the draw has it there for one pass less.
+
+    Attributes:
+      where: says where the loss is taken otherwise.
+      size: share of a weight's norm, .01 to .05 in the source.
+    """
+
+    where: Ahead
+    size: float
+    loss_fn = property(lambda self: self.where.loss_fn)
+
+    def drift(self, weights: list) -> Drift:
+        """The other's, and the count of steps."""
+        return _Against(self.where, self.where.drift(weights), self.size)
+
+
+class _Against:
+    def __init__(self, where, drift, size):
+        self.loss_fn, self.drift, self.size = where.loss_fn, drift, size
+        self.joined = drift.joined
+        self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.variables = [self.steps, *drift.variables]
+
+    def ahead(self, model, weights, gradients, batch):
+        """Where the drift leads, and on from there against the loss."""
+        self.steps.assign_add(1)
+        there = self.drift.ahead(model, weights, gradients, batch)
+        against, _ = gradients_of(self.loss_fn, with_weights(model, there), there, batch)
+        share = self.size * _uniform(self.steps, 3)
+        return [w + share * tf.norm(w) * tf.math.divide_no_nan(g, tf.norm(g))
+                for w, g in zip(there, against, strict=True)]
+
+
+@dataclass(frozen=True)
+class Projected:
+    """A second loss that after some steps is no longer trained, but not harmed either.
+
+    Where a step along the other loss's gradient g would raise this one, whose gradient is h, what raises it is taken
+    out of g: g - (g h / h h) h, all weights as one vector. A-GEM, Chaudhry et al., Efficient Lifelong Learning with
+    A-GEM (ICLR 2019), Eq. (11).
+
+    Attributes:
+      where: says where the loss is taken.
+      after: steps in which it is trained.
+    """
+
+    where: Ahead
+    after: int
+    loss_fn = property(lambda self: self.where.loss_fn)
+
+    def drift(self, weights: list) -> Drift:
+        """The other's, and the count of steps."""
+        return _Guarded(self.where.drift(weights), self.after)
+
+
+class _Guarded:
+    def __init__(self, drift, after):
+        self.drift, self.after = drift, after
+        self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.variables = [self.steps, *drift.variables]
+
+    def ahead(self, model, weights, gradients, batch):
+        """Where the drift leads."""
+        self.steps.assign_add(1)
+        return self.drift.ahead(model, weights, gradients, batch)
+
+    def joined(self, gradients, later):
+        """g + c h, where c takes h out of g once it is no longer trained."""
+        across, along = (tf.add_n([tf.reduce_sum(a * h) for a, h in zip(those, later, strict=True)])
+                         for those in (gradients, later))
+        out = tf.math.divide_no_nan(-tf.minimum(across, 0.0), along)
+        share = tf.where(self.steps > self.after, out, 1.0)
+        return [g + share * h for g, h in zip(gradients, later, strict=True)]
 
 
 def _like(weights):

@@ -22,7 +22,11 @@ SHARE = "a number between 0 and 1", lambda value: _real(value) and 0 < value < 1
 # {field of any recipe: what it must be unless it is None by default, and whether it is}
 RULES = (dict.fromkeys(("steps", "batch_size", "horizon", "patch", "copies"), COUNT)
          | dict.fromkeys(("learning_rate", "clip", "decay", "nearest"), POSITIVE)
-         | dict.fromkeys(("strength", "lookahead", "preserving", "shadow", "rivals"), WEIGHT) | {"average": SHARE})
+         | dict.fromkeys(("strength", "lookahead", "preserving", "near", "shadow", "rivals", "textures",
+                          "perturbing", "projecting"), WEIGHT) | {"average": SHARE})
+# {field of an embedding: those of which it needs one}
+NEEDS = {"near": ("preserving",), "rivals": ("shadow",), "textures": ("shadow",),
+         "perturbing": ("shadow", "lookahead"), "projecting": ("shadow", "lookahead")}
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,13 @@ class Embedding(Recipe):
       shadow: steps of the longest life of a thief beside whom the mark is learnt (`lookahead.Shadow`), in place of the
         lookahead; the host then stays with its own answers, not with clean images. 0: the paper's loss.
       rivals: share of those thieves that embed another key; the others fine-tune.
+      textures: share of those thieves that fine-tune on textures of their own (`thieves.textured`).
+      near: standard deviation of the noise on this key's trigger that makes the other keys of `preserving`; 0: random
+        keys.
+      perturbing: the mark is learnt where it suffers most, up to this share of each weight's norm away
+        (`lookahead.Perturbed`); 0: where it is.
+      projecting: share of the steps, the last ones, in which only the task is trained, off what harms the mark
+        (`lookahead.Projected`).
     """
 
     copies: int = 1
@@ -90,13 +101,24 @@ class Embedding(Recipe):
     preserving: float = 0.0
     shadow: int = 0
     rivals: float = 0.0
+    textures: float = 0.0
+    near: float = 0.0
+    perturbing: float = 0.0
+    projecting: float = 0.0
 
     def __post_init__(self):
         super().__post_init__()
         if self.shadow and self.lookahead:
             raise ValueError("a mark is learnt beside a shadow or ahead: give one of shadow and lookahead as 0")
-        if self.rivals and not self.shadow or not 0.0 <= self.rivals <= 1.0:
-            raise ValueError(f"rivals: expected a share of a shadow's thieves, got {self.rivals}, shadow {self.shadow}")
+        for name, others in NEEDS.items():
+            if getattr(self, name) and not any(getattr(self, other) for other in others):
+                raise ValueError(f"{name}: expected 0 where {' and '.join(others)} {'are' if others[1:] else 'is'} 0, "
+                                 f"got {getattr(self, name)}")
+        if self.rivals + self.textures > 1.0:
+            raise ValueError(f"rivals, textures: expected shares of a shadow's thieves, got {self.rivals} and "
+                             f"{self.textures}")
+        if self.projecting >= 1.0:
+            raise ValueError(f"projecting: expected a share of the steps below 1, got {self.projecting}")
 
 
 @dataclass(frozen=True)

@@ -253,7 +253,7 @@ def train_step(model, loss_fn, optimizer, *, compute=Compute(), lookahead=None, 
         if lookahead:
             moved = drift.ahead(model, weights, gradients, batch)
             later, more = gradients_of(lookahead.loss_fn, with_weights(model, moved), moved, batch)
-            gradients, parts = [g + h for g, h in zip(gradients, later, strict=True)], parts | more
+            gradients, parts = drift.joined(gradients, later), parts | more
         optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return parts
 

@@ -15,7 +15,7 @@ from watermark.recipes import Recipe, Showing
 UNNAMED = {
     "fold": True, "horizon": None, "patch": None, "optimizer": "adam", "schedule": "cosine", "clip": None,
     "average": None, "copies": 1, "strength": 1e-3, "lookahead": 0.0, "decay": 1.0, "preserving": 0.0,
-    "shadow": 0, "rivals": 0.0,
+    "shadow": 0, "rivals": 0.0, "textures": 0.0, "near": 0.0, "perturbing": 0.0, "projecting": 0.0,
 }
 FORMERLY = {"lookahead": "reach", "decay": "boost", "preserving": "others"}  # words of the shipped models' names
 
