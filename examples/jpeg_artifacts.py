@@ -11,6 +11,9 @@ About 4 minutes on 2 cores; no data and no network needed. Killed, the same comm
 import io
 from pathlib import Path
 
+import watermark  # noqa: F401 - before TensorFlow, which looks at once whether oneDNN is on
+
+# isort: split
 import keras
 import numpy as np
 from absl import app, flags

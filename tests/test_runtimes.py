@@ -93,6 +93,15 @@ def test_what_an_onnx_file_refuses_comes_with_its_numbers(owned, tmp_path):
         inference.as_suspect(suspects.load_suspect(path), keys.make_key(0, size=8, channels=3).kind)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_key_of_other_channels_is_refused_in_the_projects_words(channels, tmp_path):
+    """A last axis of 1 or 3 is that of channels; with sides that are free it could be a width as well."""
+    path = saved(tmp_path / "m", None, lambda images: images, [None, None, None, 4 - channels], tf.float32)
+    kind = keys.make_key(0, size=12, channels=channels).kind
+    with pytest.raises(suspects.SuspectError, match=f"no images of {channels} channel"):
+        inference.as_suspect(suspects.load_suspect(path), kind)
+
+
 @pytest.mark.parametrize("shape", [[None, None, None], [1, None, None], [None, None], [1, 1, None, None]], ids=str)
 def test_saved_models_without_an_axis_or_channels_first(shape, owned, tmp_path):
     """Grey models often have no axis of channels, or none of images."""

@@ -71,9 +71,11 @@ def test_only_own_words(end, code, error, noisy, capfd):
 
 def test_debugging_shows_everything(noisy, capfd, monkeypatch):
     monkeypatch.setenv("WATERMARK_DEBUG", "1")
-    with pytest.raises(ValueError), pytest.warns(UserWarning):
-        cli.main(["noisy", "--end=badly"])
-    assert "XNNPACK" in capfd.readouterr().err
+    with pytest.warns(UserWarning):
+        assert cli.main(["noisy", "--end=badly"]) == 2  # 1 would be a verdict
+    err = capfd.readouterr().err
+    assert "XNNPACK" in err and "Traceback" in err and "\x1b" not in err, err
+    assert err.endswith("error: the server said\\u001b]0;owned\\u0007 and more\n")
 
 
 def test_a_process_that_is_told_to_end_says_so_in_a_line():

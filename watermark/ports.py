@@ -12,6 +12,7 @@ from watermark.fitting import BYTES, CENTRED, SIGNED, UNIT, Pixels
 
 PIXELS = 1 << 18  # per call, which bounds memory at about 200 MB for 64 channels
 WIDE = 8.0  # numbers that lie further apart than this are no pixels on [0, 1] or [-1, 1]
+LEAST = 5  # pixels; a declared axis that is shorter is one of channels, no side
 LAYOUTS = {4: ("NHWC", "NCHW"), 3: ("NHW", "HWC", "CHW"), 2: ("HW",)}  # by the number of axes, the likelier first
 
 
@@ -157,8 +158,7 @@ class ModelFile:
         shape = self.entry.shape
         if shape is None:
             return LAYOUTS[4]
-        found = [layout for layout in LAYOUTS.get(len(shape), ())
-                 if ("C" in layout or channels == 1) and ("C" not in layout or _at(shape, layout) in (None, channels))]
+        found = [layout for layout in LAYOUTS.get(len(shape), ()) if _allows(shape, layout, channels)]
         if not found:
             raise SuspectError(f"{self.path} takes {self.entry}, no images of {channels} channel(s); is the key for "
                                "this kind of model?")
@@ -213,6 +213,12 @@ def _like(answer, image):
     """Whether an answer has an image's channels and proportions."""
     return answer.ndim == 4 and answer.shape[3] == image.shape[3] and (
         answer.shape[1] * image.shape[2] == answer.shape[2] * image.shape[1])
+
+
+def _allows(shape, layout, channels):
+    """Whether a declared shape can be of images of so many channels in this order of axes."""
+    there = dict(zip(layout, shape, strict=True))
+    return there.get("C", 1) in (None, channels) and all(there[side] is None or there[side] >= LEAST for side in "HW")
 
 
 def _at(shape, layout):

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import warnings
 
 from absl import flags
@@ -74,8 +75,8 @@ def _run(verb, rest):
         print("stopped" + ("; the same command goes on with what it has kept" if verb in KEEP else ""), file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except FAILURES as error:
-        if os.environ.get("WATERMARK_DEBUG") and isinstance(error, Exception):
-            raise
+        if os.environ.get("WATERMARK_DEBUG"):
+            print(printable(traceback.format_exc()), file=sys.stderr)
         print(f"error: {_line(error)}", file=sys.stderr)
         return 2
 
