@@ -59,8 +59,8 @@ class Plot:
 
 
 def _finetuned(lab, hosts):
-    return (f"{figures.epochs_note(lab, hosts)} Rate paper moves a folded network's kernels as far as the paper's "
-            "moves its own, hard is 10⁻⁴ there too.")
+    return (f"{figures.epochs_note(lab, hosts)} Rate paper moves our folded networks about as far as 10⁻⁴ "
+            "moves those with batch norms, hard is 10⁻⁴ here too.")
 
 
 PLOTS = (

@@ -1,7 +1,7 @@
 """The embedding recipe, judged by everything at once: fidelity, uniqueness, pruning, fine-tuning, further keys.
 
 Rows are hosts and variants of the profile's recipe (`quick` is the profile's own); docs/recipe.md discusses them.
-Fine-tuning is by Adam at 10⁻⁴ on the folded network, and for 1,000 steps of own data at a quarter of that, the paper's
+Fine-tuning is by Adam at 10⁻⁴ on the folded network, and for 1,000 steps of own data at half of that, the paper's
 relative rate (`_relative`); further keys by the owner's own recipe, and one by the paper's loss (`overwritten_paper`).
 What each attack costs the thief in PSNR is in the records. A host, `quick` and a seed take 5,000 steps of fine-tuning
 (3,000 on own data, 1,000 on new, 1,000 at the relative rate) and six embeddings, seven where the mark is not made yet:

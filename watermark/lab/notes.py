@@ -55,9 +55,9 @@ def finetuning_notes(profile, subjects: list[Spec]) -> list[str]:
     """`robustness_notes`, how long an epoch is, and which rate is which."""
     batches = ", ".join(f"{size}" for size in dict.fromkeys(spec.root.recipe.batch_size for spec in subjects))
     return [*robustness_notes(profile, subjects), f"an epoch is {profile.epoch} steps of {batches} patches (paper: "
-            f"{EPOCH} of 128, by its authors' code)", f"rate paper: {LEARNING_RATE:g} where batch norms are as the "
-            f"paper has them or there are none, {FOLDED:g} times that where they are folded and kernels are smaller; "
-            f"hard: {LEARNING_RATE:g} there too"]
+            f"{EPOCH} of 128, by its authors' code)", f"Adam, rate paper: {LEARNING_RATE:g} where there are batch "
+            f"norms as in the paper, or never were, {FOLDED:g} times that where they are folded and kernels about so "
+            f"much smaller; hard: {LEARNING_RATE:g} there too (the paper: as the hosts' authors trained them)"]
 
 
 def fidelity_notes(profile, subjects: list[Spec]) -> list[str]:

@@ -21,9 +21,9 @@ from watermark.schemes import UNMARKED, get_scheme
 # The thief's seeds lie apart from the owner's: of the batches, and between the keys of one after the other. Records of
 # five further keys were made with the same order of batches in every round; it stays until they are made again.
 FINETUNING, OVERWRITING, KEYS = 2000, 3000, 500
-# Rates of fine-tuning: "paper" moves a network as far as the paper's 1e-4 moves one with batch norms, whose kernels are
-# several times as large as once these are folded (measured in docs/recipe.md); "hard" is 1e-4 in any form.
-RATES, FOLDED = ("paper", "hard"), 0.25
+# Rates of fine-tuning: "paper" moves a network about as far as 1e-4 moves one with batch norms, whose kernels are
+# about twice as large as ours, which were trained folded (measured in docs/recipe.md); "hard" is 1e-4 in any form.
+RATES, FOLDED = ("paper", "hard"), 0.5
 
 
 @dataclass(frozen=True)
