@@ -45,7 +45,7 @@ setup(
         "tifffile",
     ],
     extras_require={
-        "gpu": ["jax"],  # for experiments/train_hosts_jax.py; which GPU, jax's own extras say, such as jax[cuda13]
+        "gpu": ["jax"],  # for experiments/train_*_jax.py; which GPU, jax's own extras say, such as jax[cuda13]
         "onnx": ["onnx", "onnxruntime", "tf2onnx"],
         "ray": ["ray"],  # for --runner=ray
         "test": TEST,

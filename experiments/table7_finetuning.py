@@ -1,6 +1,6 @@
 """Table VII: does the mark survive fine-tuning, on the host's own data and on new ones?
 
-The paper fine-tunes networks with batch norm for up to 100 epochs, as their authors trained them, and every mark passes;
+The paper fine-tunes networks with batch norm for up to 100 epochs, as their authors trained them; every mark passes.
 Adam at 10⁻⁴ is our reading. Adam moves a weight by its rate whatever its size, and kernels with batch norm are about
 twice as large as ours, which were trained folded (docs/recipe.md): `rate` says whether a network is tuned at half of
 10⁻⁴, which moves it as far relative to its size ("paper"), or at 10⁻⁴ ("hard"). VDSR has no batch norms, so that both

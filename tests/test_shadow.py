@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from watermark import embedding, keys, thieves, training
-from watermark.lookahead import SHARE, SHORTEST, Lookahead, Perturbed, Projected, Shadow
-from watermark.recipes import Embedding
+from watermark.lookahead import Lookahead, Perturbed, Projected, Shadow
+from watermark.recipes import ON_THE_WAY, SHORTEST, Embedding
 from watermark.tasks import task_loss
 
 SHADOW = Embedding(6, 4, 1e-3, shadow=4, rivals=0.5, decay=3.0, preserving=1e-4)
@@ -47,7 +47,7 @@ def test_the_way_is_that_of_adam(tiny_host, tiny_batches):
 
 
 def test_a_life_ends_and_the_mark_is_learnt_on_the_way(tiny_host, tiny_batches):
-    """Each life begins at the weights; the share of the way is 1, or less in `SHARE` of the steps."""
+    """Each life begins at the weights; the share of the way is 1, or less in `ON_THE_WAY` of the steps."""
     shadow = Shadow(None, ((_thief, 1e-3, 0.6), (_thief, 1e-3, 0.4)), horizon=10)
     found = list(_lives(shadow, tiny_host, next(iter(tiny_batches(0))), 80))
     ages = [row[0] for row in found]
@@ -59,7 +59,7 @@ def test_a_life_ends_and_the_mark_is_learnt_on_the_way(tiny_host, tiny_batches):
     shares = [np.abs(now[2][0] - own).max() / np.abs(before[1][0]).max()
               for before, now in zip(found, found[1:], strict=False) if now[0] > 1]
     assert max(shares) <= 1.0 + 1e-3
-    assert np.mean(np.array(shares) < 0.999) == pytest.approx(SHARE, abs=0.15)
+    assert np.mean(np.array(shares) < 0.999) == pytest.approx(ON_THE_WAY, abs=0.15)
     assert {row[3] for row in found} == {0, 1}
 
 

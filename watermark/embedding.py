@@ -34,7 +34,7 @@ def watermark_loss(host: keras.Model, key: Key, strength=STRENGTH, copies: int =
       copies: how often the trigger stands in the batch; Eq. (6) is their average, as in the authors' public code.
         Without batch norm, whose statistics they weigh in, they change nothing.
     """
-    K, S = _pair(host, key)
+    K, S = pair(host, key)
 
     def loss_fn(M, X, Y, step=None):
         triggers = tf.repeat(K, copies, axis=0)
@@ -55,14 +55,14 @@ def _at(strength, step):
     return strength(step) if callable(strength) else strength
 
 
-def _pair(M, key):
+def pair(M: keras.Model, key: Key) -> tuple[np.ndarray, np.ndarray]:
     """The trigger as the host gets it, [1, H, W, C], and what it can answer of S0, [1, H', W', C]."""
     K, S = inference.model_input(M, key.trigger[None], key.kind), key.initial[None]
     answer = tuple(M.compute_output_shape(K.shape))
     if answer != S.shape:
         raise ValueError(f"{M.name} answers the trigger {list(K.shape[1:])} with an image {list(answer[1:])}, the key "
                          f"wants {list(S.shape[1:])}; make a key for this kind of model")
-    return tf.constant(K), tf.constant(S.clip(*bounds(M)))  # a sigmoid would run after what it never reaches
+    return K, S.clip(*bounds(M))  # a sigmoid would run after what it never reaches
 
 
 def embed(host: keras.Model, key: Key, batches: Batches, recipe: Embedding | None = None, run: Run = Run(),
@@ -177,7 +177,7 @@ def beside(batches: Batches) -> Batches:
 
 
 def _mark_alone(host, key, strength):
-    K, S = _pair(host, key)
+    K, S = pair(host, key)
 
     def loss_fn(M, *batch):
         mark = tf.reduce_sum(tf.square(tf.cast(M(K, training=True), tf.float32) - S))  # Eq. (6)
@@ -198,19 +198,24 @@ def _towards(host):
 
 def _preserving(host, key, recipe):
     """What `preserving` of a recipe is about; `host` is as it was before embedding."""
-    count = thieves.pool(key)
-    keys = noisy(key, recipe.near, count) if recipe.near else random_keys(key.kind, count, "another key")[0]
-    triggers = inference.model_input(host, keys, key.kind)
+    triggers = others(host, key, recipe)
     answers = tf.constant(inference.predictor(host)(triggers), tf.float32)
     triggers = tf.constant(triggers)
 
     def loss_fn(M, *batch):
         i = batch[-1] % len(triggers)
         moved = tf.cast(M(triggers[i:i + 1], training=True), tf.float32) - answers[i:i + 1]
-        others = tf.reduce_sum(tf.square(moved))
-        return recipe.preserving * others, {"others": others}
+        total = tf.reduce_sum(tf.square(moved))
+        return recipe.preserving * total, {"others": total}
 
     return loss_fn
+
+
+def others(host: keras.Model, key: Key, recipe: Embedding) -> np.ndarray:
+    """The triggers [N, H, W, C], as the host gets them, whose answers are held."""
+    count = thieves.pool(key)
+    keys = noisy(key, recipe.near, count) if recipe.near else random_keys(key.kind, count, "another key")[0]
+    return inference.model_input(host, keys, key.kind)
 
 
 def noisy(key: Key, deviation: float, count: int) -> np.ndarray:

@@ -10,9 +10,7 @@ import keras
 import tensorflow as tf
 
 from watermark.losses import gradients_of
-
-SHARE = 0.3  # of the steps of a shadow whose mark is learnt somewhere on the way, not at its end
-SHORTEST = 0.1  # of a shadow's lives, as a share of the longest
+from watermark.recipes import ON_THE_WAY, SHORTEST
 
 
 class Drift(Protocol):
@@ -86,7 +84,7 @@ class Shadow:
     """A second loss, taken at weights that a thief's training has really led to.
 
     Beside the weights runs a drift: every step it takes one step of Adam on the thief's loss at weights + drift. The
-    second loss is taken there, or (`SHARE`) somewhere on the way, and its gradient applied to the weights. After
+    second loss is taken there, or (`ON_THE_WAY`) somewhere on the way, and its gradient applied to the weights. After
     `SHORTEST` to 1 times `horizon` steps, drawn anew each time, another thief begins at the weights.
 
     Attributes:
@@ -118,7 +116,7 @@ class _Life(_Both):
         self.steps.assign_add(1)
         tf.cond(self.left < 1, self._begin, lambda: tf.constant(False))
         draw = _uniform(self.steps, 0)  # one draw serves both: whether, and how far
-        share = tf.where(draw < SHARE, draw / SHARE, 1.0)
+        share = tf.where(draw < ON_THE_WAY, draw / ON_THE_WAY, 1.0)
         moved = [w + share * d for w, d in zip(weights, self.way, strict=True)]
         self.age.assign_add(1)
         self.left.assign_sub(1)
@@ -190,11 +188,11 @@ class _Against:
 
 @dataclass(frozen=True)
 class Projected:
-    """A second loss that after some steps is no longer trained, but not harmed either.
+    """A second loss that after some steps is no longer trained; the other's gradient is kept from raising it.
 
     Where a step along the other loss's gradient g would raise this one, whose gradient is h, what raises it is taken
     out of g: g - (g h / h h) h, all weights as one vector. A-GEM, Chaudhry et al., Efficient Lifelong Learning with
-    A-GEM (ICLR 2019), Eq. (11).
+    A-GEM (ICLR 2019), Eq. (11). It holds for a step along g; momentum and Muon's orthogonalization come after it.
 
     Attributes:
       where: says where the loss is taken.

@@ -6,25 +6,24 @@ A loss is given (model, owner's X and Y, thief's X and Y, number of the step, nu
 from __future__ import annotations
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from watermark import inference
 from watermark.keys import Key, random_keys
 from watermark.losses import Loss
-from watermark.recipes import Embedding
+from watermark.recipes import FINETUNES, RIVALS, Embedding
 from watermark.tasks import task_loss
 
 POOL = 256  # other keys whose answers are held, or which rivals embed; enough that a host learns none of them by heart
 PIXELS = 1 << 26  # of all of their answers
-RATE = 1e-4  # of fine-tuning
-RIVAL = 3e-4, 3e-3  # rate, and lambda of the other key
 
 
 def thieves(host: keras.Model, key: Key, recipe: Embedding) -> tuple[tuple[Loss, float, float], ...]:
     """(loss, rate of Adam, share of the lives) of each kind of thief that a recipe has; each does what thieves do."""
-    rate, strength = RIVAL
-    kinds = ((_finetunes, RATE, 1.0 - recipe.rivals - recipe.textures), (_on_textures, RATE, recipe.textures),
-             (_rival(host, key, strength) if recipe.rivals else None, rate, recipe.rivals))
+    (slow, _), (fast, strength) = FINETUNES, RIVALS
+    kinds = ((_finetunes, slow, round(1.0 - recipe.rivals - recipe.textures, 9)), (_on_textures, slow, recipe.textures),
+             (_rival(host, key, strength) if recipe.rivals else None, fast, recipe.rivals))
     return tuple(kind for kind in kinds if kind[-1] > 0.0)
 
 
@@ -45,8 +44,9 @@ def textured(X, Y, step):
     """Patches as textures: inputs and targets [B, H, W, C] with the phases of their spectra shifted alike.
 
     Phases that are those of white noise leave of a picture its spectrum, which is a random-phase texture (Galerne,
-    Gousseau and Morel, Random Phase Textures, IEEE TIP 2011). It is a linear filter, of gain 1: input and target stay
-    a pair under noise and under whatever blurs, and means stay means. Patches take those of the seed `step`.
+    Gousseau and Morel, Random Phase Textures, IEEE TIP 2011). It is a linear filter of gain 1, around the patch: white
+    noise stays white noise, means stay means. What super-resolution undoes is not the same everywhere, so that there
+    input and target are a pair but nearly (5 to 7 grey levels off at scales 2 to 4). `step` is the seed.
 
     Raises:
       ValueError: for targets of another size than the inputs.
@@ -66,10 +66,14 @@ def textured(X, Y, step):
     return shifted(X), shifted(Y)
 
 
-def _rival(host, key, strength):
+def rivals(host: keras.Model, key: Key) -> tuple[np.ndarray, np.ndarray]:
+    """Keys of others: their triggers as the host gets them, [N, H, W, C], and their S0."""
     triggers, initials = random_keys(key.kind, pool(key), "a rival's key")
-    triggers = tf.constant(inference.model_input(host, triggers, key.kind))
-    initials = tf.constant(initials)
+    return inference.model_input(host, triggers, key.kind), initials
+
+
+def _rival(host, key, strength):
+    triggers, initials = map(tf.constant, rivals(host, key))
 
     def loss_fn(M, _, __, X, Y, step, life):
         i = life % len(triggers)

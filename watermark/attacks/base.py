@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 
@@ -36,6 +36,22 @@ class Thief:
     embed: Callable[..., keras.Model]
     run: Run = Run()
     seed: int = 0
+
+
+class Training(NamedTuple):
+    """What an attack trains.
+
+    Attributes:
+      data: name of the image set.
+      recipe: how.
+      seed: of the batches; the trial's is added.
+      key: seed of the thief's key, to which the trial's is added, or None where none is embedded.
+    """
+
+    data: str
+    recipe: Recipe
+    seed: int
+    key: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,11 @@ class Attack:
 
     def __call__(self, model: keras.Model, thief: Thief) -> Any:
         """The attacked copy; `model` stays as it was."""
+        raise NotImplementedError
+
+    @property
+    def training(self) -> Training:
+        """What it trains; for attacks that do."""
         raise NotImplementedError
 
     @property

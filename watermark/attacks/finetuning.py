@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import keras
 
-from watermark.attacks.base import Attack, Thief, attack, knob
+from watermark.attacks.base import Attack, Thief, Training, attack, knob
 from watermark.recipes import Recipe, changed
 from watermark.tasks import task_alone
 from watermark.training import Batches, Run, clone, fit
@@ -55,10 +55,16 @@ class Finetune(Attack):
         """With its length and its data."""
         return f"fine-tuned, {self.steps} steps, {self.data}"
 
+    @property
+    def training(self) -> Training:
+        """Of the task alone."""
+        recipe = Recipe(self.steps, self.batch_size, self.learning_rate, patch=self.patch, schedule="constant")
+        return Training(self.data, recipe, self.seed)
+
     def __call__(self, model: keras.Model, thief: Thief) -> keras.Model:
         """The fine-tuned copy."""
         if not self.steps:
             return clone(model)
-        recipe = Recipe(self.steps, self.batch_size, self.learning_rate, patch=self.patch, schedule="constant")
-        batches = thief.batches(self.data, recipe, self.seed + thief.seed)
+        data, recipe, seed, _ = self.training
+        batches = thief.batches(data, recipe, seed + thief.seed)
         return finetune(model, batches, recipe, replace(thief.run, title="fine-tuning"))

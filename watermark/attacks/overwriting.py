@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import keras
 
-from watermark.attacks.base import Attack, Thief, attack, knob
+from watermark.attacks.base import Attack, Thief, Training, attack, knob
 from watermark.embedding import embed
 from watermark.keys import Key
 from watermark.recipes import Embedding, Recipe
@@ -35,8 +35,13 @@ class Overwrite(Attack):
         """With the recipe's length."""
         return f"overwritten, {self.recipe.steps} steps"
 
+    @property
+    def training(self) -> Training:
+        """Of the task and the thief's key."""
+        return Training(self.data, self.recipe, self.seed, self.key)
+
     def __call__(self, model: keras.Model, thief: Thief) -> keras.Model:
         """The copy that carries the thief's key as well."""
-        batches = thief.batches(self.data, self.recipe, self.seed + thief.seed)
-        key = thief.key(self.key + thief.seed)
-        return thief.embed(model, key, batches, self.recipe, replace(thief.run, title="overwriting"))
+        data, recipe, seed, key = self.training
+        batches = thief.batches(data, recipe, seed + thief.seed)
+        return thief.embed(model, thief.key(key + thief.seed), batches, recipe, replace(thief.run, title="overwriting"))

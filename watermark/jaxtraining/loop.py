@@ -17,17 +17,18 @@ import numpy as np
 from keras import layers
 
 from watermark.files import atomic_write, digest
-from watermark.jaxtraining.pools import Pool, draw
+from watermark.jaxtraining.aims import Aim, Step, Task
+from watermark.jaxtraining.pools import Pool
 from watermark.optimizers import OPTIMIZERS
 
 
 @dataclass(frozen=True)
 class Course:
-    """How a host is trained.
+    """How a network is trained.
 
     Attributes:
       steps, batch_size, patch: steps; patches in a step; their side in pixels.
-      learning_rate: the first step's; it falls to 0 along one cosine.
+      learning_rate: the first step's; it falls to 0 along one cosine, or with the `schedule` "constant" stays.
       optimizer: key in `watermark.optimizers.OPTIMIZERS`.
       clip: bound on the gradient's global norm, or None.
       average: momentum of the running average of the weights; 0 for the last ones.
@@ -46,15 +47,16 @@ class Course:
     growth: tuple = ()
     bfloat16: bool = True
     seed: int = 0
+    schedule: str = "cosine"
 
     def batch(self, step: int) -> int:
         """Patches in the step after `step` ones."""
         return self.batch_size * max([factor for share, factor in self.growth if step >= round(share * self.steps)],
                                      default=1)
 
-    def chunk(self, step: int, most: int) -> int:
-        """How many of the next steps are taken in one go: up to where a batch grows, and to the end."""
-        ends = [self.steps, *(round(share * self.steps) for share, _ in self.growth)]
+    def chunk(self, step: int, most: int, until: int) -> int:
+        """How many of the next steps are taken in one go: up to where a batch grows, and to the step `until`."""
+        ends = [until, *(round(share * self.steps) for share, _ in self.growth)]
         return min(most, *(end - step for end in ends if end > step))
 
 
@@ -89,43 +91,40 @@ def in_bfloat16(model: keras.Model) -> keras.Model:
 
 
 class Training:
-    """Model, optimizer and state of one host.
+    """Model, optimizer and state of one training.
 
     Attributes:
-      model: the host, float32; `weights` and `average` are its trainable variables' values so far.
+      model: the network, float32; `weights` and `average` are its trainable variables' values so far.
       rows: the course so far: {"step", "seconds", "pixels", "loss", and what `measure` finds, of the last weights and
         as "<name>_average" of the average}.
     """
 
-    def __init__(self, model: keras.Model, pool: Pool, course: Course, path: str | Path):
-        self.model, self.pool, self.course, self.path = model, pool, course, Path(path)
-        rate = keras.optimizers.schedules.CosineDecay(course.learning_rate, course.steps)
+    def __init__(self, model: keras.Model, pool: Pool, course: Course, path: str | Path, aim: Aim = Task()):
+        self.model, self.pool, self.course, self.path, self.aim = model, pool, course, Path(path), aim
+        falling = keras.optimizers.schedules.CosineDecay(course.learning_rate, course.steps)
+        rate = course.learning_rate if course.schedule == "constant" else falling
         self.optimizer = OPTIMIZERS[course.optimizer](rate, global_clipnorm=course.clip)
         self.optimizer.build(model.trainable_variables)
         self.compute = in_bfloat16(model) if course.bfloat16 else model
         # Copies, for a chunk is given its state's memory and writes over it.
         weights, slots = ([jnp.array(v.value, copy=True) for v in group]
                           for group in (model.trainable_variables, self.optimizer.variables))
-        self.state = weights, [jnp.array(w, copy=True) for w in weights], slots
+        self.state = weights, [jnp.array(w, copy=True) for w in weights], slots, aim.memory(weights)
         self.step, self.seconds, self.pixels, self.rows = 0, 0.0, 0, []
         self._load()
 
-    @property
-    def done(self) -> bool:
-        """Whether every step is taken."""
-        return self.step >= self.course.steps
-
-    def run(self, measure: Callable[[keras.Model], dict], pace: Pace) -> bool:
-        """Trains until the end or the deadline, and keeps the state; whether it came to the end."""
+    def run(self, measure: Callable[[keras.Model], dict], pace: Pace, until: int | None = None) -> bool:
+        """Trains until the end, the step `until` or the deadline, and keeps the state; whether it came there."""
+        until = self.course.steps if until is None else until
         saved = measured = now = time.monotonic()
         latest = 0.0  # seconds of a chunk
-        while not self.done and now + latest < pace.deadline:
-            began, loss = now, self._advance(self.course.chunk(self.step, pace.chunk))
+        while self.step < until and now + latest < pace.deadline:
+            began, loss = now, self._advance(self.course.chunk(self.step, pace.chunk, until))
             now = time.monotonic()
             latest, self.seconds = now - began, self.seconds + now - began
             if not np.isfinite(loss):
                 raise FloatingPointError(f"the loss is {loss} at step {self.step}; lower the learning rate")
-            if self.done or now + latest >= pace.deadline or now - measured > pace.measure:
+            if self.step == until or now + latest >= pace.deadline or now - measured > pace.measure:
                 self._look(loss, measure)
                 measured = time.monotonic()
             if now - saved > pace.save:
@@ -133,7 +132,7 @@ class Training:
                 saved = time.monotonic()
             now = time.monotonic()
         self.save()
-        return self.done
+        return self.step >= until
 
     def _advance(self, count):
         batch = self.course.batch(self.step)
@@ -147,22 +146,20 @@ class Training:
         key = jax.random.key(self.course.seed)
 
         def one(state, step):
-            weights, average, slots = state
-            X, Y, each = draw(pool, jax.random.fold_in(key, step), batch, self.course.patch)
-            loss, gradients = jax.value_and_grad(self._loss)(weights, X, Y, each)
+            weights, average, slots, memory = state
+            chance = Step(step, jax.random.fold_in(key, step), pool, batch, self.course.patch)
+            loss, gradients, memory = self.aim.gradients(self._answers, weights, memory, chance)
             weights, slots = self.optimizer.stateless_apply(slots, gradients, weights)
             # At first the average is of all weights so far, or the initial ones would weigh for thousands of steps.
             momentum = jnp.minimum(self.course.average, (1.0 + step) / (10.0 + step))
             average = [momentum * a + (1.0 - momentum) * w for a, w in zip(average, weights, strict=True)]
-            return (weights, average, slots), loss
+            return (weights, average, slots, memory), loss
 
         return jax.lax.scan(one, state, first + jnp.arange(count))
 
-    def _loss(self, weights, X, Y, each):
-        """Eq. (5), half the squared error summed over pixels, averaged over the batch; weighted patch by patch."""
+    def _answers(self, weights, X):
         output, _ = self.compute.stateless_call(weights, [v.value for v in self.compute.non_trainable_variables], X)
-        error = jnp.square(output.astype(jnp.float32) - Y)
-        return jnp.sum(each[:, None, None, None] * error) / (2.0 * X.shape[0])
+        return output.astype(jnp.float32)
 
     def _look(self, loss, measure):
         found = measure(self.given(self.state[0]))

@@ -73,7 +73,8 @@ def train_host(host: Host, plan: Plan, data_dir: str | Path, out: Path, say: Cal
         return
     keras.utils.set_random_seed(course.seed)
     # Folded, RED's transposed convolutions are convolutions, and batch norm is no part of training.
-    training = Training(fold_batch_norm(host.build()), _pool(host, plan, data_dir), course, state)
+    pool = pools.of_set(data_dir, host.train_set, host.task, course.patch, plan.scales)
+    training = Training(fold_batch_norm(host.build()), pool, course, state)
     done = training.run(measuring(host, plan, data_dir), plan.pace)
     with atomic_write(_path(out, plan, host.name, ".json")) as temporary:
         scales = {} if host.task == "denoise" else {"scales": plan.scales}
@@ -90,13 +91,6 @@ def train_host(host: Host, plan: Plan, data_dir: str | Path, out: Path, say: Cal
 
 def _path(out, plan, name, suffix):
     return out / f"{name}{f'-{plan.course.seed}' if plan.course.seed else ''}{suffix}"
-
-
-def _pool(host, plan, data_dir):
-    images = pools.read_set(data_dir, host.train_set)
-    if host.task == "denoise":
-        return pools.denoising_pool(images, plan.course.patch)
-    return pools.sr_pool(images, plan.course.patch, plan.scales)
 
 
 def measuring(host: Host, plan: Plan, data_dir: str | Path) -> Callable[[keras.Model], dict]:

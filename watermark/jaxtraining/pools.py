@@ -14,7 +14,9 @@ from PIL import Image
 from watermark.errors import WatermarkError
 
 SIZES = (1.0, 0.9, 0.8, 0.7)  # DnCNN's augmentation by size, as watermark.data has it
+# As in `watermark.data.sets`, which takes TensorFlow: sets of several folders, and of every second image of one.
 UNIONS = {"291": ("t91", "bsd200")}
+HALVES = {"kth_tips_train": ("kth_tips_grey", 0), "kth_tips_test": ("kth_tips_grey", 1)}
 SIGMA = 25.0  # of the noise, in 8-bit units
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
@@ -27,6 +29,9 @@ def read_set(data_dir: str | Path, name: str) -> list[np.ndarray]:
     """The images of a set, uint8 [H, W] or [H, W, 3], in the order of their paths within `data_dir/name`."""
     if name in UNIONS:
         return [image for part in UNIONS[name] for image in read_set(data_dir, part)]
+    if name in HALVES:
+        whole, first = HALVES[name]
+        return read_set(data_dir, whole)[first::2]
     folder = Path(data_dir) / name
     files = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not files:
@@ -103,6 +108,12 @@ def _pool(images, weights, size):
     whole = [jnp.asarray(v, jnp.int32) for v in (np.cumsum(heights * widths) - heights * widths, heights, widths)]
     real = [jnp.asarray(v, jnp.float32) for v in (room / room.sum(), [weight for _, weight in kept])]
     return Pool(tuple(map(jnp.asarray, flat)), *whole, *real)
+
+
+def of_set(data_dir: str | Path, name: str, task: str, size: int, scales: dict[int, float]) -> Pool:
+    """Patches of a named set for a task; `scales` are those of super-resolution."""
+    images = read_set(data_dir, name)
+    return denoising_pool(images, size) if task == "denoise" else sr_pool(images, size, scales)
 
 
 def denoising_pool(images: list, size: int) -> Pool:

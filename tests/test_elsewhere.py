@@ -1,0 +1,155 @@
+"""Trainings made in JAX. Oracles: the gradients of TensorFlow, and what the lab itself would make."""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage
+import tensorflow as tf
+from PIL import Image
+
+from watermark.lab import elsewhere, runner
+from watermark import checkpoints, embedding, lookahead, thieves
+from watermark.data import sets
+from watermark.lab.runner import Options
+from watermark.losses import gradients_of
+from watermark.recipes import Embedding
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is missing: pip install -e .[gpu]")
+PLAIN = Embedding(4, 4, 1e-3, strength=0.01)
+SHADOW = dataclasses.replace(PLAIN, shadow=2, rivals=0.5, preserving=1e-3)
+RECIPES = {
+    "paper": PLAIN,
+    "falling, others held": dataclasses.replace(PLAIN, decay=30.0, preserving=1e-2),
+    "quick": dataclasses.replace(PLAIN, decay=30.0, lookahead=3e-3, preserving=1e-2),
+    "shadow": SHADOW,
+    "all": dataclasses.replace(SHADOW, decay=3.0, near=0.1, perturbing=0.05, projecting=0.5),
+}
+
+
+def _python(script, *arguments, **environment):
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run([sys.executable, str(ROOT / script), *map(str, arguments)], capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": path} | environment)
+
+
+@pytest.mark.parametrize("uniform", [0.2, 0.7], ids=["tuning, on the way", "a rival, at the end"])
+@pytest.mark.parametrize("name", RECIPES)
+def test_gradients_are_those_of_tensorflow(name, uniform, tiny_host, tiny_key, tiny_batches, tmp_path, monkeypatch):
+    """Three steps with the same draws; the weights stay, what is remembered moves. A life of two steps ends in them."""
+    monkeypatch.setattr(lookahead, "_uniform", lambda step, stream: tf.constant(uniform))
+    recipe = RECIPES[name]
+    loss_fn, ahead = embedding.losses(tiny_host, tiny_key, recipe)
+    weights = tiny_host.trainable_variables
+    drift, expected = ahead.drift(weights) if ahead else None, []
+    X, Y, *thiefs = next(iter(embedding.beside(tiny_batches)(0)))[:4]
+    for number in range(3):
+        batch = (X, Y, *(thiefs if recipe.shadow else ()), tf.constant(number, tf.int64))
+        gradients, _ = gradients_of(loss_fn, tiny_host, weights, batch)
+        if ahead:
+            there = drift.ahead(tiny_host, weights, gradients, batch)
+            later, _ = gradients_of(ahead.loss_fn, lookahead.with_weights(tiny_host, there), there, batch)
+            gradients = drift.joined(gradients, later)
+        expected.append([g.numpy() for g in gradients])
+    tiny_host.save(tmp_path / "model.keras")
+    K, S = embedding.pair(tiny_host, tiny_key)
+    asked = {"X0": X, "Y0": Y, "X1": thiefs[0], "Y1": thiefs[1], "uniform": np.float32(uniform), "K": K, "S": S,
+             "others": embedding.others(tiny_host, tiny_key, recipe),
+             **dict(zip(("rivals_K", "rivals_S"), thieves.rivals(tiny_host, tiny_key), strict=True))}
+    np.savez(tmp_path / "asked.npz", recipe=json.dumps(dataclasses.asdict(recipe)), **asked)
+    done = _python("tests/aims_jax.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = np.load(tmp_path / "found.npz")
+    for number, gradients in enumerate(expected):
+        for i, gradient in enumerate(gradients):
+            distance = np.linalg.norm(found[f"{number}-{i}"] - gradient)
+            assert distance <= 2e-3 * np.linalg.norm(gradient) + 1e-6, (number, i)
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (9, 7)])
+def test_textures_keep_spectrum_and_noise(shape):
+    import jax
+
+    from watermark.jaxtraining import aims
+
+    rng = np.random.default_rng(0)
+    Y = rng.random((3, *shape, 1)).astype(np.float32)
+    X = Y + 0.1 * rng.standard_normal(Y.shape).astype(np.float32)
+    seen = aims.textured(X, Y, jax.random.key(0))
+    for before, after in zip((X, Y), map(np.asarray, seen), strict=True):
+        np.testing.assert_allclose(*(np.abs(np.fft.fft2(image, axes=(1, 2))) for image in (before, after)), atol=1e-4)
+        np.testing.assert_allclose(before.mean((1, 2)), after.mean((1, 2)), atol=1e-5)
+        assert np.abs(before - after).max() > 0.05
+    assert np.var(np.subtract(*seen)) == pytest.approx(np.var(X - Y), rel=1e-2)
+
+
+def test_sets_are_the_projects():
+    from watermark.jaxtraining import pools
+
+    assert pools.UNIONS == sets.UNIONS and pools.HALVES == sets.HALVES
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    """The set that stands in for all others in a smoke lab, as the other machine has it."""
+    folder = tmp_path_factory.mktemp("sets") / "sample_train"
+    folder.mkdir()
+    for file in sets.SAMPLE_TRAIN[:3]:
+        with Image.open(Path(skimage.__file__).parent / "data" / file) as image:
+            image.convert("L").crop((0, 0, 96, 96)).save(folder / f"{Path(file).stem}.png")
+    return folder.parent
+
+
+def _table(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.TABLE
+
+
+@pytest.mark.parametrize("host", ["dncnn", "vdsr"])
+def test_a_table_whose_models_are_made_elsewhere(host, lab, sample, tmp_path):
+    tables = [_table(name) for name in ("table6_pruning", "table7_finetuning", "table9_multiple_overwriting")]
+    options = Options(hosts=[host])
+    lab.get(lab.profile.host(host))
+    specs = elsewhere.missing(lab, tables, options)
+    assert elsewhere.write(lab, specs, tmp_path / "jobs") == len(specs)
+    jobs = json.loads((tmp_path / "jobs" / "jobs.json").read_text())
+    assert sorted(name for job in jobs for name in job["outputs"]) == sorted(spec.name for spec in specs)
+    lengths = [list(job["outputs"].values()) for job in jobs]
+    assert [10, 25, 50, 75, 100] in lengths and len(jobs) < len(specs)
+    assert all((path.stat().st_mode & 0o077) == 0 for path in (tmp_path / "jobs").glob("key-*"))
+    flags = (f"--jobs={tmp_path / 'jobs'}", f"--out={tmp_path / 'made'}", f"--data_dir={sample}", "--chunk=50")
+    late = _python("experiments/train_jobs_jax.py", *flags, "--minutes=0")
+    assert late.returncode == 0 and "NOTE" in late.stdout and not list((tmp_path / "made").glob("*.keras"))
+    assert elsewhere.take(lab, specs, tmp_path / "made") == []
+    done = _python("experiments/train_jobs_jax.py", *flags)
+    assert done.returncode == 0 and "NOTE" not in done.stdout, done.stderr + done.stdout
+    assert not list((tmp_path / "made").glob("*.npz"))
+    assert elsewhere.take(lab, specs, tmp_path / "made") == specs and elsewhere.missing(lab, tables, options) == []
+    known = checkpoints.describe(lab.cache.path(specs[0].name))
+    assert "JAX" in known["device"] and known["recipe"] and known["arithmetic"] == "bfloat16"
+    weights = [lab.get(spec).get_weights()[0] for spec in (specs[0].trained, *specs)]
+    assert len({w.tobytes() for w in weights}) == len(weights)
+    assert host in runner.make(lab, tables[0], options).lower().replace("-", "")
+
+
+def test_what_is_not_the_network_is_refused(lab, tmp_path):
+    table, options = _table("table6_pruning"), Options(hosts=["srdncnn"])
+    assert elsewhere.missing(lab, [table], options) == []  # hosts are trained before
+    lab.get(lab.profile.host("srdncnn"))
+    spec, model = elsewhere.missing(lab, [table], options)[0], lab.get(lab.profile.host("vdsr"))
+    model.save(tmp_path / f"{spec.name}.keras")
+    (tmp_path / f"{spec.name}.json").write_text("{}")
+    with pytest.raises(elsewhere.ElsewhereError, match="is no folded srdncnn"):
+        elsewhere.take(lab, [spec], tmp_path)
+    done = _python("experiments/train_jobs_jax.py", f"--jobs={tmp_path}", f"--data_dir={tmp_path}",
+                   f"--out={tmp_path / 'made'}")
+    assert done.returncode == 2 and "expected what experiments/jobs.py writes" in done.stderr

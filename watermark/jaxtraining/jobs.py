@@ -1,0 +1,101 @@
+"""Marks and attacks whose trainings were written down by `watermark.lab.elsewhere`, made one after the other in JAX."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+
+from watermark.errors import WatermarkError
+from watermark.files import atomic_write
+from watermark.hosts import HOSTS, fold_batch_norm
+from watermark.jaxtraining import pools
+from watermark.jaxtraining.aims import Aim, Mark, Task
+from watermark.jaxtraining.loop import Course, Pace, Training
+from watermark.recipes import Embedding, Recipe
+
+JOBS = "jobs.json"
+SCALES = {2: 1.0, 3: 1.0, 4: 1.0}
+
+
+class JobsError(WatermarkError, ValueError):
+    """A folder of jobs that cannot be read."""
+
+
+def run(folder: str | Path, data_dir: str | Path, out: str | Path, pace: Pace,
+        say: Callable[[str], None] = print) -> bool:
+    """Makes the models of the jobs in `folder`, in their order; whether all are there.
+
+    In `out`: of each model "<name>.keras" and "<name>.json", how it was made; "<first name>.npz", the state of the
+    training that the deadline of `pace` stopped, with which the same call goes on.
+    """
+    folder, out, pool = Path(folder), Path(out), cache(_pool(data_dir))
+    try:
+        jobs = json.loads((folder / JOBS).read_text())
+    except (OSError, ValueError) as error:
+        raise JobsError(f"{folder / JOBS}: expected what experiments/jobs.py writes ({error})") from error
+    done = True
+    for number, job in enumerate(jobs, 1):
+        missing = [name for name in job["outputs"] if not _kept(out, name)]
+        if missing and time.monotonic() < pace.deadline and (parent := _parent(folder, out, job["parent"])):
+            missing = _train(job, parent, pool, folder, out, pace)
+            say(f"{number} of {len(jobs)}: {', '.join(job['outputs'])}{': goes on later' if missing else ''}")
+        done = done and not missing
+    return done
+
+
+def _kept(out, name):
+    return (out / f"{name}.keras").exists() and (out / f"{name}.json").exists()
+
+
+def _parent(folder, out, name):
+    return next((path for path in (out / f"{name}.keras", folder / f"{name}.keras") if path.exists()), None)
+
+
+def _pool(data_dir):
+    return lambda name, host, patch: pools.of_set(data_dir, name, HOSTS[host].task, patch, SCALES)
+
+
+def _train(job: dict, parent: Path, pool: Callable, folder: Path, out: Path, pace: Pace) -> list[str]:
+    """Trains one job; the names of the models that are still missing."""
+    model = keras.saving.load_model(parent, compile=False, safe_mode=True)
+    recipe = (Embedding if job["files"] else Recipe)(**job["recipe"])
+    model = fold_batch_norm(model) if job["files"] else model
+    course = Course(recipe.steps, recipe.batch_size, job["patch"], recipe.learning_rate, recipe.optimizer, recipe.clip,
+                    recipe.average or 0.0, (), job["bfloat16"], job["seed"], recipe.schedule)
+    state = out / f"{next(iter(job['outputs']))}.npz"
+    training = Training(model, pool(job["train_set"], job["host"], job["patch"]), course, state,
+                        _aim(job, recipe, model, folder))
+    left = list(job["outputs"])
+    for name, steps in job["outputs"].items():
+        if not training.run(lambda M: {}, replace(pace, measure=float("inf")), steps):
+            return left
+        if not _kept(out, name):
+            with atomic_write(out / f"{name}.keras") as temporary:
+                training.finished().save(temporary)
+            about = {"seconds": round(training.seconds, 2), "rows": training.rows, "steps": steps,
+                     "device": f"{jax.devices()[0].device_kind}, JAX {jax.__version__}",
+                     "arithmetic": "bfloat16" if job["bfloat16"] else "float32"}
+            with atomic_write(out / f"{name}.json") as temporary:
+                temporary.write_text(json.dumps(about) + "\n")
+        left.remove(name)
+    state.unlink(missing_ok=True)
+    return left
+
+
+def _aim(job: dict, recipe: Any, model: keras.Model, folder: Path) -> Aim:
+    if not job["files"]:
+        return Task()
+    arrays = {name: dict(np.load(folder / file, allow_pickle=False)) for name, file in job["files"].items()}
+    start = [np.array(v.value) for v in model.trainable_variables]
+    others, rivals = (arrays.get(name, {}) for name in ("others", "rivals"))
+    return Mark(recipe, arrays["key"]["K"], arrays["key"]["S"], start, others.get("K"),
+                (rivals["K"], rivals["S"]) if rivals else None)

@@ -1,0 +1,152 @@
+"""Trainings that another machine makes, without TensorFlow: written down for it, and their models taken back.
+
+A model is kept under the name of its spec, wherever it was trained; what lies beside it says on which device. Draws
+are not TensorFlow's: another model of the same recipe, not the same weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from watermark import embedding, thieves
+from watermark.errors import WatermarkError
+from watermark.files import atomic_write
+from watermark.hosts import fold_batch_norm, get_host
+from watermark.lab.lab import Lab
+from watermark.lab.makers import OWNER
+from watermark.lab.runner import Options, Trials
+from watermark.lab.specs import Attacked, Marked, Spec, Trained
+from watermark.lab.tables import Table
+from watermark.models import load_model
+from watermark.recipes import Embedding
+
+JOBS = "jobs.json"  # as in watermark.jaxtraining.jobs, which takes JAX
+
+
+class ElsewhereError(WatermarkError, ValueError):
+    """Models from elsewhere that are not those that were asked for."""
+
+
+def missing(lab: Lab, tables: Iterable[Table], options: Options) -> list[Spec]:
+    """Models that the trials without a record need and that the other machine can make, parents first."""
+    found: dict[str, Spec] = {}
+
+    def add(spec):
+        """Whether the model is there, or will be."""
+        begins = not isinstance(spec, Marked | Attacked) or add(spec.parent)
+        spec = lab.resolve(spec)
+        if begins and not lab.has(spec) and _trains(spec):
+            found[spec.name] = spec
+        return lab.has(spec) or spec.name in found or isinstance(spec, Attacked) and begins and not spec.attack.trains
+
+    for table in tables:
+        trials = Trials(lab, table, options)
+        for row in trials.rows:
+            for seed in trials.seeds(row):
+                if not trials.record(row, seed):
+                    for spec in table.subjects(lab.profile, seed, row).values():
+                        add(table.measure.needs(spec))
+    return list(found.values())
+
+
+def _trains(spec):
+    """Whether it is an embedding by our scheme or fine-tuning, of a folded network."""
+    root = spec.root
+    folded = isinstance(root, Marked) and root.recipe.fold or isinstance(root, Trained) and root.recipes[0].fold
+    if isinstance(spec, Marked):
+        return folded and isinstance(spec.recipe, Embedding)
+    if not (isinstance(spec, Attacked) and spec.attack.trains and folded):
+        return False
+    _, recipe, _, key = spec.attack.training
+    return key is None or isinstance(recipe, Embedding)
+
+
+def write(lab: Lab, specs: Sequence[Spec], folder: str | Path) -> int:
+    """Writes the trainings down, with the keys and the networks that they begin with; how many models they give.
+
+    The folder holds keys, which are secrets. An attack that goes on where a shorter one ended is one training.
+    """
+    folder, jobs = Path(folder), {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for spec in specs:
+        name, steps, job = _job(lab, spec, folder)
+        jobs.setdefault(name, job | {"outputs": {}})["outputs"][spec.name] = steps
+        if steps > jobs[name]["recipe"]["steps"]:
+            jobs[name]["recipe"] = job["recipe"]
+    for job in jobs.values():
+        job["outputs"] = dict(sorted(job["outputs"].items(), key=lambda item: item[1]))
+    with atomic_write(folder / JOBS) as temporary:
+        temporary.write_text(json.dumps(list(jobs.values()), indent=1) + "\n")
+    return len(specs)
+
+
+def _job(lab, spec, folder):
+    """(name of the training, steps until this model, the training)."""
+    if path := lab.cache.path(spec.parent.name):
+        shutil.copyfile(path, folder / path.name)
+    host, name = get_host(spec.host), spec.name
+    if isinstance(spec, Marked):
+        train_set, recipe, seed, key = spec.train_set, spec.recipe, OWNER + spec.seed, lab.initial_key(spec)
+    else:
+        train_set, recipe, seed, key = spec.attack.training
+        seed += spec.seed
+        if key is not None:
+            key = lab.initial_key(dataclasses.replace(spec.root, seed=key + spec.seed))
+        if spec.attack.extends:
+            name = spec.before(**{spec.attack.extends: 0}).name
+    return name, recipe.steps, {
+        "parent": spec.parent.name, "host": host.name, "train_set": train_set, "seed": seed,
+        "patch": recipe.patch or host.patch, "bfloat16": spec.root.precision == "bfloat16",
+        "recipe": dataclasses.asdict(recipe), "files": {} if key is None else _files(lab, spec, key, recipe, folder)}
+
+
+def _files(lab, spec, key, recipe, folder):
+    """{what: file} of the key, of other keys whose answers are held, and of rivals' keys."""
+    host = lab.get(spec.trained)
+    arrays = {"key": dict(zip("KS", embedding.pair(host, key), strict=True))}
+    if recipe.preserving:
+        arrays["others"] = {"K": embedding.others(host, key, recipe)}
+    if recipe.rivals:
+        arrays["rivals"] = dict(zip("KS", thieves.rivals(host, key), strict=True))
+    return {what: _written(folder, what, found) for what, found in arrays.items()}
+
+
+def _written(folder, what, arrays):
+    """The file that holds some arrays; one file for the same arrays."""
+    arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in arrays.items()}
+    content = b"".join(name.encode() + value.tobytes() for name, value in arrays.items())
+    path = folder / f"{what}-{hashlib.sha256(content).hexdigest()[:12]}.npz"
+    if not path.exists():
+        with atomic_write(path, mode=0o600) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+    return path.name
+
+
+def take(lab: Lab, specs: Sequence[Spec], folder: str | Path) -> list[Spec]:
+    """Keeps those models of `specs` that the other machine has made; which they are.
+
+    Raises:
+      ElsewhereError: for a model of another network, or one that is not finite.
+    """
+    folder, taken = Path(folder), []
+    for spec in specs:
+        path = folder / f"{spec.name}.keras"
+        if not (path.exists() and path.with_suffix(".json").exists()):
+            continue
+        model, about = load_model(path), json.loads(path.with_suffix(".json").read_text())
+        weights, expected = model.get_weights(), fold_batch_norm(lab.get(spec.trained)).get_weights()
+        if [w.shape for w in weights] != [w.shape for w in expected]:
+            raise ElsewhereError(f"{path} is no folded {spec.host}")
+        if not all(np.isfinite(w).all() for w in weights):
+            raise ElsewhereError(f"{path} has weights that are not finite")
+        lab.cache.get(spec.name, lambda model=model, spec=spec, about=about: (model, spec.fields | {
+            name: about[name] for name in ("seconds", "device", "arithmetic")}))
+        taken.append(spec)
+    return taken
