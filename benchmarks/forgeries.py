@@ -20,7 +20,7 @@ import numpy as np
 from absl import app, flags
 from scipy import stats
 
-from watermark import checkpoints, commitments, inference, keys, metrics, verification
+from watermark import checkpoints, commitments, evidence, inference, keys, metrics, verification
 from watermark.attacks import forging
 from watermark.several import define_several
 
@@ -64,7 +64,7 @@ def outcome(key, answer, nulls):
     told = {"rho": rho, "near": bool(metrics.distance(answer, key.verification) <= metrics.threshold(answer.size))}
     for null in nulls:
         evident = verification.judge(verification.Answers(np.float64(answer), null, ""), key).evident
-        told[str(len(null))] = verification.stands_out(rho, null), evident, evident and holds
+        told[str(len(null))] = evidence.stands_out(rho, null, key.initial.size), evident, evident and holds
     return told
 
 
@@ -75,7 +75,7 @@ def rows(name, found, nulls):
     for null in nulls:
         z = (rho - null.mean()) / null.std(ddof=1)
         accepted = np.sum([one[str(len(null))] for one in found], 0)
-        yield (name, len(found), steps, len(null), rho.max(), z.min(), z.max(), verification.z_needed(len(null)),
+        yield (name, len(found), steps, len(null), rho.max(), z.min(), z.max(), evidence.z_needed(len(null)),
                sum(one["near"] for one in found), *accepted)
 
 
@@ -95,8 +95,8 @@ def main(_):
     normal = {}
     for suspect, model in suspects().items():
         kind = keys.make_key(0).kind
-        null = verification.null_rho(inference.as_suspect(model, kind), kind, verification.NULL_KEYS, "forgeries")
-        nulls = null, null[:verification.LEAST_KEYS]
+        null = verification.null_rho(inference.as_suspect(model, kind), kind, evidence.NULL_KEYS, "forgeries")
+        nulls = null, null[:evidence.LEAST_KEYS]
         found = {name: [outcome(*pair, nulls) for pair in pairs]
                  for name, pairs in forgeries(model, "forger", FLAGS.tries).items()}
         for owner, name in (("", "no owner"), ("Mallory", "an owner stated")):

@@ -3,7 +3,7 @@
 A thousand keys that a network has never seen claim it, honestly drawn ("foreign": S is S₀) or made up afterwards
 ("forged": S is declared to be whatever the network answers), on marked and on unmarked hosts, with keys of rising size
 (fewer of the larger ones, so that each row costs the same). The paper's rule is d <= η, with η computed for the key's
-n or, as the paper prints it, 6.07e-3; the evidence rule is `verification.stands_out`, against as many other keys. Half
+n or, as the paper prints it, 6.07e-3; the evidence rule is `evidence.stands_out`, against as many other keys. Half
 a minute a row on 2 cores, 10 minutes in all.
 
     python experiments/evidence_false_claims.py --trials=1
@@ -14,7 +14,7 @@ import dataclasses
 import numpy as np
 
 from watermark.lab import notes, scripts
-from watermark import inference, keys, metrics, verification
+from watermark import evidence, inference, keys, metrics, verification
 from watermark.hosts import HOSTS
 from watermark.lab.tables import Column, Measure, Table, grid
 
@@ -57,12 +57,12 @@ def values(lab, subjects, row):
     d = np.array([metrics.distance(answer, S) for answer, S in zip(answers, initials, strict=True)])
     # Asked again, for the forger's S is the answer itself; the network's rounding is all that is left of d.
     forged = np.array([metrics.distance(a, b) for a, b in zip(ask(triggers[:50]), answers[:50], strict=True)])
-    accepted = int(np.sum([verification.stands_out(value, null) for value in rho]))
+    accepted = int(np.sum([evidence.stands_out(value, null, initials[0].size) for value in rho]))
     return {"count": count, "pixels": initials[0].size, "threshold": eta, "least": float(d.min()),
             "foreign_threshold": float(np.mean(d <= eta)),
             "foreign_fixed": float(np.mean(d <= metrics.threshold(1600))),
             "forged_threshold": float(np.mean(forged <= eta)),
-            "evidence": accepted / count, "evidence_high": verification.clopper_pearson(accepted, count)[2],
+            "evidence": accepted / count, "evidence_high": evidence.clopper_pearson(accepted, count)[2],
             "rho_mean": float(rho.mean()), "rho_largest": float(rho.max())}
 
 

@@ -12,8 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from watermark.lab import figures, runner, scripts
+from watermark.evidence import z_needed
 from watermark.hosts import get_host
-from watermark.verification import z_needed
 
 NAMES = {"none": "as embedded", "pruned": "{} % pruned", "fine-tuned": "fine-tuned, {} epochs",
          "fine-tuned, new data": "{} epochs, new data", "overwritten": "overwritten, keys: {}"}

@@ -1,5 +1,6 @@
 """Claims at the command line: what forgers get, what a folder of answers needs, and what a kill leaves behind."""
 
+import dataclasses
 import json
 import re
 import shlex
@@ -168,6 +169,48 @@ def test_questions_and_answers_agree_on_fresh_keys_that_nobody_else_can_compute(
         (a / asking.FRESH).write_text(hostile)
         code, _, said = watermark(capsys, "verify", key, f"--suspect={a}")
         assert code == 2 and why in said and said.count("\n") == 1, said
+
+
+@pytest.mark.parametrize("flag", ["commitment", "timestamp", "key", "suspect"])
+def test_an_empty_variable_is_no_check_left_out(flag, home, capsys):
+    """--commitment="$C" of a script whose C is not set."""
+    files = {"key": "key.npz", "suspect": "marked.keras", "commitment": "key.commitment.json"}
+    flags = {name: f"{home}/{file}" for name, file in files.items()} | {flag: ""}
+    code, said, error = watermark(capsys, "verify", *(f"--{name}={value}" for name, value in flags.items()))
+    assert code == 2 and not said and f"--{flag}=: expected a value" in error
+
+
+def test_questions_do_not_tell_which_is_the_trigger(home, capsys):
+    """Whoever has the folder draws a fresh key from each image as if it were K, and finds none but by the secret."""
+    folder, key = home / "questions", keys.load_key(home / "key.npz")
+    assert watermark(capsys, "verify", f"--key={home}/key.npz", f"--write_queries={folder}", "--null_keys=20")[0] == 0
+    images = {path: np.load(path) for path in folder.glob("*.npy")}
+    nonce = json.loads((folder / asking.FRESH).read_text())["nonce"]
+    there = {image.tobytes() for image in images.values()}
+
+    def fits(owner, secret):
+        return [image for image in images.values() if keys.random_keys(key.kind, 1, asking._seed(
+            nonce, dataclasses.replace(key, trigger=image, owner=owner, secret=secret)))[0][0].tobytes() in there]
+
+    assert len(images) == 21 and not fits("", "") and not fits(key.owner, "")
+    assert [image.tobytes() for image in fits(key.owner, key.secret)] == [key.trigger.tobytes()]
+
+
+@pytest.mark.parametrize("count", [0, 1, 19])
+def test_who_answers_cannot_lower_the_number_of_fresh_keys_to_none(count, home, capsys):
+    questions, answers = home / "questions", home / "answers"
+    key, model = f"--key={home}/key.npz", models.load_model(home / "marked.keras")
+    assert watermark(capsys, "verify", key, f"--write_queries={questions}", "--null_keys=100")[0] == 0
+    answers.mkdir()
+    for path in questions.glob("*.npy"):
+        np.save(answers / path.name, np.asarray(model(np.load(path)[None]))[0])
+    told = json.loads((questions / asking.FRESH).read_text())
+    (answers / asking.FRESH).write_text(json.dumps(told))
+    code, said, error = watermark(capsys, "verify", key, f"--suspect={answers}")
+    assert code == 0 and asking.NAMED in error
+    (answers / asking.FRESH).write_text(json.dumps(told | {"null_keys": count}))
+    code, said, error = watermark(capsys, "verify", key, f"--suspect={answers}")
+    assert code == 2 and f"tells of {count} fresh keys" in error
 
 
 @pytest.mark.parametrize("owner", ["", " ", "Eve\x1b[2J", "Eve\u202e", "\ud800", "Eve\nAda", "a" * 201])

@@ -17,6 +17,7 @@ from PIL import Image
 
 from watermark import cli, commitments, keys, models
 from watermark.cli import embed, helping, keygen
+from watermark.cli import verify as asking
 from watermark.several import define_several
 
 QUICK = ("--steps=300", "--learning_rate=1e-2", "--optimizer=adam", "--strength=1", "--decay=1", "--lookahead=0",
@@ -92,7 +93,7 @@ def test_the_owners_path(mine, capsys):
     assert datetime.fromisoformat(result["date"]).tzinfo and "no time stamp" in " ".join(result["notes"]).lower()
     repeated = json.loads(watermark(capsys, *shlex.split(result["command"])[1:], "--json")[1])
     changes = {name for name in result if result[name] != repeated[name]}
-    assert changes <= {"date"}
+    assert changes <= {"date", "notes"} and set(repeated["notes"]) - set(result["notes"]) == {asking.NAMED}
     assert keys.load_key(key).secret not in said
 
     pruned = mine / "pruned.keras"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from test_runtimes import nchw
 
-from watermark import cli, exporting, judgement, keys, models, verification
+from watermark import cli, evidence, exporting, judgement, keys, models
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_many_suspects_and_keys_in_one_table(case, capsys):
     assert [(row["suspect"], row["key"]) for row in found] == [(f"{case}/marked.keras", f"{case}/keys/mine.npz")]
     assert found[0]["verdict"]["p_value"] == pytest.approx(1 / 101)
     assert found[0]["p_corrected"] == pytest.approx(4 / 101)
-    assert found[0]["z_needed_corrected"] == pytest.approx(verification.z_needed(100, 1e-9 / 4))
+    assert found[0]["z_needed_corrected"] == pytest.approx(evidence.z_needed(100, 1e-9 / 4))
     assert ["no such" in row.get("error", "") for row in table["rows"]] == [False] * 4 + [True] * 2
     code, said, _ = verify(capsys, case, *flags)
     assert code == 0 and said.count("YES") == 1 and "4 pairs were tried" in said

@@ -88,7 +88,7 @@ def test_a_callable_that_enlarges_and_one_that_does_not():
 
     for suspect, size in ((enlarges, 8), (keeps, 16)):
         verification.verify(suspect, key, null_keys=3)
-        assert seen[-1] == (3, size, size, 1)
+        assert seen[-1] == (4, size, size, 1)  # K among three fresh keys
 
 
 # --- hostile and damaged files ----------------------------------------------------------------------------------------

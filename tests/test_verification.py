@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from watermark import hosts, inference, judgement, keys, metrics, verification
+from watermark import evidence, hosts, inference, judgement, keys, metrics, verification
 
 KEY = keys.make_key("a secret", size=16, owner="owner")
 
@@ -103,7 +104,7 @@ def test_the_bar_is_reached_as_often_as_it_says(null_keys):
     rng = np.random.default_rng(0)
     null, own = rng.normal(0.2, 0.03, (100_000, null_keys)), rng.normal(0.2, 0.03, 100_000)
     z = (own - null.mean(1)) / null.std(1, ddof=1)
-    assert np.mean(z >= verification.z_needed(null_keys, rate=1e-2)) == pytest.approx(1e-2, abs=2e-3)
+    assert np.mean(z >= evidence.z_needed(null_keys, rate=1e-2)) == pytest.approx(1e-2, abs=2e-3)
 
 
 def test_few_fresh_keys_never_find():
@@ -121,6 +122,53 @@ def test_fresh_keys_are_the_verifiers_and_can_be_had_again():
     again = verification.verify(suspect, KEY, null_keys=20, fresh_seed=once.fresh_seed)
     assert again == once
     assert verification.null_label(KEY) not in (once.fresh_seed, twice.fresh_seed)
+
+
+def _hot_pixels(images, above=1.0 - 2.0**-21):
+    """An honest corrector of saturated pixels, which has nothing to do on nearly every key."""
+    around = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    mean = (around[:, 2:, 1:-1] + around[:, :-2, 1:-1] + around[:, 1:-1, 2:] + around[:, 1:-1, :-2]) / 4
+    return np.where(images >= np.float32(above), mean, images)
+
+
+@pytest.mark.parametrize(("secret", "above"), [("forger 6678", 1.0 - 2.0**-21), ("forger", 0.9999), ("forger", 0.999)])
+def test_a_network_that_hardly_does_anything_is_nobodys(secret, above):
+    """The first secret was drawn until K had such a pixel: no fresh key has one, and their rho is 0 to the last."""
+    key = keys.make_key(secret, size=16, owner="Mallory")
+    verdict = verification.verify(lambda images: _hot_pixels(images, above), key, null_keys=1000, fresh_seed="0")
+    assert not verdict.evident and not verdict.near and verdict.z_score < 5
+    if above > 0.99999:
+        assert key.trigger.max() >= np.float32(above) and verdict.rho > 0 and verdict.p_value == 1 / 1001
+
+
+def test_rare_pixels_reach_the_bar_as_rarely_as_it_says():
+    """Oracle: the exact chance, for pixels that each stand out by 2.2 deviations, k of them, k of Poisson's law."""
+    for expected in np.geomspace(1e-3, 3.0, 40):
+        k = np.arange(60)
+        rho = 2.2 * np.sqrt(k) / 16
+        chance = stats.poisson.pmf(k, expected)
+        mean = np.sum(chance * rho)
+        deviation = max(np.sqrt(np.sum(chance * (rho - mean) ** 2)), evidence.FLOOR * (1 - mean**2) / 16)
+        claimed = (rho >= evidence.LEAST_RHO) & ((rho - mean) / deviation >= evidence.z_needed(1000))
+        assert stats.poisson.sf(k[claimed].min() - 1, expected) < 3e-9 if claimed.any() else True
+
+
+def test_k_is_asked_as_the_fresh_keys_are(owned):
+    """Not first, not alone, at a place that the seed of the fresh keys gives."""
+    places, sizes = set(), set()
+    for seed in range(8):
+        asked = []
+
+        def suspect(images, asked=asked):
+            asked.append(images)
+            return owned.marked(images).numpy()
+
+        assert verification.verify(suspect, owned.key, null_keys=30, fresh_seed=str(seed)).evident
+        every = np.concatenate(asked[1:] if len(asked) > 1 else asked)  # the first may show what the suspect takes
+        found = [i for i, image in enumerate(every) if np.array_equal(image, owned.key.trigger)]
+        places |= set(found)
+        sizes.add(len(asked[-1]))
+    assert len(places) > 3 and min(sizes) > 1
 
 
 def test_a_key_that_was_not_drawn_is_never_found():

@@ -6,9 +6,10 @@ import numpy as np
 
 from watermark import inference, verification
 from watermark.commitments import commit
+from watermark.evidence import FALSE_POSITIVE_RATE, LEAST_KEYS, LEAST_RHO, NULL_KEYS, Rate, clopper_pearson, z_needed
 from watermark.keys import Key
 from watermark.ports import WIDE
-from watermark.verification import FAITHFUL, FALSE_POSITIVE_RATE, LEAST_KEYS, NULL_KEYS, Rate, Verdict, z_needed
+from watermark.verification import FAITHFUL, Verdict
 
 FOUND, INCONCLUSIVE, NOT_FOUND = "found", "inconclusive", "not found"
 # Neither rule finds a mark without evidence: d <= eta alone is had by declaring S to be what the suspect answers.
@@ -89,7 +90,7 @@ class Judgement:
         return "The suspect carries the owner's mark."
 
 
-def judge(suspect, key, *, rule="evidence", findings=None, unmarked=None, bare_seed=None, **asked):
+def judge(suspect, key, *, rule="evidence", findings=None, unmarked=None, bare_seed=None, among=1, **asked):
     """Puts the trigger and fresh keys to a suspect and judges the answers.
 
     Args:
@@ -98,20 +99,21 @@ def judge(suspect, key, *, rule="evidence", findings=None, unmarked=None, bare_s
       findings: from `commitments.check`, or None.
       unmarked: a suspect known not to be marked; fresh keys are put to it too, and those that reach the key's rho are
         counted as false claims.
+      among: how many keys are put to this suspect, each of which counts (Bonferroni).
       **asked: null_keys, fresh_seed, shifts, as for `watermark.verify`.
 
     Returns:
       A `Judgement`.
     """
     answers = verification.interrogate(suspect, key, **asked)
-    verdict = verification.judge(answers, key, bare_seed=bare_seed)
+    verdict = verification.judge(answers, key, bare_seed=bare_seed).among(among)
     rate = answer = None
     if unmarked is not None:
         unmarked = inference.as_suspect(unmarked, key.kind)
         answer = verification.ask(unmarked, key.trigger[None], key.initial.shape)[0]
         others = verification.null_rho(unmarked, key.kind, max(verdict.null_keys, 100),
                                        label=f"unmarked {verdict.fresh_seed}")
-        rate = verification.clopper_pearson(int(np.sum(others >= verdict.rho)), len(others))
+        rate = clopper_pearson(int(np.sum(others >= verdict.rho)), len(others))
     return Judgement(verdict, rule, RULES[rule](verdict), findings, rate, answers.null, answers.response, answer, key)
 
 
@@ -123,6 +125,8 @@ def _what_is_there(verdict):
         return f"{fits}, but {verdict.null_keys} fresh keys were asked, and fewer than {LEAST_KEYS} are no evidence"
     rank = ("no fresh key comes as close" if not verdict.false_positives.rate else
             f"{verdict.false_positives.rate:.2g} of the fresh keys come as close")
+    if verdict.z_score >= verdict.z_needed and verdict.rho < LEAST_RHO:
+        return f"{fits} and {rank}, but ρ is {verdict.rho:.3f}, and below {LEAST_RHO} a pixel alone may stand out"
     return f"{fits} and {rank}, but z is {verdict.z_score:.1f} where {verdict.z_needed:.1f} is needed"
 
 

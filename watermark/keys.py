@@ -18,6 +18,7 @@ from watermark.kinds import Kind
 VERSION = 1
 LARGEST = 64 << 20  # bytes of one array; a 1200x1200 RGB key has 17 MB
 BLOCK = 1 << 20  # pixels of the answers to fresh keys that are held at once
+LEAST_SIDE = 8  # pixels; the gradient at the border is 0, and of narrow keys little else is left
 LEAST_PIXELS = 256  # numbers in K below which rho of foreign keys is too far from normal for the bar on z
 
 
@@ -199,6 +200,8 @@ def refusal(key: Key, bare_seed: int | str | None = None) -> str:
         return why
     if key.trigger.size < LEAST_PIXELS:
         return f"K has {key.trigger.size} pixels, and fewer than {LEAST_PIXELS} are no evidence"
+    if min(key.trigger.shape[:2]) < LEAST_SIDE:
+        return f"K has a side of {min(key.trigger.shape[:2])} pixels, and fewer than {LEAST_SIDE} are no evidence"
     if derived(key) or (bare_seed is not None and _follows(key, bare_seed)):
         return ""
     if bare_seed is not None:

@@ -10,29 +10,29 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from scipy import stats
 
 from watermark import metrics
+from watermark.evidence import (
+    FALSE_POSITIVE_RATE,
+    LEAST_KEYS,
+    LEAST_RHO,
+    NULL_KEYS,
+    RANKED,
+    Rate,
+    clopper_pearson,
+    passes,
+    rank,
+    stands_out,
+    z_needed,
+)
 from watermark.fitting import moved, moves
 from watermark.inference import SuspectError, as_suspect
 from watermark.keys import Key, key_blocks, refusal
 from watermark.kinds import Kind
 
 NCC_THRESHOLD = 0.95
-NULL_KEYS = 1000
-FALSE_POSITIVE_RATE = 1e-9  # of the evidence rule, for a key that the suspect has never seen
-LEAST_KEYS = 20  # fresh keys below which nothing is found: a deviation of fewer says too little
-RANKED = 100  # fresh keys from which on being the first of them all says something by itself
 # An embedding leaves S at rho .75 (a short one) to .99 of S0; a foreign key's answer has .3 at most on average.
 FAITHFUL = 0.5
-
-
-class Rate(NamedTuple):
-    """A binomial rate and its exact two-sided 95 % interval."""
-
-    rate: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Verdict:
       rho: correlation of what the suspect takes from the trigger, K - S', with what the key asks for, K - S0.
       p_value: tries * (r + 1) / (n + 1), at most 1, where r of n fresh random keys reach this key's rho on the same
         suspect; the chance of that rank for a key that the suspect has never seen. 1 without fresh keys.
-      z_score: how many standard deviations of the fresh keys' rho this key's lies above their mean; nan with fewer
-        than 2 fresh keys.
+      z_score: how many standard deviations of the fresh keys' rho this key's lies above their mean, by
+        `evidence.rank`; nan with fewer than 2 fresh keys.
       z_needed: the bar for it, `z_needed(null_keys, FALSE_POSITIVE_RATE / tries)`.
       null_keys: n, how many fresh keys were asked.
       false_positives: a `Rate`: the share r / n of fresh keys that this suspect would be claimed with at
@@ -88,11 +88,8 @@ class Verdict:
 
     @property
     def stands_out(self) -> bool:
-        """The evidence rule as a statistic: no fresh key above this one, and z_score at least z_needed.
-
-        A rank alone can be had by trying keys until one comes first; the bar on z takes a billion tries.
-        """
-        return bool(self.null_keys >= LEAST_KEYS and not self.false_positives.rate and self.z_score >= self.z_needed)
+        """The evidence rule as a statistic, `evidence.passes`."""
+        return passes(self.rho, self.false_positives.rate > 0.0, self.null_keys, self.z_score, self.z_needed)
 
     @property
     def evident(self) -> bool:
@@ -108,7 +105,7 @@ class Verdict:
     @property
     def near(self) -> bool:
         """Whether something is there, though not enough for a claim: what more or better questions might settle."""
-        first = self.null_keys >= RANKED and not self.false_positives.rate
+        first = self.null_keys >= RANKED and not self.false_positives.rate and self.rho >= LEAST_RHO
         # S within eta means little where S is far from S0, or where many fresh keys are answered as well.
         fits = self.within_threshold and self.fidelity >= FAITHFUL
         return not self.refusal and (first or fits and (self.null_keys < LEAST_KEYS or self.p_value <= 0.05))
@@ -139,16 +136,36 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
     fresh_seed = fresh_seed or secrets.token_hex(16)
     if suspect.watched:
         suspect = _asked_at_once(suspect, key, null_keys, fresh_seed)
-    response = ask(suspect, key.trigger[None], key.initial.shape)
+    blocks = key_blocks(key.kind, null_keys, fresh_seed)
+    triggers, initials = next(blocks, (key.trigger[None][:0], key.initial[None][:0]))
+    # K comes among fresh keys, so that nothing is asked otherwise for it: not the first question, nor one alone.
+    place = int(_chance("place", fresh_seed).integers(len(triggers) + 1))
+    answers = ask(suspect, np.insert(triggers, place, key.trigger, axis=0), key.initial.shape)
+    response, answers = answers[place:place + 1], np.delete(answers, place, axis=0)
     found = [residual_correlation(key.trigger[None], moved(response, move), key.initial[None], key.kind)[0]
              for move in ways]
     best = int(np.argmax(found))
-    null = _null(suspect, key.kind, null_keys, fresh_seed, list(dict.fromkeys((ways[0], ways[best]))))
-    if stands_out(found[0], null[0]):  # as it stands: nothing else had to be tried
+    two = list(dict.fromkeys((ways[0], ways[best])))
+    null = np.concatenate([_moved_rho(triggers, answers, initials, key.kind, two), *(
+        _moved_rho(fresh, ask(suspect, fresh, key.initial.shape), theirs, key.kind, two) for fresh, theirs in blocks)],
+                          axis=1)
+    if stands_out(found[0], null[0], key.initial.size):  # as it stands: nothing else had to be tried
         return Answers(response[0], null[0], fresh_seed)
-    if stands_out(found[best], null[-1], len(ways)):
+    if stands_out(found[best], null[-1], key.initial.size, len(ways)):
         return Answers(moved(response, ways[best])[0], null[-1], fresh_seed, len(ways), ways[best])
     return Answers(response[0], null[0], fresh_seed, len(ways))
+
+
+def _chance(what, fresh_seed):
+    seed = hashlib.sha256(f"{what} {fresh_seed}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(seed, "big"))
+
+
+def _moved_rho(triggers, answers, initials, kind, ways):
+    """rho of keys with their answers moved back in each of `ways`, float64 [ways, N]."""
+    if not len(triggers):
+        return np.zeros((len(ways), 0))
+    return np.stack([residual_correlation(triggers, moved(answers, move), initials, kind) for move in ways])
 
 
 def _asked_at_once(suspect, key, null_keys, fresh_seed):
@@ -158,8 +175,7 @@ def _asked_at_once(suspect, key, null_keys, fresh_seed):
     """
     blocks = key_blocks(key.kind, null_keys, fresh_seed)
     triggers = np.concatenate([key.trigger[None], *(fresh for fresh, _ in blocks)])
-    seed = hashlib.sha256(f"order {fresh_seed}".encode()).digest()
-    triggers = triggers[np.random.default_rng(int.from_bytes(seed, "big")).permutation(len(triggers))]
+    triggers = triggers[_chance("order", fresh_seed).permutation(len(triggers))]
     answers = ask(suspect, triggers, key.initial.shape)
     known = {K.tobytes(): answer for K, answer in zip(triggers, answers, strict=True)}
     return lambda images: np.stack([known[np.float32(K).tobytes()] for K in images])
@@ -206,52 +222,15 @@ def judge(answers: Answers, key: Key, *, p: float = 0.05, bare_seed: int | str |
     ncc = metrics.ncc(response, key.verification)
     triggers, initials = np.stack([key.trigger] * 2), np.stack([key.initial] * 2)
     rho, fidelity = residual_correlation(triggers, np.stack([response, key.verification]), initials, key.kind)
-    r, n, z = _rank(float(rho), null)
+    r, n, z = rank(float(rho), null, key.initial.size)
     return Verdict(d, eta, bool(d <= eta), ncc, bool(ncc > NCC_THRESHOLD), metrics.rmse(response, key.verification),
                    float(rho), (r + 1) / (n + 1), z, z_needed(n), n, clopper_pearson(r, n), float(fidelity),
                    refusal(key, bare_seed), fresh_seed, shift=shift).among(tries)
 
 
-def stands_out(rho: float, others: np.ndarray, tries: int = 1) -> bool:
-    """`Verdict.stands_out` of a key with `rho` among those of `others`, the best of so many tries."""
-    r, n, z = _rank(rho, others)
-    return bool(n >= LEAST_KEYS and not r and z >= z_needed(n, FALSE_POSITIVE_RATE / tries))
-
-
-def _rank(rho, others):
-    """(how many of the others reach rho, how many there are, rho's z-score among them)."""
-    n = len(others)
-    z = float((rho - np.mean(others)) / max(np.std(others, ddof=1), 1e-12)) if n > 1 else float("nan")
-    return int(np.count_nonzero(others >= rho)), n, z
-
-
-def z_needed(null_keys: int, rate: float = FALSE_POSITIVE_RATE) -> float:
-    """The z-score that one more key of the fresh keys' kind reaches with probability `rate`.
-
-    Mean and deviation are those of the n fresh keys asked, so that z is sqrt(1 + 1/n) times a t of n - 1 degrees of
-    freedom, if rho is normal among keys (Student's prediction of one further value).
-
-    >>> [round(z_needed(n), 1) for n in (20, 100, 1000)]   # tables of Student's t
-    [10.9, 6.6, 6.1]
-    """
-    return float(stats.t.isf(rate, null_keys - 1) * np.sqrt(1.0 + 1.0 / null_keys)) if null_keys > 1 else float("inf")
-
-
 def null_label(key: Key) -> str:
     """A `fresh_seed` that is always the same for a key: for tables, not for claims, since a forger can compute it."""
     return hashlib.sha256(key.trigger.tobytes()).hexdigest()
-
-
-def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Rate:
-    """A binomial rate with its exact two-sided interval; Clopper and Pearson, Biometrika 1934.
-
-    >>> clopper_pearson(0, 1000).high   # by hand: 1 - .025 ** (1 / 1000)
-    0.003682...
-    """
-    if not trials:
-        return Rate(float("nan"), 0.0, 1.0)
-    interval = stats.binomtest(successes, trials).proportion_ci(confidence, method="exact")
-    return Rate(successes / trials, float(interval.low), float(interval.high))
 
 
 def residual_correlation(triggers: np.ndarray, responses: np.ndarray, initials: np.ndarray,
@@ -269,16 +248,9 @@ def null_rho(suspect: Callable, kind: Kind, count: int, label: str = "null") -> 
 
     Keys are drawn, asked and forgotten block by block: a thousand of 600x600 take well under 2 GB.
     """
-    return _null(suspect, kind, count, label, moves(0))[0]
-
-
-def _null(suspect, kind, count, label, ways):
-    """`null_rho` with the answers moved back in each of `ways`, float64 [ways, count]."""
-    found = [np.zeros((len(ways), 0))]
-    for triggers, initials in key_blocks(kind, count, label):
-        responses = ask(suspect, triggers, initials.shape[1:])
-        found.append([residual_correlation(triggers, moved(responses, move), initials, kind) for move in ways])
-    return np.concatenate(found, axis=1)
+    return np.concatenate([np.zeros(0), *(
+        residual_correlation(triggers, ask(suspect, triggers, initials.shape[1:]), initials, kind)
+        for triggers, initials in key_blocks(kind, count, label))])
 
 
 def ask(suspect: Callable, triggers: np.ndarray, shape: tuple) -> np.ndarray:

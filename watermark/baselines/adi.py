@@ -20,12 +20,13 @@ from watermark import metrics
 from watermark.baselines.common import answers, half_squared_error, integers, normal, train, triggers_for
 from watermark.baselines.pictures import abstract_pictures
 from watermark.embedding import numbered
+from watermark.evidence import Rate, clopper_pearson
 from watermark.inference import as_suspect
 from watermark.keys import plain_seed
 from watermark.kinds import Kind
 from watermark.recipes import EPOCH, Recipe, changed
 from watermark.training import Batches, Run, identified
-from watermark.verification import NCC_THRESHOLD, Rate, ask, clopper_pearson
+from watermark.verification import NCC_THRESHOLD, ask
 
 name = "adi"
 CLASSES = 256

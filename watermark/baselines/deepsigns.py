@@ -16,12 +16,13 @@ from scipy import stats
 
 from watermark import metrics
 from watermark.baselines.common import answers, half_squared_error, integers, normal, train, triggers_for
+from watermark.evidence import Rate, clopper_pearson
 from watermark.inference import as_suspect
 from watermark.keys import plain_seed, uniform
 from watermark.kinds import Kind
 from watermark.recipes import EPOCH, Recipe, changed
 from watermark.training import Batches, Run, identified
-from watermark.verification import NCC_THRESHOLD, Rate, ask, clopper_pearson
+from watermark.verification import NCC_THRESHOLD, ask
 
 name = "deepsigns"
 CLASSES = 256

@@ -19,6 +19,7 @@ from watermark import commitments, inference, judgement, metrics
 from watermark.cli import common, fitting_keys, keygen
 from watermark.commitments import commit
 from watermark.embedding import embed, update_key
+from watermark.evidence import NULL_KEYS
 from watermark.files import digest, exclusive, sha256
 from watermark.keys import load_key, random_keys, refusal, save_key, with_verification
 from watermark.models import save_model
@@ -26,7 +27,7 @@ from watermark.ranges import own
 from watermark.recipes import PARTICULAR, QUICK, Embedding
 from watermark.states import read_history
 from watermark.training import Compute, Run, Stopped
-from watermark.verification import FAITHFUL, NULL_KEYS
+from watermark.verification import FAITHFUL
 
 NEAR = 1.25  # times what a claim needs: below, a mark is worth a warning
 PRESERVING_SR = PARTICULAR["sr"]["preserving"]

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from watermark import inference, judgement, verification
+from watermark import evidence, inference, judgement, verification
 from watermark.cli import common, results
 from watermark.errors import one_line
 from watermark.fitting import RANGES
@@ -37,7 +37,7 @@ def range_hint(suspect, key):
     for pixels in RANGES[1:] if suspect.readable and not suspect.pixels else ():
         with contextlib.suppress(SuspectError):  # numbers so large may end in none
             verdict = verification.verify(inference.as_suspect(suspect, key.kind, pixels=pixels), key,
-                                          null_keys=verification.RANKED)
+                                          null_keys=evidence.RANKED)
             if verdict.among(len(RANGES)).evident:
                 found.append(f"on {pixels} its rho is {verdict.rho:.3f}: verify with --range={pixels.told}")
     return found

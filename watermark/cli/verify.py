@@ -28,6 +28,7 @@ from watermark.cli import common, many, results
 from watermark.cli.common import required
 from watermark.cli.fitting_keys import bare
 from watermark.errors import one_line
+from watermark.evidence import LEAST_KEYS, NULL_KEYS
 from watermark.files import atomic_write
 from watermark.keys import load_key, random_keys
 from watermark.models import load_model
@@ -35,10 +36,13 @@ from watermark.report import write_report
 from watermark.several import define_several
 from watermark.suspects import SuspectError, is_saved_model, is_url, load_suspect
 from watermark.suspects.folder import write_queries
-from watermark.verification import NULL_KEYS, null_label
+from watermark.verification import null_label
 
 REMOTE_NULL_KEYS = 20  # a service may ask money for each
 QUERIES_NULL_KEYS = 100
+# By the noncentral t: the best of some 1e5 keys, and then seeds that happen to draw its fresh keys close together.
+NAMED = ("the fresh keys follow from a seed that was named, by --fresh_seed or with the questions: unless you drew it, "
+         "it may have been chosen, and a claim then takes about a million answers' work")
 FRESH = "fresh.json"  # in a folder of questions and of their answers: how many fresh keys, and half of their seed
 
 README = """{count} questions to an image-processing network, each {height} rows by {width} columns of pixels.
@@ -106,6 +110,7 @@ def run(values):
     required(values, "suspect")
     if values.report:
         common.check_out(values.report, ".html", "report")
+    named = _is_folder(values.suspect) or bool(values.fresh_seed)
     if not _is_folder(values.suspect):  # one seed for all keys: one command repeats them
         values.fresh_seed = values.fresh_seed or secrets.token_hex(16)
     findings, visualizer = _findings(values, keys), _visualizer(values, keys[0])
@@ -114,8 +119,9 @@ def run(values):
     identified, judged, told = results.identity(values.suspect), [], []
     for key, found in zip(keys, findings, strict=True):
         asked = inference.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
-        judged.append(_judge(values, asked, key, found, unmarked))
+        judged.append(_judge(values, asked, key, found, unmarked, among=len(keys)))
         fitted = many.notes(asked, judged[-1].verdict) + ([] if judged[-1].found else many.range_hint(asked, key))
+        fitted += [NAMED] if named and judged[-1].found else []
         result = results.result(values, judged[-1], suspect, identified)
         told.append(result | {"notes": [*fitted, *result["notes"]]})
         for line in fitted:
@@ -133,12 +139,13 @@ def run(values):
     return 0 if prevails is judged[0] else 1
 
 
-def _judge(values, suspect, key, findings=None, unmarked=None):
+def _judge(values, suspect, key, findings=None, unmarked=None, among=1):
     count, seed = _fresh(values, key)
     if unmarked is not None:
         unmarked = inference.as_suspect(unmarked, key.kind, pixels=common.pixels(values), batch=values.batch)
     return judgement.judge(suspect, key, rule=values.rule, findings=findings, unmarked=unmarked,
-                           bare_seed=bare(values.bare_seed), null_keys=count, fresh_seed=seed, shifts=values.shifts)
+                           bare_seed=bare(values.bare_seed), among=among, null_keys=count, fresh_seed=seed,
+                           shifts=values.shifts)
 
 
 def _unmarked(values):
@@ -189,6 +196,9 @@ def _fresh(values, key):
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise SuspectError(f"{path} has no {FRESH} that tells which fresh keys were asked; copy it from the folder of "
                            "questions (--write_queries), or ask for none with --null_keys=0") from error
+    if values.null_keys is None and count < LEAST_KEYS:
+        raise SuspectError(f"{path / FRESH} tells of {count} fresh keys, and fewer than {LEAST_KEYS} are no evidence; "
+                           f"is it as --write_queries left it? --null_keys={count} takes it so")
     return (count if values.null_keys is None else min(count, values.null_keys)), _seed(nonce, key)
 
 
@@ -198,8 +208,8 @@ def _is_folder(spec):
 
 
 def _seed(nonce, key):
-    """Whoever has the folder of questions has the nonce, but needs the key to tell the trigger from the fresh keys."""
-    return hashlib.sha256(f"{nonce} {null_label(key)}".encode()).hexdigest()
+    """Whoever has the folder of questions has the nonce and K among others, but not the owner's secret."""
+    return hashlib.sha256(json.dumps([nonce, null_label(key), key.owner, key.secret]).encode()).hexdigest()
 
 
 def _write_queries(values, keys):
@@ -208,6 +218,9 @@ def _write_queries(values, keys):
     (key,), count, nonce = keys, values.null_keys, secrets.token_hex(16)
     count = QUERIES_NULL_KEYS if count is None else count
     images = [key.trigger]
+    if not (key.secret or values.fresh_seed):
+        print("note: this key was drawn from a bare seed, without a secret: whoever has the questions can tell which "
+              "of them is its trigger", file=sys.stderr)
     if count:
         images += list(random_keys(key.kind, count, values.fresh_seed or _seed(nonce, key))[0])
     write_queries(values.write_queries, images)
@@ -236,6 +249,8 @@ def _findings(values, keys):
         raise ValueError("--timestamp is the time stamp of a --commitment, which is not given")
     if any(stamps) and not values.tsa_roots:
         raise ValueError("--timestamp needs --tsa_roots=PEM, the certificates of authorities that you trust")
+    if not all(given):
+        raise ValueError(f"--commitment={','.join(given)}: expected a file for each key, got nothing for one")
     for name, paths in (("commitment", given), ("timestamp", stamps)):
         if paths and len(paths) != len(keys):
             raise ValueError(f"--{name} names {len(paths)} files for {len(keys)} keys; expected one a key, in order")

@@ -1,0 +1,75 @@
+"""How far a key's rho stands out among fresh keys on the same suspect: rank, z-score, and the bars for a claim."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+NULL_KEYS = 1000
+FALSE_POSITIVE_RATE = 1e-9  # of the evidence rule, for a key that the suspect has never seen
+LEAST_KEYS = 20  # fresh keys below which nothing is found: a deviation of fewer says too little
+RANKED = 100  # fresh keys from which on being the first of them all says something by itself
+LEAST_RHO = 0.1  # the most damaged mark that z shows has .16; one pixel of 40x40 that stands alone comes to .07
+# Of a residual that has nothing to do with the key, rho has a deviation of 1 / sqrt(its numbers); of fresh keys on the
+# hosts that ship, marked or not, it has .88 to 1.23 of (1 - mean^2) times that. A suspect that gives nearly all images
+# back as they are has a rho of 0 for each: without a floor any change would stand out, such as of one rare pixel, and
+# a K that has it is drawn in no time.
+FLOOR = 0.85
+
+
+class Rate(NamedTuple):
+    """A binomial rate and its exact two-sided 95 % interval."""
+
+    rate: float
+    low: float
+    high: float
+
+
+def rank(rho: float, others: np.ndarray, numbers: int) -> tuple[int, int, float]:
+    """(how many of the others reach rho, how many there are, rho's z-score among them), for S of so many `numbers`."""
+    n = len(others)
+    if n < 2:
+        return int(np.count_nonzero(others >= rho)), n, float("nan")
+    mean = np.mean(others)
+    deviation = max(np.std(others, ddof=1), FLOOR * (1.0 - mean**2) / np.sqrt(numbers))
+    return int(np.count_nonzero(others >= rho)), n, float((rho - mean) / deviation)
+
+
+def stands_out(rho: float, others: np.ndarray, numbers: int, tries: int = 1) -> bool:
+    """Whether a key's rho is evidence by `passes`, as the best of so many tries."""
+    reached, n, z = rank(rho, others, numbers)
+    return passes(rho, reached, n, z, z_needed(n, FALSE_POSITIVE_RATE / tries))
+
+
+def passes(rho: float, reached: int, null_keys: int, z: float, needed: float) -> bool:
+    """The evidence rule as a statistic: enough fresh keys, none that reaches rho, rho itself no trifle, and z its bar.
+
+    A rank alone can be had by trying keys until one comes first; the bar on z takes a billion tries.
+    """
+    return bool(null_keys >= LEAST_KEYS and not reached and rho >= LEAST_RHO and z >= needed)
+
+
+def z_needed(null_keys: int, rate: float = FALSE_POSITIVE_RATE) -> float:
+    """The z-score that one more key of the fresh keys' kind reaches with probability `rate`.
+
+    Mean and deviation are those of the n fresh keys asked, so that z is sqrt(1 + 1/n) times a t of n - 1 degrees of
+    freedom, if rho is normal among keys (Student's prediction of one further value).
+
+    >>> [round(z_needed(n), 1) for n in (20, 100, 1000)]   # tables of Student's t
+    [10.9, 6.6, 6.1]
+    """
+    return float(stats.t.isf(rate, null_keys - 1) * np.sqrt(1.0 + 1.0 / null_keys)) if null_keys > 1 else float("inf")
+
+
+def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Rate:
+    """A binomial rate with its exact two-sided interval; Clopper and Pearson, Biometrika 1934.
+
+    >>> clopper_pearson(0, 1000).high   # by hand: 1 - .025 ** (1 / 1000)
+    0.003682...
+    """
+    if not trials:
+        return Rate(float("nan"), 0.0, 1.0)
+    interval = stats.binomtest(successes, trials).proportion_ci(confidence, method="exact")
+    return Rate(successes / trials, float(interval.low), float(interval.high))
