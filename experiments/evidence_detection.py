@@ -69,7 +69,7 @@ def values(lab, subjects, row):
 
 TABLE = Table("evidence_detection", "Detection after every attack, by the paper's rule, by the evidence, and by the "
               "rank of the own key among a thousand others under four statistics.", GRID, subject,
-              Measure(values, COLUMNS, notes.evidence_notes, on_images=False))
+              Measure(values, COLUMNS, notes.detection_notes, on_images=False))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

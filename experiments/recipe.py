@@ -30,6 +30,7 @@ VARIANTS = {
     "quick": {},
     "averaged": {"average": 0.99},
     "adam": ADAM,  # the paper's loss
+    # As printed; the hosts of `quick` were trained folded and have no batch norms to keep, nor copies to weigh in them.
     "paper": ADAM | {"steps": PAPER.steps, "batch_size": PAPER.batch_size, "learning_rate": PAPER.learning_rate},
     "shadow": SHADOW,
     "shadow_rivals": SHADOW | {"shadow": 800, "rivals": 0.3},

@@ -1,7 +1,7 @@
 """Table III: what the mark of each scheme costs, on the host's first test set.
 
 The paper: ours at most 0.01 dB, Base-1 (deepsigns) 0.10 to 0.29, Base-2 (adi) 0.12 to 0.31. A mark takes 5 to 10
-minutes on 2 cores with AVX512-BF16, a row half a minute.
+minutes on 2 cores with AVX512-BF16, a row half a minute to seven.
 
     python experiments/table3_fidelity_schemes.py
 """

@@ -26,7 +26,11 @@ def sobel_xy(image: np.ndarray) -> np.ndarray:
 
 
 def sobel_xy_8bit(image: np.ndarray) -> np.ndarray:
-    """`sobel_xy` in 8 bits: floor(255 |.|) mod 256, over 255. The operator that the paper's Table IV was made with."""
+    """`sobel_xy` in 8 bits: floor(255 |.|) mod 256, over 255.
+
+    Of the operators tried the nearest to the paper's distances: two initial keys lie 8.85e-3 apart by it, 8.59 in
+    print.
+    """
     return np.floor(255.0 * sobel_xy(image)) % 256.0 / 255.0
 
 

@@ -10,6 +10,7 @@ from watermark.lab.profiles import FOLDED
 from watermark.lab.specs import Marked, Spec
 from watermark.recipes import EPOCH, Embedding
 
+TRAIN400 = "denoise"  # the task whose hosts are trained on it
 TIMED = 4  # steps of an embedding
 PIXELS = 1 << 25  # of all fresh keys' answers behind one p-value
 
@@ -28,9 +29,21 @@ def marks_notes(profile, subjects: list[Spec]) -> list[str]:
         mark.host for mark in marks if getattr(mark.recipe, "preserving", 0)))
     seeds = f", seeds from {profile.first_seed}" if profile.first_seed else ""
     return [f"trials per row: {profile.trials} (paper: 30){seeds}",
-            *([f"{made} (paper: 8 epochs of {EPOCH} batches of 128, by its authors' code)"] if made else []),
+            *([f"{made} (paper: 8 epochs{_epoch(marks)})"] if made else []), *_sizes(marks),
             *([f"{held} marked with the answers to other keys held (docs/recipe.md)"] if held else []),
             *(["mean ± standard deviation over trials"] if profile.trials > 1 else [])]
+
+
+def _epoch(marks):
+    """How long the paper's epoch is, where that is known: of Train400."""
+    known = any(HOSTS[mark.host].task == TRAIN400 for mark in marks)
+    return f", for denoisers of {EPOCH} batches of 128, by its authors' code" if known else ""
+
+
+def _sizes(marks):
+    enlarged = [HOSTS[mark.host].title for mark in marks if mark.size and HOSTS[mark.host].scale > 1]
+    titles = ", ".join(dict.fromkeys(enlarged))
+    return [f"sizes are the side of S, twice that of the trigger of {titles}"] if enlarged else []
 
 
 def timing_notes(profile, subjects: list[Spec]) -> list[str]:
@@ -53,8 +66,19 @@ def robustness_notes(profile, subjects: list[Spec]) -> list[str]:
 
 def finetuning_notes(profile, subjects: list[Spec]) -> list[str]:
     """`robustness_notes`, how long an epoch is, and which rate is which."""
+    return [*robustness_notes(profile, subjects), *_epochs(profile, subjects)]
+
+
+def detection_notes(profile, subjects: list[Spec]) -> list[str]:
+    """`evidence_notes`, what strengths are, and how long an epoch is."""
+    others = ", ".join(dict.fromkeys(f"{HOSTS[spec.host].other_set} for {HOSTS[spec.host].title}" for spec in subjects))
+    return [*evidence_notes(profile, subjects), "strength: per cent of the weights pruned, epochs at the rate hard, "
+            f"further keys; new data: {others}", *_epochs(profile, subjects)]
+
+
+def _epochs(profile, subjects):
     batches = ", ".join(f"{size}" for size in dict.fromkeys(spec.root.recipe.batch_size for spec in subjects))
-    return [*robustness_notes(profile, subjects), f"an epoch is {profile.epoch} steps of {batches} patches (paper: "
+    return [f"an epoch is {profile.epoch} steps of {batches} patches (paper: "
             f"{EPOCH} of 128, by its authors' code)", f"Adam, rate paper: {LEARNING_RATE:g} where there are batch "
             f"norms as in the paper, or never were, {FOLDED:g} times that where they are folded and kernels about so "
             f"much smaller; hard: {LEARNING_RATE:g} there too (the paper: as the hosts' authors trained them)"]

@@ -72,23 +72,27 @@ class Score:
       d: verdicts by the distance, the paper's `d <= eta`.
       ncc: verdicts by NCC > .95.
       psnr: within `GAP` of the unmarked host.
+      measured: the PSNRs behind `psnr`; several tables have a cell of one measurement.
       disagreements: every cell that is counted in none of them.
     """
 
     d: Count = Count()
     ncc: Count = Count()
     psnr: Count = Count()
+    measured: frozenset = frozenset()
     disagreements: tuple[Disagreement, ...] = field(default=(), repr=False)
 
     def __add__(self, other: Score) -> Score:
-        return Score(self.d + other.d, self.ncc + other.ncc, self.psnr + other.psnr,
+        return Score(self.d + other.d, self.ncc + other.ncc, self.psnr + other.psnr, self.measured | other.measured,
                      self.disagreements + other.disagreements)
 
     def __str__(self) -> str:
         parts = [f"{title} in {count}" for title, count in
                  (("d verdicts agree", self.d), ("NCC verdicts agree", self.ncc),
                   (f"PSNR is within {GAP} dB of the unmarked host", self.psnr)) if count.of_cells]
-        return ", ".join(parts) or "no cell to compare"
+        again = f" ({len(self.measured)} measurements: tables share some)" if (
+            len(self.measured) < self.psnr.of_cells) else ""
+        return ", ".join(parts) + again or "no cell to compare"
 
 
 def score(rows: Rows, paper: Paper, unmarked: Callable[[Row], float | None] = lambda row: None,
@@ -110,7 +114,8 @@ def score(rows: Rows, paper: Paper, unmarked: Callable[[Row], float | None] = la
         d, wrong_d = _verdicts("verified", "d ≤ η", row, trials, paper)
         ncc, wrong_ncc = _verdicts("ncc_verified", "NCC > .95", row, trials, paper)
         psnr, wrong_psnr = _fidelity(row, trials, unmarked(row), paper.find(row).get("psnr"), printed(row))
-        total += Score(d, ncc, psnr, (*wrong_d, *wrong_ncc, *wrong_psnr))
+        measured = frozenset([tuple(round(one, 3) for one in _found("psnr", trials))] if psnr.of_cells else [])
+        total += Score(d, ncc, psnr, measured, (*wrong_d, *wrong_ncc, *wrong_psnr))
     return total
 
 
