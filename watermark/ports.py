@@ -9,6 +9,7 @@ import numpy as np
 
 from watermark.errors import WatermarkError
 from watermark.fitting import BYTES, CENTRED, SIGNED, UNIT, Pixels
+from watermark.kinds import LARGEST
 
 PIXELS = 1 << 18  # per call, which bounds memory at about 200 MB for 64 channels
 WIDE = 8.0  # numbers that lie further apart than this are no pixels on [0, 1] or [-1, 1]
@@ -41,6 +42,17 @@ def in_batches(run, images, size=None, exact=False):
         else:
             answers.append(run(piece))
     return np.concatenate(answers)
+
+
+def check_sides(sides, who, most=LARGEST):
+    """(H, W) that a suspect asks for, None for a free one; a SuspectError where no question is continued so far.
+
+    Of a file no more is asked than of a key.
+    """
+    if max(side or 0 for side in sides) > most:
+        raise SuspectError(f"{who} takes images of {sides[0] or 'any'}x{sides[1] or 'any'} pixels; they are continued "
+                           f"to at most {most} a side; ask it in a function of yours, --suspect=ask.py:function")
+    return sides
 
 
 def check_holds(pixels, limits, who):
@@ -138,7 +150,11 @@ class ModelFile:
         """(H, W) that the file asks for, None for a free one."""
         layout = self._layouts(channels)[0]
         shape = self.entry.shape or [None] * len(layout)
-        return tuple(shape[layout.index(axis)] for axis in "HW")
+        return check_sides(tuple(shape[layout.index(axis)] for axis in "HW"), self.path)
+
+    def at_once(self, _):
+        """How many images a query has, whatever its sides; 1 where that is free."""
+        return self._batch(self.layout) or 1
 
     def __call__(self, images):
         images = np.asarray(images, np.float32)
