@@ -12,6 +12,7 @@ from watermark.fitting import BYTES, CENTRED, SIGNED, UNIT, Pixels
 from watermark.kinds import LARGEST
 
 PIXELS = 1 << 18  # per call, which bounds memory at about 200 MB for 64 channels
+FILLED = 1 << 26  # pixels of a query that is filled up to a file's fixed number of images
 WIDE = 8.0  # numbers that lie further apart than this are no pixels on [0, 1] or [-1, 1]
 LEAST = 5  # pixels; a declared axis that is shorter is one of channels, no side
 LAYOUTS = {4: ("NHWC", "NCHW"), 3: ("NHW", "HWC", "CHW"), 2: ("HW",)}  # by the number of axes, the likelier first
@@ -38,6 +39,9 @@ def in_batches(run, images, size=None, exact=False):
     for i in range(0, len(images), size):
         piece = images[i:i + size]
         if exact and len(piece) < size:
+            if (pixels := size * images.shape[1] * images.shape[2]) > FILLED:
+                raise SuspectError(f"the suspect takes {size} images a query, {pixels:,} pixels; expected {FILLED:,} at "
+                                   "most; ask it in a function of yours, --suspect=ask.py:function")
             answers.append(run(np.concatenate([piece, *[piece[-1:]] * (size - len(piece))]))[:len(piece)])
         else:
             answers.append(run(piece))
