@@ -37,7 +37,7 @@ setup(
         "matplotlib",
         "numpy",
         "pillow",
-        "rfc3161-client",
+        "rfc3161-client>=1.0.3",  # CVE-2025-52556: before, a response's signature was not verified
         "rich>=14.1",
         "scikit-image",
         "scipy",

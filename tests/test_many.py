@@ -8,9 +8,11 @@ import time
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from test_runtimes import nchw
 
-from watermark import cli, evidence, exporting, judgement, keys, models
+from watermark import cli, evidence, exporting, judgement, keys, models, verification
+from watermark.cli import common
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,31 @@ def test_a_bad_key_among_many_ends_nothing(case, capsys):
     code, said, _ = verify(capsys, case, "--suspect={0}/marked.keras", "--key={0}/mixed", "--json")
     assert code == 0 and json.loads(said)["tried"] == 1 and "not a key file" in said
     assert verify(capsys, case, "--suspect={0}/marked.keras", "--suspect={0}/host.keras", "--key={0}/bad.npz")[0] == 2
+
+
+@pytest.mark.parametrize("error", [tf.errors.InternalError(None, None, "gone"), TypeError("gone"), MemoryError("gone"),
+                                   SystemExit("gone")], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("early", [False, True])
+def test_a_suspect_that_fails_in_any_way_ends_nothing(error, early, case, capsys, monkeypatch):
+    """Neither as it is opened nor after it has answered K: the table has a row for it, and the others theirs."""
+    def answers(images):
+        if len(images) > 1:
+            raise error
+        return images
+
+    def opened(spec, real=common.load_suspect, **options):
+        if not spec.endswith("hostile.onnx"):
+            return real(spec, **options)
+        if early:
+            raise error
+        return answers
+
+    monkeypatch.setattr(common, "load_suspect", opened)
+    code, said, _ = verify(capsys, case, "--suspect={0}/hostile.onnx", "--suspect={0}/marked.keras",
+                           "--key={0}/keys/mine.npz")
+    assert code == 0 and said.count("YES") == 1 and "1 pairs were tried" in said
+    line, = (line for line in said.splitlines() if line.startswith("error: "))
+    assert line.startswith(f"error: {case}/hostile.onnx: ") and "gone" in line
 
 
 def test_a_row_whose_key_can_claim_nothing_says_why(case, owned, capsys):

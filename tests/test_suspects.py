@@ -133,6 +133,47 @@ def test_code_in_a_model_file_runs_only_if_allowed(tmp_path):
         assert float(allowed(np.ones((1, 2, 2, 1)))[0, 0, 0, 0]) == 2.0
 
 
+def renamed(path, old, new):
+    """A .keras file whose configuration has another text in place of one."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["config.json"] = members["config.json"].replace(old, new)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+def test_a_saved_model_within_a_keras_file_runs_only_if_allowed(tmp_path):
+    """A layer that loads a program from a path; by another name that Keras knows it by, too."""
+    inputs = keras.Input((None, None, 1))
+    keras.Model(inputs, keras.layers.Rescaling(2.0)(inputs)).export(tmp_path / "program", verbose=False)
+    model = keras.Model(inputs, keras.layers.TFSMLayer(str(tmp_path / "program"))(inputs))
+    model.save(tmp_path / "layer.keras")
+    _refused(tmp_path / "layer.keras", "carries a SavedModel's program in a TFSMLayer; pass --allow_lambda")
+    allowed = suspects.load_suspect(tmp_path / "layer.keras", allow_lambda=True)
+    assert float(allowed(np.ones((1, 2, 2, 1), np.float32))[0, 0, 0, 0]) == 2.0
+    renamed(tmp_path / "layer.keras", b'"module": "keras.layers", "class_name": "TFSMLayer"',
+            b'"module": "keras", "class_name": "layers.TFSM\\u004cayer"')
+    assert keras.saving.load_model(tmp_path / "layer.keras", safe_mode=False).layers[-1].name == model.layers[-1].name
+    _refused(tmp_path / "layer.keras", "in a TFSMLayer")
+
+
+@pytest.mark.parametrize("name", ["TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "Lambda", "__lambda__"])
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_keras_never_sees_what_carries_code(name, suffix, tmp_path, monkeypatch):
+    """Whatever its version makes of it."""
+    path = tmp_path / f"code{suffix}"
+    inputs = keras.Input((None, None, 1))
+    keras.Model(inputs, keras.layers.Rescaling(2.0)(inputs)).save(path)
+    if suffix == ".keras":
+        renamed(path, b'"Rescaling"', f'"{name}"'.encode())
+    else:
+        with h5py.File(path, "r+") as file:
+            file.attrs["model_config"] = file.attrs["model_config"].replace('"Rescaling"', f'"{name}"')
+    monkeypatch.setattr(keras.saving, "load_model", lambda *_, **__: pytest.fail("it is loaded"))
+    _refused(path, "code.* carries .*; pass --allow_lambda")
+
+
 def test_a_zip_bomb_is_refused_by_size(tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "LARGEST", 1 << 20)
     with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:

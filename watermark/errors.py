@@ -7,6 +7,8 @@ import re
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 # What code of others may end in. The last line of many a program is sys.exit(main()), and 0 would pass for a verdict.
 FAILURES = (Exception, SystemExit)
+# What is said of a user's inputs; other errors come with the name of their kind.
+EXPECTED = (ValueError, OSError, RuntimeError, FloatingPointError)
 TRACED = re.compile(r"\Ain user code:.*?^\s+(\w+Error: .*)", re.DOTALL | re.MULTILINE)
 
 
@@ -40,6 +42,12 @@ def first_line(error):
         return first_line(traced[1])
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return printable((lines or [type(error).__name__])[0][:200])
+
+
+def told(error, expected=EXPECTED):
+    """An error as one line for a user, whose kind goes without saying where it is one of `expected`."""
+    text = (first_line if isinstance(error, SystemExit) else one_line)(error) or type(error).__name__
+    return text[:400] if isinstance(error, expected) else f"{type(error).__name__}: {text[:300]}"
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Running networks on images, in float32 unless told otherwise."""
 
 import contextlib
+import math
 import os
 import platform
 import weakref
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 from watermark import metrics
 from watermark.fitting import multiples, padded
-from watermark.ports import ModelFile, Port, SuspectError, in_batches
+from watermark.ports import PIXELS, ModelFile, Port, SuspectError, check_sides, in_batches
 from watermark.training import Compute
 
 _FORWARDS = weakref.WeakKeyDictionary()  # {model: {precision: its traced function}}
@@ -140,7 +141,7 @@ class Suspect:
         self._notes = []
         self.ask, self.sides, self.readable = suspect, (None, None), True
         if isinstance(suspect, keras.Model):
-            self.ask, self.sides = predictor(suspect), suspect.input_shape[1:3]
+            self.ask, self.sides = predictor(suspect), check_sides(suspect.input_shape[1:3], suspect.name)
         elif hasattr(suspect, "sides"):
             self.sides, self.readable = suspect.sides(kind.channels), not self.watched
         else:
@@ -171,17 +172,39 @@ class Suspect:
             if len(images) == 1:
                 return self._cut(first)
             if self.watched:  # no question is put twice to who may count them
-                return self._cut(np.concatenate([first, self._put(self._question(images[1:]), self.way.sides)]))
-        return self._cut(self._put(self._question(images), self.way.sides))
+                return np.concatenate([self._cut(first), self._answers(images[1:])])
+        return self._answers(images)
+
+    def _answers(self, images):
+        """What is answered to many, cut; where they are continued, in pieces, for a file may name any size."""
+        question, sides = self._question(images), self.way.sides
+        if not sides:
+            return self._cut(self._put(question, None))
+        most = max(1, PIXELS // math.prod(sides))
+        own = min(self.batch, most) if self.batch else self._at_once(sides)
+
+        def cut(piece):
+            return self._cut(self._put(piece, sides)).copy()  # or what was cut away would be kept
+
+        return in_batches(cut, question, max(own, most - most % own))
+
+    def _at_once(self, sides):
+        """How many images the suspect takes a query; whole ones of these make a piece, or there would be more."""
+        return (self.source.input_shape[0] or 1) if isinstance(self.source, keras.Model) else self.source.at_once(sides)
 
     def _question(self, images):
         return upsampled(images, self.kind) if self.way.upsampled else images
 
     def _put(self, question, sides):
+        there = question.shape[1:3]
         question = padded(question, sides) if sides else question
         pixels = None if hasattr(self.source, "on") else self.pixels  # files and services bring their own there
         question = pixels.of(question) if pixels else question
-        answer = np.asarray(in_batches(self.ask, question, self.batch) if self.batch else self.ask(question))
+        try:
+            answer = np.asarray(in_batches(self.ask, question, self.batch) if self.batch else self.ask(question))
+        except tf.errors.OpError as error:
+            raise SuspectError(f"the suspect does not answer images of {_by(there)} pixels: "
+                               f"{' '.join(str(error).split())[:300]}") from error
         return pixels.back(answer) if pixels else answer
 
     def _find(self, first):
@@ -202,14 +225,11 @@ class Suspect:
             return wanted, self._put(question, wanted)
         try:
             return None, self._put(question, None)
-        except (SuspectError, tf.errors.OpError) as error:
+        except SuspectError:
             for sides in multiples(there) if self.readable and self.sides == (None, None) else ():
-                with contextlib.suppress(SuspectError, tf.errors.OpError):
+                with contextlib.suppress(SuspectError):
                     return sides, self._put(question, sides)
-            if isinstance(error, SuspectError):
-                raise
-            raise SuspectError(f"the suspect does not answer images of {_by(there)} pixels: "
-                               f"{' '.join(str(error).split())[:300]}") from error
+            raise
 
     def _cut(self, answers):
         """The top left of answers that are larger than asked for, as padding makes them."""

@@ -16,6 +16,7 @@ import keras
 
 from watermark.errors import ModelError, raised_as
 from watermark.files import content
+from watermark.graphs import check_graph
 
 LARGEST = 4 << 30  # bytes that a model file may unpack to; VDSR has 3 MB, the largest restoration transformers 1 GB
 CONFIGURATION = 16 << 20  # bytes; a network of a thousand layers has one
@@ -119,7 +120,7 @@ def check_answers(path, model):
 
 
 def check_saved_model(path):
-    """Of a SavedModel folder: plain files only, its variables against their file, and constants that are spelt out."""
+    """Of a SavedModel folder: plain files, variables that its file holds, constants spelt out, harmless ops."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
     from tensorflow.train import load_checkpoint
 
@@ -135,6 +136,7 @@ def check_saved_model(path):
             _refuse(path, "declares variables of", sum(8 * math.prod(shape) for shape in declared.values()),
                     4 * size + SLACK)
         for graph in SavedModel.FromString(text).meta_graphs:
+            check_graph(path, graph)
             nodes = [*graph.graph_def.node, *(n for f in graph.graph_def.library.function for n in f.node_def)]
             constants = [node.attr["value"].tensor.tensor_shape.dim for node in nodes if node.op == "Const"]
             _refuse(path, "declares constants of", sum(8 * math.prod(d.size for d in dims) for dims in constants),

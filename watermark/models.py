@@ -15,8 +15,10 @@ from watermark import limits
 from watermark.errors import FAILURES, ModelError, first_line, raised_as
 from watermark.files import atomic_write
 
-CARRIERS = ("Lambda", "__lambda__", "TorchModuleWrapper")  # classes in a model's config that bring code
-CODE = "carries Python code in a Lambda layer; pass --allow_lambda if you trust it as you trust a program"
+# Classes in a model's config that bring code, or run what a path names. Keras' safe mode stops some, in some versions.
+CARRIERS = {"Lambda": "Python code in a Lambda layer", "__lambda__": "Python code in a lambda",
+            "TorchModuleWrapper": "Python code in a TorchModuleWrapper", "JaxLayer": "Python code in a JaxLayer",
+            "FlaxLayer": "Python code in a FlaxLayer", "TFSMLayer": "a SavedModel's program in a TFSMLayer"}
 PAGE = "docs/bring_an_old_model.md"
 # What Keras 3 cannot read, Keras 2 can: its last version lives on as a package.
 OLD = ("bring it over: in an environment of its own, pip install tf-keras and python -c \"import tf_keras; "
@@ -28,7 +30,7 @@ def load_model(path, *, allow_lambda=False, several_inputs=False):
 
     Args:
       path: `.keras`, or `.h5`/`.hdf5` with a whole model of Keras 2 or 3.
-      allow_lambda: whether the file may carry Python code (`Lambda` layers) that then runs on this machine. Only for
+      allow_lambda: whether the file may carry code (layers of `CARRIERS`) that then runs on this machine. Only for
         files that you trust as you trust a program.
       several_inputs: whether a model of more inputs than one image is wanted too (`watermark.ranges.wrapped`).
 
@@ -55,7 +57,7 @@ def load_model(path, *, allow_lambda=False, several_inputs=False):
     except ModelError:
         raise
     except FAILURES as error:
-        raise ModelError(f"{path} cannot be read as a Keras model: {_reason(error, path, allow_lambda)}") from error
+        raise ModelError(f"{path} cannot be read as a Keras model: {_reason(error, path)}") from error
     if not isinstance(model, keras.Model):
         raise ModelError(f"{path} holds a {type(model).__name__}, expected a Keras model")
     model = _functional(model, path)
@@ -144,30 +146,32 @@ def _functional(model, path):
 
 
 def _check_container(path, allow_lambda):
-    """Refuses what is not a model file or declares more than it holds, before it is unpacked; returns its size."""
+    """Refuses what is not a model file, declares more than it holds or carries code, before Keras sees it.
+
+    Returns:
+      Its size.
+    """
     if path.suffix == ".keras":
         with raised_as(ModelError, f"{path} is not a .keras file or is damaged"):
-            return limits.check_archive(path)
-    limits.check_hdf5(path)
-    with raised_as(ModelError, f"{path} is not an HDF5 file or is damaged"), h5py.File(path) as file:
-        limits.check_weights(path, file, size := path.stat().st_size)
-        config = file.attrs.get("model_config")
-    if config is None:
-        raise ModelError(f"{path} holds weights without a model; save the whole model (model.save)")
-    # Not every Keras has a safe mode for this format: what runs code is refused before Keras sees it.
-    if not allow_lambda and _carries(config):
-        raise ModelError(f"{path} {CODE}")
+            size, carried = limits.check_archive(path), _carried(_config(path))
+    else:
+        limits.check_hdf5(path)
+        with raised_as(ModelError, f"{path} is not an HDF5 file or is damaged"), h5py.File(path) as file:
+            limits.check_weights(path, file, size := path.stat().st_size)
+            if "model_config" not in file.attrs:
+                raise ModelError(f"{path} holds weights without a model; save the whole model (model.save)")
+            carried = _carried(file.attrs["model_config"])
+    if carried and not allow_lambda:
+        raise ModelError(f"{path} carries {carried}; pass --allow_lambda if you trust it as you trust a program")
     return size
 
 
-def _reason(error, path, allow_lambda):
+def _reason(error, path):
     """The first line of an error, with a hint where one is due."""
-    line, (version, has_code) = first_line(error), _origin(path)
-    if has_code and not allow_lambda:
-        return f"it {CODE}"
-    if has_code:
-        return (f"the Python code of its Lambda layer cannot be run by this Python and Keras {keras.__version__} "
-                f"({line[:80]}); where it was written, put a layer in the Lambda's place ({PAGE})")
+    line, (version, carried) = first_line(error), _origin(path)
+    if carried:
+        return (f"{carried} cannot be run by this Python and Keras {keras.__version__} ({line[:80]}); where it was "
+                f"written, put a layer in its place ({PAGE})")
     if version.startswith("2.") and path.suffix == ".keras":
         return f"it is of Keras {version}; {OLD}"
     if "Could not locate class" in str(error) or "Unknown layer" in str(error):
@@ -178,26 +182,32 @@ def _reason(error, path, allow_lambda):
 
 
 def _origin(path):
-    """(the version of Keras that wrote a model file, whether it carries Python code)."""
-    try:
+    """(the version of Keras that wrote a model file, what code it carries or None)."""
+    version = "unknown"
+    with contextlib.suppress(OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile):
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive:
                 version = json.loads(archive.read("metadata.json"))["keras_version"]
-                config = archive.read("config.json").decode()
         else:
             with h5py.File(path) as file:
-                version, config = file.attrs.get("keras_version", "unknown"), file.attrs["model_config"]
-    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile):
-        return "unknown", False
-    return version.decode() if isinstance(version, bytes) else str(version), _carries(config)
+                version = file.attrs.get("keras_version", "unknown")
+    return version.decode() if isinstance(version, bytes) else str(version), _carried(_config(path))
 
 
-def _carries(config):
-    """Whether a model's JSON names a layer that carries Python code, however its letters are written."""
-    config = config.decode(errors="replace") if isinstance(config, bytes) else str(config)
-    with contextlib.suppress(ValueError, RecursionError):  # what is no JSON, Keras refuses
-        config = json.dumps(json.loads(config))
-    return any(f'"{name}"' in config for name in CARRIERS)
+def _carried(config):
+    """What a model's JSON names that carries code, in whatever way its letters are written; or None.
+
+    Keras finds "TFSMLayer" of "keras.layers" as "layers.TFSMLayer" of "keras" too: the last part of a name tells.
+    """
+    left = []
+    with contextlib.suppress(ValueError, TypeError, RecursionError):  # what is no JSON, Keras refuses
+        left = [json.loads(config)]
+    while left:
+        entry = left.pop()
+        if isinstance(entry, str) and (name := re.split("[.>]", entry)[-1]) in CARRIERS:
+            return CARRIERS[name]
+        left += entry.values() if isinstance(entry, dict) else entry if isinstance(entry, list) else ()
+    return None
 
 
 def save_model(model, path, *, new=False):

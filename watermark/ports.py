@@ -9,8 +9,10 @@ import numpy as np
 
 from watermark.errors import WatermarkError
 from watermark.fitting import BYTES, CENTRED, SIGNED, UNIT, Pixels
+from watermark.kinds import LARGEST
 
 PIXELS = 1 << 18  # per call, which bounds memory at about 200 MB for 64 channels
+FILLED = 1 << 26  # pixels of a query that is filled up to a file's fixed number of images
 WIDE = 8.0  # numbers that lie further apart than this are no pixels on [0, 1] or [-1, 1]
 LEAST = 5  # pixels; a declared axis that is shorter is one of channels, no side
 LAYOUTS = {4: ("NHWC", "NCHW"), 3: ("NHW", "HWC", "CHW"), 2: ("HW",)}  # by the number of axes, the likelier first
@@ -37,10 +39,24 @@ def in_batches(run, images, size=None, exact=False):
     for i in range(0, len(images), size):
         piece = images[i:i + size]
         if exact and len(piece) < size:
+            if (pixels := size * images.shape[1] * images.shape[2]) > FILLED:
+                raise SuspectError(f"the suspect takes {size} images a query, {pixels:,} pixels; expected {FILLED:,} at "
+                                   "most; ask it in a function of yours, --suspect=ask.py:function")
             answers.append(run(np.concatenate([piece, *[piece[-1:]] * (size - len(piece))]))[:len(piece)])
         else:
             answers.append(run(piece))
     return np.concatenate(answers)
+
+
+def check_sides(sides, who, most=LARGEST):
+    """(H, W) that a suspect asks for, None for a free one; a SuspectError where no question is continued so far.
+
+    Of a file no more is asked than of a key.
+    """
+    if max(side or 0 for side in sides) > most:
+        raise SuspectError(f"{who} takes images of {sides[0] or 'any'}x{sides[1] or 'any'} pixels; they are continued "
+                           f"to at most {most} a side; ask it in a function of yours, --suspect=ask.py:function")
+    return sides
 
 
 def check_holds(pixels, limits, who):
@@ -138,7 +154,11 @@ class ModelFile:
         """(H, W) that the file asks for, None for a free one."""
         layout = self._layouts(channels)[0]
         shape = self.entry.shape or [None] * len(layout)
-        return tuple(shape[layout.index(axis)] for axis in "HW")
+        return check_sides(tuple(shape[layout.index(axis)] for axis in "HW"), self.path)
+
+    def at_once(self, _):
+        """How many images a query has, whatever its sides; 1 where that is free."""
+        return self._batch(self.layout) or 1
 
     def __call__(self, images):
         images = np.asarray(images, np.float32)

@@ -15,7 +15,7 @@ from absl import flags
 
 import watermark
 from watermark.cli import helping
-from watermark.errors import FAILURES, first_line, one_line, printable
+from watermark.errors import EXPECTED, FAILURES, one_line, printable, told
 
 VERBS = {
     "keygen": "draws an owner's key, and a public commitment to it",
@@ -188,6 +188,5 @@ def _end_at_the_second(reader):
 
 def _line(error):
     """An error in one line; those that are not the project's own say how to see more."""
-    text = (first_line if isinstance(error, SystemExit) else one_line)(error) or type(error).__name__
-    expected = isinstance(error, ValueError | OSError | RuntimeError | flags.Error | FloatingPointError)
-    return text[:400] if expected else f"{type(error).__name__}: {text[:300]} (WATERMARK_DEBUG=1 shows where)"
+    expected = (*EXPECTED, flags.Error)
+    return told(error, expected) + ("" if isinstance(error, expected) else " (WATERMARK_DEBUG=1 shows where)")

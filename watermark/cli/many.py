@@ -8,7 +8,7 @@ from pathlib import Path
 
 from watermark import evidence, inference, judgement, verification
 from watermark.cli import common, results
-from watermark.errors import one_line
+from watermark.errors import FAILURES, one_line, told
 from watermark.fitting import RANGES
 from watermark.inference import SuspectError
 from watermark.keys import KeyFileError, load_key
@@ -83,7 +83,7 @@ def _keys(names):
             try:
                 keys[path] = load_key(path)
             except KeyFileError as error:
-                rows.append({"suspect": "", "key": path, "error": _line(error)})
+                rows.append({"suspect": "", "key": path, "error": told(error)})
     if not keys:
         raise ValueError(rows[0]["error"])
     return keys, rows
@@ -94,16 +94,16 @@ def _rows(values, spec, keys, open_suspect, judge):
     name = results.name(spec)
     try:
         suspect = open_suspect(values)
-    except (ValueError, RuntimeError, OSError) as error:
-        return [{"suspect": name, "key": path, "error": _line(error)} for path in keys]
+    except FAILURES as error:
+        return [{"suspect": name, "key": path, "error": told(error)} for path in keys]
     rows = []
     for path, key in keys.items():
         row = {"suspect": name, "key": path}
         try:
             asked = inference.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
             judged = judge(values, asked, key)
-        except (ValueError, RuntimeError, OSError) as error:
-            rows.append(row | {"error": _line(error)})
+        except FAILURES as error:
+            rows.append(row | {"error": told(error)})
             continue
         row |= {"verdict": judged.verdict, "notes": notes(asked, judged.verdict)}
         for line in row["notes"]:
@@ -145,7 +145,3 @@ def _words(rows, tried):
 def _pair(row):
     """What was asked for what, each in one line."""
     return one_line(row["suspect"]), one_line(row["key"])
-
-
-def _line(error):
-    return one_line(error)[:300]

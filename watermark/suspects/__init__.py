@@ -14,7 +14,7 @@ from watermark.limits import check_answers
 from watermark.models import ModelError, load_model
 from watermark.ranges import wrapped
 from watermark.suspects.exchange import veiled
-from watermark.suspects.folder import load_folder
+from watermark.suspects.folder import answer_files, load_folder
 from watermark.suspects.program import is_function, load_function
 from watermark.suspects.remote import connect, is_url
 from watermark.suspects.runtimes import is_saved_model, load_onnx, load_saved_model, load_tflite
@@ -67,6 +67,9 @@ def load_suspect(spec: keras.Model | Callable | str | Path, *, output: str | Non
     path = Path(spec)
     if path.is_dir():
         if is_saved_model(path):
+            if found := answer_files(path):  # who was asked for answers may send a program along, which is not run
+                raise ModelError(f"{path} is both, a SavedModel (saved_model.pb) and a folder of answers ({found[0]}); "
+                                 "expected one: leave the program out, or give it a folder of its own")
             return load_saved_model(path, signature=signature, output=output)
         return load_folder(path)
     readers = {".tflite": load_tflite, ".onnx": load_onnx}

@@ -19,6 +19,7 @@ from watermark.suspects.protocols import png
 
 SUFFIXES = (".npy", ".png", ".tif", ".tiff", ".bmp")
 LARGEST = 256 << 20
+FRESH = "fresh.json"  # comes with the questions, and back with the answers
 
 
 def query_name(image):
@@ -48,10 +49,15 @@ def write_queries(folder, images):
             os.utime(written, (now, now))
 
 
+def answer_files(folder):
+    """Names of the files that make a folder one of answers: response images, and what comes with them."""
+    return sorted(path.name for path in Path(folder).iterdir() if path.suffix in SUFFIXES or path.name == FRESH)
+
+
 def load_folder(folder):
     """A suspect that answers a query with the image of its name in `folder`; others raise a SuspectError."""
     folder = Path(folder)
-    if not any(path.suffix in SUFFIXES for path in folder.iterdir()):
+    if not set(answer_files(folder)) - {FRESH}:
         raise SuspectError(f"{folder} is no SavedModel and holds no response image ({', '.join(SUFFIXES)})")
 
     def answer(image):

@@ -20,6 +20,7 @@ import numpy as np
 
 from watermark.errors import first_line, printable, raised_as
 from watermark.inference import RANGED, SuspectError
+from watermark.ports import check_sides
 from watermark.suspects.answers import pixels_at_most
 from watermark.suspects.exchange import LOCAL, Line, certificates, shown, veiled
 from watermark.suspects.protocols import NUMBERS, PROTOCOLS, Infer, Pictures, fits
@@ -150,11 +151,11 @@ class Remote:
 
     def sides(self, channels):
         """(H, W) that the served model asks for, None for a free one or where the server does not tell."""
-        sides = self.protocol.tensor.sides(channels)
-        if max(side or 0 for side in sides) > LARGEST_SIDE:
-            raise SuspectError(f"{self.name} takes images of {sides[0] or 'any'}x{sides[1] or 'any'} pixels; they are "
-                               f"continued to at most {LARGEST_SIDE} a side")
-        return sides
+        return check_sides(self.protocol.tensor.sides(channels), self.name, LARGEST_SIDE)
+
+    def at_once(self, sides):
+        """How many images of these sides (H, W) go into a request."""
+        return self.protocol.tensor.exact or min(max(1, BATCH // (sides[0] * sides[1])), self.protocol.most or BATCH)
 
     @property
     def ranged(self):
@@ -193,8 +194,8 @@ class Remote:
     def __call__(self, images):
         """[N, H, W, C] -> [N, H', W', C]; a SuspectError says what the server did instead of answering."""
         images, tensor = np.asarray(images, np.float32), self.protocol.tensor
-        piece = min(max(1, BATCH // (images.shape[1] * images.shape[2])), self.protocol.most or BATCH)
         if not tensor.exact:
+            piece = self.at_once(images.shape[1:3])
             return np.concatenate([self._ask(images[i:i + piece]) for i in range(0, len(images), piece)])
         if tensor.exact > EXACT:
             raise SuspectError(f"{self.name} takes {tensor.exact} images a request, no fewer; at most {EXACT} are sent")

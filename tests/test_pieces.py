@@ -1,0 +1,70 @@
+"""Questions to suspects of one size larger than the key: in pieces, to a limit, with errors that are this project's."""
+
+import tracemalloc
+
+import keras
+import numpy as np
+import pytest
+from test_runtimes import nchw
+
+from watermark import inference, models, ports, suspects
+from watermark.kinds import Kind
+
+KIND = Kind(size=16)
+
+
+def test_many_questions_are_continued_piece_by_piece():
+    """Memory by tracemalloc: 200 questions of 16x16 to a file that names 512x512, which would be 200 MiB each way."""
+    asked = []
+    port = ports.Port((None, 512, 512, 1), np.dtype(np.float32))
+    suspect = inference.as_suspect(ports.ModelFile("m", port, port, lambda x: asked.append(x.shape) or 1 - x), KIND)
+    images = np.random.default_rng(0).random((200, 16, 16, 1), np.float32)
+    tracemalloc.start()
+    answers = suspect(images)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(answers, 1 - images)
+    assert peak < 20 << 20 and set(asked) == {(1, 512, 512, 1)} and len(asked) == 201
+
+
+@pytest.mark.parametrize("shape", [(None, 40, 40, 1), (3, 40, 40, 1), (200, 40, 40, 1)])
+@pytest.mark.parametrize("batch", [None, 7])
+def test_pieces_answer_as_the_whole_did(shape, batch, owned):
+    """To the bit: 200 questions of 16x16, continued all at once by hand, to a file of 40x40 (163 a piece)."""
+    inputs = keras.Input(batch_shape=shape)
+    model = keras.Model(inputs, owned.marked(inputs))
+    images = np.random.default_rng(0).random((200, 16, 16, 1), np.float32)
+    whole = np.pad(images, ((0, 0), (0, 24), (0, 24), (0, 0)), mode="reflect")
+    expected = ports.in_batches(inference.predictor(model), whole, batch or 200)[:, :16, :16]
+    np.testing.assert_array_equal(inference.as_suspect(model, KIND, batch=batch)(images), expected)
+
+
+@pytest.mark.parametrize("form", ["keras", "onnx"])
+def test_no_question_grows_as_a_file_likes(form, owned, tmp_path):
+    why = "takes images of 16x2401 pixels; they are continued to at most 2400 a side; ask it in a function"
+    if form == "keras":
+        inputs = keras.Input((16, 2401, 1))
+        models.save_model(keras.Model(inputs, owned.marked(inputs)), tmp_path / "m.keras")
+        path = tmp_path / "m.keras"
+    else:
+        nchw(path := tmp_path / "m.onnx", owned, [1, 1, 16, 2401])
+    with pytest.raises(suspects.SuspectError, match=why):
+        inference.as_suspect(suspects.load_suspect(path), KIND)
+
+
+def test_a_model_that_fails_at_a_later_batch_is_a_suspect_that_does_not_answer(owned):
+    """TensorFlow's error, of a graph that takes K alone; it is this project's, in one line."""
+    inputs = keras.Input((None, None, 1))
+    one = keras.layers.Lambda(lambda x: keras.ops.reshape(x, (1, 16, 16, 1)), output_shape=(16, 16, 1))(inputs)
+    suspect = inference.as_suspect(keras.Model(inputs, one), KIND)
+    assert suspect(owned.key.trigger[None]).shape == (1, 16, 16, 1)
+    with pytest.raises(suspects.SuspectError, match="does not answer images of 16x16 pixels") as caught:
+        suspect(np.stack([owned.key.trigger] * 2))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_query_is_filled_up_as_a_file_likes():
+    port = ports.Port((300_000, 16, 16, 1), np.dtype(np.float32))
+    suspect = inference.as_suspect(ports.ModelFile("m", port, port, lambda x: pytest.fail("it is asked")), KIND)
+    with pytest.raises(suspects.SuspectError, match="takes 300000 images a query, 76,800,000 pixels; expected 67,108,864"):
+        suspect(np.zeros((1, 16, 16, 1), np.float32))
