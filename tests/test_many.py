@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from test_runtimes import nchw
 
-from watermark import cli, evidence, exporting, judgement, keys, models, verification
+from watermark import cli, evidence, exporting, judgement, keys, models
 from watermark.cli import common
 
 
