@@ -66,5 +66,5 @@ def test_a_model_that_fails_at_a_later_batch_is_a_suspect_that_does_not_answer(o
 def test_no_query_is_filled_up_as_a_file_likes():
     port = ports.Port((300_000, 16, 16, 1), np.dtype(np.float32))
     suspect = inference.as_suspect(ports.ModelFile("m", port, port, lambda x: pytest.fail("it is asked")), KIND)
-    with pytest.raises(suspects.SuspectError, match="takes 300000 images a query, 76,800,000 pixels; expected 67,108,864"):
+    with pytest.raises(suspects.SuspectError, match="takes 300000 images a query, 76,800,000 pixels; expected"):
         suspect(np.zeros((1, 16, 16, 1), np.float32))
