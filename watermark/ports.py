@@ -40,8 +40,8 @@ def in_batches(run, images, size=None, exact=False):
         piece = images[i:i + size]
         if exact and len(piece) < size:
             if (pixels := size * images.shape[1] * images.shape[2]) > FILLED:
-                raise SuspectError(f"the suspect takes {size} images a query, {pixels:,} pixels; expected at most "
-                                   f"{FILLED:,}; ask it in a function of yours, --suspect=ask.py:function")
+                raise SuspectError(f"the suspect takes {size} images a query, {pixels:,} pixels; expected {FILLED:,} "
+                                   "at most; ask it in a function of yours, --suspect=ask.py:function")
             answers.append(run(np.concatenate([piece, *[piece[-1:]] * (size - len(piece))]))[:len(piece)])
         else:
             answers.append(run(piece))
