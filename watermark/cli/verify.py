@@ -35,7 +35,7 @@ from watermark.models import load_model
 from watermark.report import write_report
 from watermark.several import define_several
 from watermark.suspects import SuspectError, is_saved_model, is_url, load_suspect
-from watermark.suspects.folder import write_queries
+from watermark.suspects.folder import FRESH, write_queries
 from watermark.verification import null_label
 
 REMOTE_NULL_KEYS = 20  # a service may ask money for each
@@ -43,7 +43,6 @@ QUERIES_NULL_KEYS = 100
 # By the noncentral t: the best of some 1e5 keys, and then seeds that happen to draw its fresh keys close together.
 NAMED = ("the fresh keys follow from a seed that was named, by --fresh_seed or with the questions: unless you drew it, "
          "it may have been chosen, and a claim then takes about a million answers' work")
-FRESH = "fresh.json"  # in a folder of questions and of their answers: how many fresh keys, and half of their seed
 
 README = """{count} questions to an image-processing network, each {height} rows by {width} columns of pixels.
 
