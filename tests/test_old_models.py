@@ -60,7 +60,7 @@ def test_a_lambda_of_another_python(tmp_path):
                                output_shape=None, output_shape_type="raw")
         file.attrs["model_config"] = json.dumps(config)
     line = refused(path, allow_lambda=True)
-    assert "cannot be run by this Python" in line and "put a layer in the Lambda's place" in line
+    assert "cannot be run by this Python" in line and "put a layer in its place" in line
     with h5py.File(path, "r+") as file:  # the same name in other letters
         file.attrs["model_config"] = file.attrs["model_config"].replace('"Lambda"', '"\\u004cambda"')
     with pytest.raises(models.ModelError, match="--allow_lambda"):

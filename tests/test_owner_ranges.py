@@ -151,7 +151,7 @@ def test_a_sigmoid_is_asked_for_what_it_can_answer(photos, tmp_path, capsys):
     image = keras.Input((None, None, 1))
     model = keras.Model(image, keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid")(image))
     key = keys.make_key(1, size=40)
-    _, target = embedding._pair(model, key)
+    _, target = embedding.pair(model, key)
     np.testing.assert_array_equal(target[0], key.initial.clip(0, 1))
     said = fitting_keys.limits(model, key)
     found = re.search(r"(\d+)% of S₀ lies beyond: at best d = ([\d.]+)e-3, ρ = ([\d.]+)", said)
