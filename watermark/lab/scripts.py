@@ -77,10 +77,11 @@ def lab() -> Lab:
                   pictures=FLAGS.pictures)
 
 
-def run_main(main: Callable[[Lab, Options], object], *, tables: Sequence[Table] = ()) -> None:
+def run_main(main: Callable[[Lab, Options], object], *, tables: Sequence[Table] = (),
+             takes: Sequence[str] = ()) -> None:
     """Runs `main` under absl; what a user can mend comes as one line and exit code 2.
 
-    Flags on which trials are made are refused unless it makes those of `tables`.
+    Flags on which trials are made are refused unless it makes those of `tables`, or `takes` names them.
     """
 
     def guarded(argv):
@@ -92,7 +93,8 @@ def run_main(main: Callable[[Lab, Options], object], *, tables: Sequence[Table] 
         try:
             if len(argv) > 1:
                 raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --profile=quick")
-            if not tables and (given := [name for name in OF_TABLES if FLAGS[name].present]):
+            refused = () if tables else set(OF_TABLES) - set(takes)
+            if given := sorted(name for name in refused if FLAGS[name].present):
                 raise ValueError(f"--{given[0]} is for scripts that make tables; this one takes no notice of it")
             main(lab(), options())
         except Stopped as stopped:
