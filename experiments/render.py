@@ -95,7 +95,8 @@ def main(lab, options):
     """Assembles the page from the records there are."""
     scores, parts, rows = [], [], []
     everything = Options(hosts=options.hosts or list(HOSTS), schemes=list(MODULES), reuse=True)
-    for table in tables():
+    every = tables()
+    for table in every:
         trials = Trials(lab, table, everything)
         rows.append(_map_row(table, trials.found()))
         if not (made := [row for row, found in zip(trials.rows, trials.found(), strict=True) if found]):
@@ -113,7 +114,7 @@ def main(lab, options):
             parts += [f"## {heading}", f"`experiments/{script}.py`", *shown]
     path = lab.workdir / f"RESULTS{NAMES.get(lab.profile.name, f'-{lab.profile.name}')}.md"
     with atomic_write(path) as temporary:
-        temporary.write_text("\n\n".join([*_opening(lab, scores), *parts]) + "\n", encoding="utf-8")
+        temporary.write_text("\n\n".join([*_opening(lab, every, scores), *parts]) + "\n", encoding="utf-8")
     lab.log(str(path))
     with atomic_write(lab.workdir / "docs" / "paper_map.md") as temporary:
         temporary.write_text(_map(lab, rows), encoding="utf-8")
@@ -148,14 +149,14 @@ def _figure_state(lab, name):
     return f"made, `{name}.png`" if there else "to be made"
 
 
-def _opening(lab, scores):
+def _opening(lab, every, scores):
     """The score, in all and a table, and every cell that disagrees, with what is known about why."""
     total = sum((score for _, score in scores), Score())
     each = "\n".join(f"- {_title(table)}: {score}" for table, score in scores
                      if any(count.of_cells for count in (score.d, score.ncc, score.psnr)))
     cells = "\n".join(f"- {_title(table)}: {disagreement}; why: {_reason(table, disagreement.row)}"
                       for table, score in scores for disagreement in score.disagreements)
-    d, ncc = (sum(_printed(table, value) for table in tables()) for value in ("verified", "ncc_verified"))
+    d, ncc = (sum(_printed(table, value) for table in every) for value in ("verified", "ncc_verified"))
     return [f"# Results, profile {lab.profile.name}", f"**Score against the paper: {total}.** The paper prints {d} "
             f"verdicts by d and {ncc} by NCC; the others have no trial here yet.",
             *([f"By table:\n\n{each}"] if each else []),

@@ -18,10 +18,10 @@ wheels in .whl, the image sets in .sets, files of an earlier call in .back):
 """
 
 import os
-import sys
-import time
 
-from absl import app, flags, logging
+from absl import app, flags
+
+from watermark.jaxtraining import scripts
 
 FLAGS = flags.FLAGS
 HOSTS = ["dncnn", "red", "vdsr", "srdncnn"]
@@ -32,11 +32,9 @@ SMOKE = dict(steps=4, batch_size=2, patch=16, chunk=2, grow=["0.5:2"], images=1)
 
 def define_flags():
     """The flags of this script."""
+    scripts.define_flags(out="runs/jax")
     flags.DEFINE_list("hosts", HOSTS, "which, in the order in which they are trained")
-    flags.DEFINE_float("minutes", None, "after which the state is kept and the script ends", lower_bound=0.0)
     flags.DEFINE_list("share", SHARE, "host:share of the time; what one leaves over goes to the next")
-    flags.DEFINE_string("out", "runs/jax", "folder of states, courses and models")
-    flags.DEFINE_string("data_dir", None, "folder of image sets; default is the environment's WATERMARK_DATA")
     flags.DEFINE_integer("seed", 0, "of initial weights and batches; another one than 0 is in the files' names")
     flags.DEFINE_integer("steps", 30_000, "of each host, one cosine", lower_bound=1)
     flags.DEFINE_integer("batch_size", 64, "patches in a step", lower_bound=1)
@@ -47,8 +45,6 @@ def define_flags():
     flags.DEFINE_enum("optimizer", "muon", ["muon", "adam"], "Muon for kernels, or Adam for all")
     flags.DEFINE_float("average", 0.999, "momentum of the running average of the weights; 0 for the last ones")
     flags.DEFINE_bool("bfloat16", True, "compute in bfloat16; weights are float32 ever")
-    flags.DEFINE_integer("chunk", 100, "steps in one dispatch", lower_bound=1)
-    flags.DEFINE_float("save_every", 60.0, "seconds between two times of keeping the state")
     flags.DEFINE_float("measure_every", 30.0, "seconds between two points of the course")
     flags.DEFINE_integer("images", 4, "test images that are measured", lower_bound=1)
     flags.DEFINE_bool("export", False, "write unfinished hosts as models, too")
@@ -64,8 +60,8 @@ def _numbers(flag, kind=float):
                          f"got {','.join(FLAGS[flag].value)}") from None
 
 
-def plan(began):
-    """The `watermark.jaxtraining.plan.Plan` that the flags ask for, its minutes counted from `began`."""
+def plan(deadline):
+    """The `watermark.jaxtraining.plan.Plan` that the flags ask for."""
     from watermark.hosts import get_host
     from watermark.jaxtraining.loop import Course, Pace
     from watermark.jaxtraining.plan import Plan
@@ -73,37 +69,24 @@ def plan(began):
     course = Course(FLAGS.steps, FLAGS.batch_size, FLAGS.patch, FLAGS.learning_rate, FLAGS.optimizer,
                     average=FLAGS.average, growth=tuple((share, int(by)) for share, by in _numbers("grow")),
                     bfloat16=FLAGS.bfloat16, seed=FLAGS.seed)
-    deadline = float("inf") if FLAGS.minutes is None else began + 60.0 * FLAGS.minutes
     pace = Pace(FLAGS.chunk, FLAGS.save_every, FLAGS.measure_every, deadline)
     return Plan(tuple(get_host(name).name for name in FLAGS.hosts), course, pace, dict(_numbers("scales", int)),
                 dict(_numbers("share", str)), FLAGS.images, FLAGS.export)
 
 
+def train(data_dir, deadline):
+    """Trains the hosts; whether all are finished."""
+    from watermark.jaxtraining import plan as planned
+
+    return planned.train(plan(deadline), data_dir, FLAGS.out)
+
+
 def main(argv):
     """0 at the end and at the deadline; 2, with one line, for what a user can mend."""
-    logging.set_verbosity(logging.WARNING)  # JAX tells of every kind of device that is not there
-    if len(argv) > 1:
-        print(f"error: unexpected argument {argv[1]!r}; flags look like --hosts=red", file=sys.stderr)
-        return 2
     if FLAGS.smoke:
         for name, value in SMOKE.items():
             FLAGS[name].value = value
-    began = time.monotonic()  # before JAX is imported
-    try:
-        from watermark.jaxtraining.plan import train
-
-        data_dir = FLAGS.data_dir or os.environ.get("WATERMARK_DATA")
-        if not data_dir:
-            raise ValueError("no image sets: pass --data_dir=DIR or set WATERMARK_DATA=DIR")
-        if not train(plan(began), data_dir, FLAGS.out):
-            print("NOTE: not all hosts are finished; the same command goes on")
-    except ImportError as error:
-        print(f"error: {error}; pip install -e .[gpu]", file=sys.stderr)
-        return 2
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return scripts.run(argv, train, "--hosts=red", "hosts are finished")
 
 
 if __name__ == "__main__":

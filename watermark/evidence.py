@@ -29,12 +29,12 @@ class Rate(NamedTuple):
 
 def rank(rho: float, others: np.ndarray, numbers: int) -> tuple[int, int, float]:
     """(how many of the others reach rho, how many there are, rho's z-score among them), for S of so many `numbers`."""
-    n = len(others)
+    reached, n = int(np.count_nonzero(others >= rho)), len(others)
     if n < 2:
-        return int(np.count_nonzero(others >= rho)), n, float("nan")
+        return reached, n, float("nan")
     mean = np.mean(others)
     deviation = max(np.std(others, ddof=1), FLOOR * (1.0 - mean**2) / np.sqrt(numbers))
-    return int(np.count_nonzero(others >= rho)), n, float((rho - mean) / deviation)
+    return reached, n, float((rho - mean) / deviation)
 
 
 def stands_out(rho: float, others: np.ndarray, numbers: int, tries: int = 1) -> bool:

@@ -21,7 +21,7 @@ PIXELS = 1 << 26  # of all of their answers
 
 def thieves(host: keras.Model, key: Key, recipe: Embedding) -> tuple[tuple[Loss, float, float], ...]:
     """(loss, rate of Adam, share of the lives) of each kind of thief that a recipe has; each does what thieves do."""
-    (slow, _), (fast, strength) = FINETUNES, RIVALS
+    slow, (fast, strength) = FINETUNES, RIVALS
     kinds = ((_finetunes, slow, round(1.0 - recipe.rivals - recipe.textures, 9)), (_on_textures, slow, recipe.textures),
              (_rival(host, key, strength) if recipe.rivals else None, fast, recipe.rivals))
     return tuple(kind for kind in kinds if kind[-1] > 0.0)

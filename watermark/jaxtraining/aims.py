@@ -164,7 +164,7 @@ class Mark:
 
     def _thieves(self, net, step, life):
         """(loss of the weights, rate, share of the lives) of each kind that the recipe has."""
-        recipe, (X, Y, each), (slow, _), (fast, strength) = self.recipe, step.batch(1), FINETUNES, RIVALS
+        recipe, (X, Y, each), slow, (fast, strength) = self.recipe, step.batch(1), FINETUNES, RIVALS
 
         def finetunes(w):
             return task_loss(net, w, X, Y, each)

@@ -17,12 +17,11 @@ import numpy as np
 from watermark.errors import WatermarkError
 from watermark.files import atomic_write
 from watermark.hosts import HOSTS, fold_batch_norm
-from watermark.jaxtraining import pools
+from watermark.jaxtraining import JOBS, pools
 from watermark.jaxtraining.aims import Aim, Mark, Task
 from watermark.jaxtraining.loop import Course, Pace, Training
 from watermark.recipes import Embedding, Recipe
 
-JOBS = "jobs.json"
 SCALES = {2: 1.0, 3: 1.0, 4: 1.0}
 
 

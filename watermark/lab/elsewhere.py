@@ -19,6 +19,7 @@ from watermark import embedding, thieves
 from watermark.errors import WatermarkError
 from watermark.files import atomic_write
 from watermark.hosts import fold_batch_norm, get_host
+from watermark.jaxtraining import JOBS
 from watermark.lab.lab import Lab
 from watermark.lab.makers import OWNER
 from watermark.lab.runner import Options, Trials
@@ -26,8 +27,6 @@ from watermark.lab.specs import Attacked, Marked, Spec, Trained
 from watermark.lab.tables import Table
 from watermark.models import load_model
 from watermark.recipes import Embedding
-
-JOBS = "jobs.json"  # as in watermark.jaxtraining.jobs, which takes JAX
 
 
 class ElsewhereError(WatermarkError, ValueError):
@@ -133,20 +132,30 @@ def take(lab: Lab, specs: Sequence[Spec], folder: str | Path) -> list[Spec]:
     """Keeps those models of `specs` that the other machine has made; which they are.
 
     Raises:
-      ElsewhereError: for a model of another network, or one that is not finite.
+      ElsewhereError: for a model of another network, one that is not finite, or one of which it is not told how it was
+        made.
     """
     folder, taken = Path(folder), []
     for spec in specs:
         path = folder / f"{spec.name}.keras"
         if not (path.exists() and path.with_suffix(".json").exists()):
             continue
-        model, about = load_model(path), json.loads(path.with_suffix(".json").read_text())
+        model = load_model(path)
         weights, expected = model.get_weights(), fold_batch_norm(lab.get(spec.trained)).get_weights()
         if [w.shape for w in weights] != [w.shape for w in expected]:
             raise ElsewhereError(f"{path} is no folded {spec.host}")
         if not all(np.isfinite(w).all() for w in weights):
             raise ElsewhereError(f"{path} has weights that are not finite")
-        lab.cache.get(spec.name, lambda model=model, spec=spec, about=about: (model, spec.fields | {
-            name: about[name] for name in ("seconds", "device", "arithmetic")}))
+        about = _about(path.with_suffix(".json"))
+        lab.cache.get(spec.name, lambda model=model, spec=spec, about=about: (model, spec.fields | about))
         taken.append(spec)
     return taken
+
+
+def _about(path):
+    """What enters the manifest of what the other machine tells of a model."""
+    try:
+        told = json.loads(path.read_text())
+        return {name: told[name] for name in ("seconds", "device", "arithmetic")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ElsewhereError(f"{path}: expected what train_jobs_jax.py writes ({error!r})") from error

@@ -10,7 +10,7 @@ from watermark.lab.profiles import FOLDED
 from watermark.lab.specs import Marked, Spec
 from watermark.recipes import EPOCH, Embedding
 
-TRAIN400 = "denoise"  # the task whose hosts are trained on it
+TRAIN400 = "train400"
 TIMED = 4  # steps of an embedding
 PIXELS = 1 << 25  # of all fresh keys' answers behind one p-value
 
@@ -36,7 +36,7 @@ def marks_notes(profile, subjects: list[Spec]) -> list[str]:
 
 def _epoch(marks):
     """How long the paper's epoch is, where that is known: of Train400."""
-    known = any(HOSTS[mark.host].task == TRAIN400 for mark in marks)
+    known = any(HOSTS[mark.host].train_set == TRAIN400 for mark in marks)
     return f", for denoisers of {EPOCH} batches of 128, by its authors' code" if known else ""
 
 
