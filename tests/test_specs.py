@@ -116,9 +116,16 @@ def test_seed_size_scheme_and_precision_are_in_the_name():
     base = Marked(host, QUICK, 0, "train400", "bfloat16")
     others = [dataclasses.replace(base, **change) for change in (
         {"seed": 1}, {"size": 80}, {"scheme": "adi"}, {"precision": "float32"}, {"train_set": "sample_train"},
-        {"parent": PROFILE.host("red", seed=1)})]
-    assert len({spec.name for spec in (base, *others)}) == 7
+        {"parent": PROFILE.host("red", seed=1)}, {"gradient": "sobel_xy"})]
+    assert len({spec.name for spec in (base, *others)}) == 8
     assert base.name == dataclasses.replace(base, size=None).name
+
+
+def test_a_mark_of_another_generator_has_a_key_of_it():
+    """The default's name is the shipped mark's, asked for or not."""
+    usual, other = (PROFILE.mark("vdsr", 0, gradient=name) for name in ("sobel_xy_8bit", "corner_sobel_xy_8bit"))
+    assert usual == PROFILE.mark("vdsr", 0) and usual.name != other.name
+    assert [PROFILE.kind(mark).gradient for mark in (usual, other)] == ["sobel_xy_8bit", "corner_sobel_xy_8bit"]
 
 
 def test_chains():

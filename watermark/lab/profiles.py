@@ -69,12 +69,13 @@ class Profile:
         return Trained(host.name, self.hosts[host.name], host.train_set, seed)
 
     def mark(self, host: str, seed: int, scheme: str = "ours", **changes) -> Marked:
-        """The marked model of a trial; `changes` are of the recipe, or `size`, the key's side in pixels."""
-        size = changes.pop("size", None)
+        """The marked model of a trial; `changes` are of the recipe, or of the key: `size` in pixels, `gradient`."""
+        size, gradient = changes.pop("size", None), changes.pop("gradient", None)
         size = None if size == get_host(host).trigger else size  # one mark, one name
         recipe = replace(get_scheme(scheme).recipe(self.name, get_host(host).task), **changes)
         parent = self.host(host)
-        return Marked(parent, recipe, seed, parent.train_set, self.precision, scheme, size, self.own_keys)
+        gradient = None if gradient == Kind.gradient else gradient
+        return Marked(parent, recipe, seed, parent.train_set, self.precision, scheme, size, self.own_keys, gradient)
 
     def model(self, host: str, seed: int, scheme: str, **changes) -> Trained | Marked:
         """The marked model of a trial, or the host itself where no scheme marks it."""
@@ -83,7 +84,7 @@ class Profile:
     def kind(self, mark: Marked) -> Kind:
         """The kind of a marked model's key."""
         host = get_host(mark.host)
-        return Kind(host.task, mark.size or host.trigger, host.scale)
+        return Kind(host.task, mark.size or host.trigger, host.scale, gradient=mark.gradient or Kind.gradient)
 
     def finetuning(self, mark: Marked, epochs: int, new: bool = False, rate: str = "hard") -> Finetune:
         """A thief's fine-tuning on the mark's own data, or on new ones; `rate`: one of `RATES`."""

@@ -110,16 +110,17 @@ class Marked(Spec):
     scheme: str = "ours"
     size: int | None = None  # of the key in pixels; None: the host's own
     own_key: bool = False  # no other host's
+    gradient: str | None = None  # of the key; None: `kinds.Kind`'s
 
     host = property(lambda self: self.parent.host)
     stage = property(lambda self: f"marked-{self.scheme}")
     key_seed = property(lambda self: f"{self.host} {self.seed}" if self.own_key else self.seed)
 
     def made_of(self) -> dict:
-        """The key's size is named where it is not the host's own, the key where it is."""
-        size = ({"size": self.size} if self.size else {}) | ({"own_key": True} if self.own_key else {})
+        """Of the key what is not as the host's other keys have it."""
+        key = {name: value for name in ("size", "own_key", "gradient") if (value := getattr(self, name))}
         return {"parent": self.parent.name, "recipe": named(self.recipe), "train_set": self.train_set,
-                "precision": self.precision} | size
+                "precision": self.precision} | key
 
 
 @dataclass(frozen=True)
