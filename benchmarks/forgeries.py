@@ -63,8 +63,8 @@ def outcome(key, answer, nulls):
     holds = all(finding.holds for finding in commitments.check(key, commitments.commit(key)))
     told = {"rho": rho, "near": bool(metrics.distance(answer, key.verification) <= metrics.threshold(answer.size))}
     for null in nulls:
-        evident = verification.judge(verification.Answers(np.float64(answer), null, ""), key).evident
-        told[str(len(null))] = evidence.stands_out(rho, null, key.initial.size), evident, evident and holds
+        verdict = verification.judge(verification.Answers(np.float64(answer), null, ""), key)
+        told[str(len(null))] = verdict.stands_out, verdict.evident, verdict.evident and holds
     return told
 
 

@@ -57,7 +57,8 @@ def values(lab, subjects, row):
     d = np.array([metrics.distance(answer, S) for answer, S in zip(answers, initials, strict=True)])
     # Asked again, for the forger's S is the answer itself; the network's rounding is all that is left of d.
     forged = np.array([metrics.distance(a, b) for a, b in zip(ask(triggers[:50]), answers[:50], strict=True)])
-    accepted = int(np.sum([evidence.stands_out(value, null, initials[0].size) for value in rho]))
+    accepted = sum(evidence.stands_out(value, null, evidence.numbers(kind.base(K) - answer, K.size))
+                   for value, K, answer in zip(rho, triggers, answers, strict=True))
     return {"count": count, "pixels": initials[0].size, "threshold": eta, "least": float(d.min()),
             "foreign_threshold": float(np.mean(d <= eta)),
             "foreign_fixed": float(np.mean(d <= metrics.threshold(1600))),

@@ -557,7 +557,7 @@ def test_quality_is_held_against_the_unmarked_host(lab):
     for row, psnr in zip(grid, (29.90, 29.97, 30.00), strict=True):
         trials.store.add({"id": trials.identity(row, 0), "row": row, "seed": 0, "values": {"psnr": psnr},
                           "provenance": {"data": {"train": "a", "test": "b"}}})
-    assert str(trials.score()) == "PSNR is within 0.05 dB of the unmarked host in 1 of 2"
+    assert str(trials.score()) == "PSNR within 0.05 dB of the unmarked host in 1 of 2 cells"
     assert "Of the marked rows: PSNR" in trials.text()
     assert [d.row["lam"] for d in trials.score().disagreements] == [1.0]
     printed = Paper("quality", tuple(Line({"lam": lam}, {}, {"psnr": x}) for lam, x in ((1.0, 29.8), (0.0, 30.0))))

@@ -29,8 +29,8 @@ def test_table6_as_counted_by_hand():
     assert found.d == Count(12, 16, 28, 36)  # the paper fails all four hosts at their highest rate, and only there
     assert found.ncc == Count(11, 16, 24, 36)  # wrong: DnCNN .30, .35; RED .15, .20; SR-DnCNN .40
     assert found.psnr == Count()  # after an attack, none is asked for
-    assert str(found) == ("d verdicts agree in 12 of 16 (28 of 36 trials), "
-                          "NCC verdicts agree in 11 of 16 (24 of 36 trials)")
+    assert str(found) == ("d verdicts agree in 12 of 16 cells (28 of 36 trials), "
+                          "NCC verdicts in 11 of 16 (24 of 36 trials)")
     wrong = {(d.row["host"], d.row["rate"]) for d in found.disagreements if d.value == "verified"}
     assert wrong == {("dncnn", 0.4), ("red", 0.2), ("vdsr", 0.4), ("srdncnn", 0.4)}
     wrong = {(d.row["host"], d.row["rate"]) for d in found.disagreements if d.value == "ncc_verified"}
@@ -74,7 +74,7 @@ def test_psnr_is_compared_with_the_unmarked_row_of_the_table():
     rows = _fidelity([30.41], [30.36], [30.46], [30.30])  # -.05 and +.05 are within, rounding or not
     found = score(rows, paper("table1_fidelity_denoising"), unmarked_in(rows, lam=0))
     assert found.psnr == Count(2, 3, 2, 3)
-    assert str(found) == "PSNR is within 0.05 dB of the unmarked host in 2 of 3"
+    assert str(found) == "PSNR within 0.05 dB of the unmarked host in 2 of 3 cells"
     assert [str(d) for d in found.disagreements] == [
         "host dncnn, lam 1.0, test_set set12: PSNR 30.30 dB, -0.11 dB from the unmarked host"]
 

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from watermark import evidence, hosts, inference, judgement, keys, metrics, verification
+from watermark.kinds import Kind
 
 KEY = keys.make_key("a secret", size=16, owner="owner")
 
@@ -148,9 +149,38 @@ def test_rare_pixels_reach_the_bar_as_rarely_as_it_says():
         rho = 2.2 * np.sqrt(k) / 16
         chance = stats.poisson.pmf(k, expected)
         mean = np.sum(chance * rho)
-        deviation = max(np.sqrt(np.sum(chance * (rho - mean) ** 2)), evidence.FLOOR * (1 - mean**2) / 16)
+        alone = np.sqrt([evidence.numbers(np.arange(256) < pixels, 256) for pixels in k])
+        deviation = np.maximum(np.sqrt(np.sum(chance * (rho - mean) ** 2)), evidence.FLOOR * (1 - mean**2) / alone)
         claimed = (rho >= evidence.LEAST_RHO) & ((rho - mean) / deviation >= evidence.z_needed(1000))
-        assert stats.poisson.sf(k[claimed].min() - 1, expected) < 3e-9 if claimed.any() else True
+        assert stats.poisson.sf(k[claimed].min() - 1, expected) < 1e-12 if claimed.any() else True
+
+
+def _mixed(images):
+    p = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    return np.abs(p[:, 2:, 2:] - p[:, 2:, :-2] - p[:, :-2, 2:] + p[:, :-2, :-2])
+
+
+def _blocks(images):
+    """Where each of six neighbours stands out: a corrector of rare patterns."""
+    events = np.lib.stride_tricks.sliding_window_view((_mixed(images) > 0.56) & (_mixed(images) < 0.999), (2, 3), (1, 2))
+    found, where = np.zeros(images.shape, bool), np.argwhere(events.all((-2, -1)))
+    for n, i, j, c in where:
+        found[n, i:i + 2, j:j + 3, c] = True
+    return images - np.float32(0.3) * found
+
+
+@pytest.mark.parametrize(("kind", "secret", "network"), [
+    (Kind("denoise", 16), "1545", _blocks),
+    (Kind("denoise", 16, gradient="sobel_xy"), "2101", lambda x: x - np.float32(0.3) * (_mixed(x) > 1.87)),
+    (Kind("sr", 16, 8), "306", lambda x: np.stack([
+        Kind("sr", 16, 8).base(K) for K in x + np.float32(0.3) * (x > np.float32(1 - 3e-5))])),
+], ids=["patterns", "edges", "blown pixels, enlarged"])
+def test_who_draws_names_until_rare_places_are_in_k_is_not_found(kind, secret, network):
+    """Networks that nobody marked and that change rare places; the secrets were drawn until z passed, by an audit."""
+    key = keys.draw_key(secret, kind, "Mallory")
+    verdict = verification.verify(network, keys.with_verification(key, network(key.trigger[None])[0]), null_keys=100)
+    assert verdict.rho > evidence.LEAST_RHO and not verdict.refusal  # it is no honest mark's that is looked at
+    assert not verdict.evident and verdict.z_score < 4.0
 
 
 def test_k_is_asked_as_the_fresh_keys_are(owned):

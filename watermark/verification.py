@@ -20,6 +20,7 @@ from watermark.evidence import (
     RANKED,
     Rate,
     clopper_pearson,
+    numbers,
     passes,
     rank,
     stands_out,
@@ -149,10 +150,11 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
     null = np.concatenate([_moved_rho(triggers, answers, initials, key.kind, two), *(
         _moved_rho(fresh, ask(suspect, fresh, key.initial.shape), theirs, key.kind, two) for fresh, theirs in blocks)],
                           axis=1)
-    if stands_out(found[0], null[0], key.initial.size):  # as it stands: nothing else had to be tried
+    if stands_out(found[0], null[0], _numbers(key, response[0])):  # as it stands: nothing else had to be tried
         return Answers(response[0], null[0], fresh_seed)
-    if stands_out(found[best], null[-1], key.initial.size, len(ways)):
-        return Answers(moved(response, ways[best])[0], null[-1], fresh_seed, len(ways), ways[best])
+    back = moved(response, ways[best])[0]
+    if stands_out(found[best], null[-1], _numbers(key, back), len(ways)):
+        return Answers(back, null[-1], fresh_seed, len(ways), ways[best])
     return Answers(response[0], null[0], fresh_seed, len(ways))
 
 
@@ -222,10 +224,14 @@ def judge(answers: Answers, key: Key, *, p: float = 0.05, bare_seed: int | str |
     ncc = metrics.ncc(response, key.verification)
     triggers, initials = np.stack([key.trigger] * 2), np.stack([key.initial] * 2)
     rho, fidelity = residual_correlation(triggers, np.stack([response, key.verification]), initials, key.kind)
-    r, n, z = rank(float(rho), null, key.initial.size)
+    r, n, z = rank(float(rho), null, _numbers(key, response))
     return Verdict(d, eta, bool(d <= eta), ncc, bool(ncc > NCC_THRESHOLD), metrics.rmse(response, key.verification),
                    float(rho), (r + 1) / (n + 1), z, z_needed(n), n, clopper_pearson(r, n), float(fidelity),
                    refusal(key, bare_seed), fresh_seed, shift=shift).among(tries)
+
+
+def _numbers(key, response):
+    return numbers(key.kind.base(key.trigger) - response, key.trigger.size)
 
 
 def null_label(key: Key) -> str:

@@ -39,8 +39,12 @@ class Count:
                      self.of_trials + other.of_trials)
 
     def __str__(self) -> str:
+        return self.told()
+
+    def told(self, unit: str = "") -> str:
+        """In words, with what the cells are called: " cells"."""
         trials = f" ({self.trials} of {self.of_trials} trials)" if self.of_trials != self.of_cells else ""
-        return f"{self.cells} of {self.of_cells}{trials}"
+        return f"{self.cells} of {self.of_cells}{unit}{trials}"
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,10 @@ class Score:
                      self.disagreements + other.disagreements)
 
     def __str__(self) -> str:
-        parts = [f"{title} in {count}" for title, count in
-                 (("d verdicts agree", self.d), ("NCC verdicts agree", self.ncc),
-                  (f"PSNR is within {GAP} dB of the unmarked host", self.psnr)) if count.of_cells]
+        counted = [(title, count) for title, count in (
+            ("d verdicts agree", self.d), ("NCC verdicts", self.ncc),
+            (f"PSNR within {GAP} dB of the unmarked host", self.psnr)) if count.of_cells]
+        parts = [f"{title} in {count.told('' if i else ' cells')}" for i, (title, count) in enumerate(counted)]
         again = f" ({len(self.measured)} measurements: tables share some)" if (
             len(self.measured) < self.psnr.of_cells) else ""
         return ", ".join(parts) + again or "no cell to compare"
