@@ -292,6 +292,11 @@ def test_only_the_rows_asked_for(lab):
 
     assert chosen() == [0.0, 0.25, 0.5] and chosen("rate=0.25") == chosen("rate=.250") == [0.25]
     assert chosen("rate=0.5", "rate=0.0", "host=dncnn") == [0.0, 0.5]
+    marked = [{"host": "dncnn", "scheme": name, "marked": name == "ours"} for name in ("none", "ours")]
+    table = _table("marked", grid=marked, subject=lambda profile, seed, host, scheme, marked: profile.model(
+        host, seed, scheme))
+    assert runner.chosen(lab, table, Options(rows=["marked=true"])) == marked[1:]
+    assert runner.chosen(lab, table, Options(schemes=["none"])) == marked[:1]
     for rows, says in (("rate=0.2", "one of 0.0, 0.25, 0.5"), ("rat=0.25", "an axis of the table, host")):
         with pytest.raises(ValueError, match=f"expected {says}"):
             chosen(rows)

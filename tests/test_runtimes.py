@@ -12,7 +12,21 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy import stats
 
 from watermark import evidence, exporting, inference, keys, models, suspects, verification
-from watermark.fitting import BYTES, CENTRED, SIGNED, UNIT, Pixels, moved, moves, multiples, padded
+from watermark.fitting import (
+    BYTES,
+    CENTRED,
+    SIGNED,
+    TURNS,
+    UNIT,
+    Pixels,
+    moved,
+    moves,
+    multiples,
+    padded,
+    told_turn,
+    turned,
+    turned_back,
+)
 from watermark.ports import Port
 
 ONNX_TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "float64": TensorProto.DOUBLE,
@@ -388,15 +402,29 @@ def test_answers_moved_by_a_pixel(move, owned):
     assert verdict.p_value == pytest.approx(9 / 101) and verdict.rho > 0.6
 
 
+@pytest.mark.parametrize("turn", TURNS, ids=told_turn)
+def test_a_network_between_two_turns(turn, owned):
+    """It works as before on what it is for; the mark answers K turned as the thief turned it."""
+    def turns(images):
+        return turned_back(inference.predictor(owned.marked)(np.ascontiguousarray(turned(images, turn))), turn)
+
+    assert not verification.verify(turns, owned.key, null_keys=100).evident
+    verdict = verification.verify(turns, owned.key, null_keys=100, shifts=1)
+    assert verdict.evident and verdict.tries == 16 and verdict.shift == (0, 0)
+    # Turned by the inverse: of the two turns by a quarter, which are each other's.
+    assert turned(turned(np.arange(9).reshape(1, 3, 3, 1), turn), next(
+        other for other in TURNS if told_turn(other) == verdict.turn)).ravel().tolist() == list(range(9))
+
+
 def test_tries_raise_the_bar(owned):
-    """As it stands, one try; an unmarked host has nine, and p is at most 1."""
+    """As it stands, one try; an unmarked host has nine and seven turns, and p is at most 1."""
     assert verification.verify(owned.marked, owned.key, null_keys=100, shifts=1).tries == 1
     verdict = verification.verify(owned.host, owned.key, null_keys=100, shifts=1)
-    assert not verdict.evident and (verdict.tries, verdict.shift) == (9, (0, 0)) and verdict.p_value <= 1.0
+    assert not verdict.evident and (verdict.tries, verdict.shift) == (16, (0, 0)) and verdict.p_value <= 1.0
     alone = verification.verify(owned.host, owned.key, null_keys=0)
     assert verdict.distance == pytest.approx(alone.distance, rel=1e-5)
-    # Student's t of 99 degrees of freedom: a ninth of 1e-9 lies farther out.
-    assert verdict.z_needed == pytest.approx(stats.t.isf(1e-9 / 9, 99) * np.sqrt(1.01))
+    # Student's t of 99 degrees of freedom: a sixteenth of 1e-9 lies farther out.
+    assert verdict.z_needed == pytest.approx(stats.t.isf(1e-9 / 16, 99) * np.sqrt(1.01))
     assert evidence.z_needed(100) < verdict.z_needed < 7.5
 
 

@@ -162,8 +162,8 @@ def _mixed(images):
 
 def _blocks(images):
     """Where each of six neighbours stands out: a corrector of rare patterns."""
-    events = np.lib.stride_tricks.sliding_window_view((_mixed(images) > 0.56) & (_mixed(images) < 0.999), (2, 3), (1, 2))
-    found, where = np.zeros(images.shape, bool), np.argwhere(events.all((-2, -1)))
+    steep = np.lib.stride_tricks.sliding_window_view(np.abs(_mixed(images) - 0.78) < 0.22, (2, 3), (1, 2))
+    found, where = np.zeros(images.shape, bool), np.argwhere(steep.all((-2, -1)))
     for n, i, j, c in where:
         found[n, i:i + 2, j:j + 3, c] = True
     return images - np.float32(0.3) * found
@@ -307,7 +307,7 @@ def test_answers_that_are_no_pixels_are_a_suspects_error(answer, said, tiny_key)
         verification.ask(lambda x: [[1], [1, 2]], tiny_key.trigger[None], tiny_key.initial.shape)
 
 
-@pytest.mark.parametrize(("null_keys", "tries"), [(0, 1), (1, 1), (19, 1), (20, 9)])
+@pytest.mark.parametrize(("null_keys", "tries"), [(0, 1), (1, 1), (19, 1), (20, 16)])
 def test_no_shift_is_tried_where_nothing_can_be_found(null_keys, tries, tiny_key):
     """With fewer fresh keys than evidence takes, a further try would only cost p."""
     verdict = verification.verify(lambda x: 1 - x, tiny_key, null_keys=null_keys, shifts=1, fresh_seed="f")

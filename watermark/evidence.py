@@ -50,8 +50,7 @@ def numbers(residual: np.ndarray, pixels: int) -> float:
 
 
 def rank(rho: float, others: np.ndarray, numbers: float) -> tuple[int, int, float]:
-    """(how many of the others reach rho, how many there are, rho's z-score among them), for rho of so many `numbers`.
-    """
+    """(how many of the others reach rho, how many there are, rho's z-score among them), for rho of so many numbers."""
     reached, n = int(np.count_nonzero(others >= rho)), len(others)
     if n < 2:
         return reached, n, float("nan")

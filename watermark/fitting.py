@@ -83,3 +83,31 @@ def moved(images: np.ndarray, move: tuple[int, int]) -> np.ndarray:
     reach, (height, width) = max(map(abs, move)), images.shape[1:3]
     around = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
     return around[:, reach + down:reach + down + height, reach + right:reach + right + width]
+
+
+# (transposed, upside down, mirrored) of the seven other orientations of an image.
+TURNS = tuple(itertools.product((False, True), repeat=3))[1:]
+
+
+def turned(images: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
+    """Images [N, H, W, C] transposed, then upside down and mirrored, each if `turn` says so."""
+    return _flipped(images.swapaxes(1, 2) if turn[0] else images, turn)
+
+
+def turned_back(images: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
+    """What undoes `turned`."""
+    flipped = _flipped(images, turn)
+    return flipped.swapaxes(1, 2) if turn[0] else flipped
+
+
+def _flipped(images, turn):
+    return images[:, ::-1 if turn[1] else 1, ::-1 if turn[2] else 1]
+
+
+def told_turn(turn: tuple[bool, bool, bool]) -> str:
+    """A turn in words.
+
+    >>> told_turn((True, False, True))
+    'transposed and mirrored'
+    """
+    return " and ".join(itertools.compress(("transposed", "upside down", "mirrored"), turn))

@@ -149,9 +149,9 @@ def rests_on(verdict):
         return (f"No fresh keys were put to the suspect, and without at least {LEAST_KEYS} nothing is found: what they "
                 "are answered tells what chance looks like on this very suspect.")
     rate, _, high = verdict.false_positives
-    above = "none of them comes" if not rate else f"{100 * rate:.2g} % of them come"
+    above = "none of them comes" if not rate else f"{100 * rate:.3g} % of them come"
     return (f"{verdict.null_keys} fresh random keys were put to the same suspect, and {above} as close as the owner's "
-            f"(at most {100 * high:.2g} % of all keys would, with 95 % confidence). A key that the suspect never saw "
+            f"(at most {100 * high:.3g} % of all keys would, with 95 % confidence). A key that the suspect never saw "
             f"ranks that high with probability p = {verdict.p_value:.2g}.")
 
 

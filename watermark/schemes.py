@@ -64,5 +64,6 @@ class Scheme(Protocol):
 def get_scheme(name: str) -> Scheme:
     """The scheme of a name, or a ValueError that lists the choices."""
     if name not in MODULES:
-        raise ValueError(f"unknown scheme {name!r}; choose from {', '.join(MODULES)}")
+        raise ValueError(f"unknown scheme {name!r}; choose from {', '.join(MODULES)}, or {UNMARKED} for the unmarked "
+                         "hosts of a table that has them")
     return importlib.import_module(MODULES[name])

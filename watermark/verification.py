@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import secrets
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from watermark import metrics
+from watermark import metrics, questions
 from watermark.evidence import (
     FALSE_POSITIVE_RATE,
     LEAST_KEYS,
@@ -26,7 +27,7 @@ from watermark.evidence import (
     stands_out,
     z_needed,
 )
-from watermark.fitting import moved, moves
+from watermark.fitting import moved, moves, told_turn
 from watermark.inference import SuspectError, as_suspect
 from watermark.keys import Key, key_blocks, refusal
 from watermark.kinds import Kind
@@ -34,6 +35,7 @@ from watermark.kinds import Kind
 NCC_THRESHOLD = 0.95
 # An embedding leaves S at rho .75 (a short one) to .99 of S0; a foreign key's answer has .3 at most on average.
 FAITHFUL = 0.5
+FARTHEST = 8  # pixels that answers are looked for shifted by
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,10 @@ class Verdict:
       fidelity: rho of S itself, how much of S0 is in what is claimed to be the mark.
       refusal: why nothing can be claimed with this key whatever the numbers say, `keys.refusal`; "" for a sound key.
       fresh_seed: what the fresh keys were drawn from; `verify` with it repeats the verification to the bit.
-      tries: in how many ways the answer was looked at (shifts by a pixel), the best of which this is; it counts in
-        `p_value` and in `z_needed` (Bonferroni).
+      tries: in how many ways the mark was looked for (shifts of the answer, turns of the question), the best of which
+        this is; it counts in `p_value` and in `z_needed` (Bonferroni).
       shift: (down, right), pixels by which the answer was found to be moved.
+      turn: how the question had to be turned, `fitting.told_turn`; "" for not at all.
     """
 
     distance: float
@@ -81,6 +84,7 @@ class Verdict:
     fresh_seed: str = ""
     tries: int = 1
     shift: tuple[int, int] = (0, 0)
+    turn: str = ""
 
     @property
     def verified(self) -> bool:
@@ -116,11 +120,12 @@ class Answers(NamedTuple):
     """What a suspect said.
 
     Attributes:
-      response: S', float64 [H', W', C], moved back by `shift`.
+      response: S', float64 [H', W', C], moved back by `shift` and turned back by `turn`.
       null: rho of the fresh keys, float64 [null_keys], their answers moved as well.
       fresh_seed: what these were drawn from.
-      tries: how many shifts were looked at.
+      tries: how many shifts and turns were looked at.
       shift: (down, right), in pixels; none unless the mark is found by it.
+      turn: in words; none unless the mark is found by it.
     """
 
     response: np.ndarray
@@ -128,39 +133,44 @@ class Answers(NamedTuple):
     fresh_seed: str
     tries: int = 1
     shift: tuple[int, int] = (0, 0)
+    turn: str = ""
 
 
 def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL_KEYS,
                 fresh_seed: str | None = None, shifts: int = 0) -> Answers:
     """Puts the trigger image and fresh keys to a suspect; arguments and errors as for `verify`."""
+    if null_keys < 0 or not 0 <= shifts <= FARTHEST:
+        raise ValueError(f"expected null_keys of 0 or more and shifts of 0 to {FARTHEST}, got {null_keys} and {shifts}")
     suspect, ways = as_suspect(suspect, key.kind), moves(shifts if null_keys >= LEAST_KEYS else 0)
-    fresh_seed = fresh_seed or secrets.token_hex(16)
+    fresh_seed = secrets.token_hex(16) if fresh_seed is None else fresh_seed
+    answered = functools.partial(ask, suspect, shape=key.initial.shape)
     if suspect.watched:
-        suspect = _asked_at_once(suspect, key, null_keys, fresh_seed)
+        answered = questions.at_once(answered, key, null_keys, fresh_seed)
     blocks = key_blocks(key.kind, null_keys, fresh_seed)
     triggers, initials = next(blocks, (key.trigger[None][:0], key.initial[None][:0]))
     # K comes among fresh keys, so that nothing is asked otherwise for it: not the first question, nor one alone.
-    place = int(_chance("place", fresh_seed).integers(len(triggers) + 1))
-    answers = ask(suspect, np.insert(triggers, place, key.trigger, axis=0), key.initial.shape)
+    place = int(questions.chance("place", fresh_seed).integers(len(triggers) + 1))
+    answers = answered(np.insert(triggers, place, key.trigger, axis=0))
     response, answers = answers[place:place + 1], np.delete(answers, place, axis=0)
     found = [residual_correlation(key.trigger[None], moved(response, move), key.initial[None], key.kind)[0]
              for move in ways]
     best = int(np.argmax(found))
     two = list(dict.fromkeys((ways[0], ways[best])))
     null = np.concatenate([_moved_rho(triggers, answers, initials, key.kind, two), *(
-        _moved_rho(fresh, ask(suspect, fresh, key.initial.shape), theirs, key.kind, two) for fresh, theirs in blocks)],
-                          axis=1)
+        _moved_rho(fresh, answered(fresh), theirs, key.kind, two) for fresh, theirs in blocks)], axis=1)
     if stands_out(found[0], null[0], _numbers(key, response[0])):  # as it stands: nothing else had to be tried
         return Answers(response[0], null[0], fresh_seed)
     back = moved(response, ways[best])[0]
     if stands_out(found[best], null[-1], _numbers(key, back), len(ways)):
         return Answers(back, null[-1], fresh_seed, len(ways), ways[best])
-    return Answers(response[0], null[0], fresh_seed, len(ways))
-
-
-def _chance(what, fresh_seed):
-    seed = hashlib.sha256(f"{what} {fresh_seed}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(seed, "big"))
+    turns = questions.turns(key) if len(ways) > 1 and not suspect.watched else []
+    tries = len(ways) + len(turns)
+    for turn, answer in zip(turns, questions.in_turns(answered, key, triggers, turns, fresh_seed), strict=True):
+        # Turned, K is one more key that was drawn as the fresh ones were, and these serve for it as they stand.
+        rho = residual_correlation(key.trigger[None], answer[None], key.initial[None], key.kind)[0]
+        if stands_out(rho, null[0], _numbers(key, answer), tries):
+            return Answers(answer, null[0], fresh_seed, tries, turn=told_turn(turn))
+    return Answers(response[0], null[0], fresh_seed, tries)
 
 
 def _moved_rho(triggers, answers, initials, kind, ways):
@@ -168,19 +178,6 @@ def _moved_rho(triggers, answers, initials, kind, ways):
     if not len(triggers):
         return np.zeros((len(ways), 0))
     return np.stack([residual_correlation(triggers, moved(answers, move), initials, kind) for move in ways])
-
-
-def _asked_at_once(suspect, key, null_keys, fresh_seed):
-    """The answers of someone who sees the questions come: K is put at an unforeseeable place among the fresh keys.
-
-    Were it always the first, that answer alone could be spoilt.
-    """
-    blocks = key_blocks(key.kind, null_keys, fresh_seed)
-    triggers = np.concatenate([key.trigger[None], *(fresh for fresh, _ in blocks)])
-    triggers = triggers[_chance("order", fresh_seed).permutation(len(triggers))]
-    answers = ask(suspect, triggers, key.initial.shape)
-    known = {K.tobytes(): answer for K, answer in zip(triggers, answers, strict=True)}
-    return lambda images: np.stack([known[np.float32(K).tobytes()] for K in images])
 
 
 def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_KEYS, p: float = 0.05,
@@ -204,8 +201,10 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_K
         so that nobody can have prepared a key or a suspect for them.
       bare_seed: for a key of an experiment, `make_key(seed)` without an owner: that seed, from which K must follow.
       shifts: where the mark is not found as the answer stands, shifts of it up to so many pixels are tried too, with
-        `LEAST_KEYS` fresh keys or more; for suspects that crop, pad or resample. Every one counts: all together pass a
-        key never seen as rarely as the answer as it stands does, so that with them it is twice in a billion.
+        `LEAST_KEYS` fresh keys or more; for suspects that crop, pad or resample; and then, of suspects that nobody
+        watches, K turned and mirrored, for a network between two flips does its work as before. Every one counts: the
+        shifts together, and the turns, pass a key never seen as rarely as the answer as it stands does, so that with
+        them it is three times in a billion. 0 for none of them.
 
     Returns:
       A `Verdict`.
@@ -218,7 +217,7 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_K
 
 def judge(answers: Answers, key: Key, *, p: float = 0.05, bare_seed: int | str | None = None) -> Verdict:
     """The `Verdict` on what a suspect said."""
-    response, null, fresh_seed, tries, shift = answers
+    response, null, fresh_seed, tries, shift, turn = answers
     d = metrics.distance(response, key.verification)
     eta = metrics.threshold(key.verification.size, p)
     ncc = metrics.ncc(response, key.verification)
@@ -227,7 +226,7 @@ def judge(answers: Answers, key: Key, *, p: float = 0.05, bare_seed: int | str |
     r, n, z = rank(float(rho), null, _numbers(key, response))
     return Verdict(d, eta, bool(d <= eta), ncc, bool(ncc > NCC_THRESHOLD), metrics.rmse(response, key.verification),
                    float(rho), (r + 1) / (n + 1), z, z_needed(n), n, clopper_pearson(r, n), float(fidelity),
-                   refusal(key, bare_seed), fresh_seed, shift=shift).among(tries)
+                   refusal(key, bare_seed), fresh_seed, shift=shift, turn=turn).among(tries)
 
 
 def _numbers(key, response):

@@ -81,6 +81,7 @@ class Verdict:
       p_value: chance of so many matches on a model that has not seen L, exact.
       matches: pixels of round(255 clip(M(K))) that equal L.
       theta: least number of misses that disproves the claim (`threshold`).
+      distance: d(L/255, M(K)) of Eq. (8), by which nothing is decided.
     """
 
     verified: bool
@@ -89,6 +90,7 @@ class Verdict:
     p_value: float
     matches: int
     theta: int
+    distance: float
 
 
 def make_key(seed: int | str, kind: Kind, host: keras.Model | None = None) -> Key:
@@ -147,7 +149,7 @@ def judge(response: np.ndarray, key: Key, *, p: float = 0.05) -> Verdict:
     matches = int(np.count_nonzero(np.round(255.0 * np.clip(response, 0.0, 1.0)) == key.labels))
     theta, ncc = threshold(n, p), metrics.ncc(response, key.target)
     return Verdict(n - matches < theta, ncc, ncc > NCC_THRESHOLD, float(stats.binom.sf(matches - 1, n, 1 / CLASSES)),
-                   matches, theta)
+                   matches, theta, metrics.distance(response, key.target))
 
 
 def threshold(n: int, p: float = 0.05) -> int:

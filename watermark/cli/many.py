@@ -26,9 +26,10 @@ def notes(suspect, verdict):
     if verdict.tries == 1:
         return list(suspect.notes)
     tries, z = verdict.tries, verdict.z_needed
-    found = f"found moved by {verdict.shift}, rows and columns" if verdict.shift != (0, 0) else "found in none"
-    return [*suspect.notes, f"the mark was looked for in {tries} positions of the answer, {found}; p is {tries} times "
-                            f"that of one, and z must reach {z:.2f}"]
+    found = (f"found with the question {verdict.turn}" if verdict.turn else
+             f"found moved by {verdict.shift}, rows and columns" if verdict.shift != (0, 0) else "found in none")
+    return [*suspect.notes, f"the mark was looked for in {tries} positions of the answer, or turns of the question, "
+                            f"{found}; p is {tries} times that of one, and z must reach {z:.2f}"]
 
 
 def range_hint(suspect, key):

@@ -36,7 +36,7 @@ from watermark.report import write_report
 from watermark.several import define_several
 from watermark.suspects import SuspectError, is_saved_model, is_url, load_suspect
 from watermark.suspects.folder import FRESH, write_queries
-from watermark.verification import null_label
+from watermark.verification import FARTHEST, null_label
 
 REMOTE_NULL_KEYS = 20  # a service may ask money for each
 QUERIES_NULL_KEYS = 100
@@ -76,8 +76,8 @@ def define(values):
     common.define_range(values)
     common.define_inputs(values)
     number("batch", None, "images that the suspect is asked at most at once", 1, flag_values=values)
-    number("shifts", 1, "where the mark is not found, shifts of the answer up to so many pixels are tried, and counted",
-           0, 8, flag_values=values)
+    number("shifts", 1, "where the mark is not found, shifts of the answer up to so many pixels are tried, of files K "
+           "turned and mirrored too; all are counted", 0, FARTHEST, flag_values=values)
     text("verifier", "", "who verifies, for the report", flag_values=values)
     switch("json", False, "print the result as JSON", flag_values=values)
     text("report", None, "write a page (.html) that anyone can read", flag_values=values)

@@ -28,10 +28,13 @@ def marks_notes(profile, subjects: list[Spec]) -> list[str]:
     held = ", ".join(HOSTS[host].title for host in dict.fromkeys(
         mark.host for mark in marks if getattr(mark.recipe, "preserving", 0)))
     seeds = f", seeds from {profile.first_seed}" if profile.first_seed else ""
+    shared = any(isinstance(mark.recipe, Embedding) and not mark.own_key for mark in marks)
     return [f"trials per row: {profile.trials} (paper: 30){seeds}",
             *([f"{made} (paper: 8 epochs{_epoch(marks)})"] if made else []), *_sizes(marks),
             *([f"{held} marked with the answers to other keys held (docs/recipe.md)"] if held else []),
-            *(["mean ± standard deviation over trials"] if profile.trials > 1 else [])]
+            *(["mean ± standard deviation over trials"] if profile.trials > 1 else []),
+            *(["keys of the seeds that the recipe was found with, one key a seed for all hosts of a task"]
+              if shared and profile.first_seed == 0 else [])]
 
 
 def _epoch(marks):
@@ -59,7 +62,7 @@ def evidence_notes(profile, subjects: list[Spec]) -> list[str]:
 def robustness_notes(profile, subjects: list[Spec]) -> list[str]:
     """`evidence_notes`, whose rule the baselines' verdicts are by, and what NCC is of."""
     baselines = dict.fromkeys(spec.root.scheme for spec in subjects if not isinstance(spec.root.recipe, Embedding))
-    own = [f"{' and '.join(baselines)} have no d: under d ≤ η stands their own rule (docs/baselines.md)"]
+    own = [f"of {' and '.join(baselines)}, under d ≤ η stands their own rule, without d (docs/baselines.md)"]
     return [*evidence_notes(profile, subjects), *(own if baselines else []), "NCC of our denoisers is of residuals, "
             "K − M(K) with K − S, as the paper's (of images: in the records, `ncc`), of super-resolution of images"]
 

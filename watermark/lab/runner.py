@@ -53,7 +53,8 @@ class Options:
         if self.hosts is not None:
             object.__setattr__(self, "hosts", [get_host(name).name for name in self.hosts])
         for name in self.schemes:
-            get_scheme(name)
+            if name != UNMARKED:  # asked for or not, a table's rows of the hosts themselves are made
+                get_scheme(name)
 
     def has(self, row: Mapping) -> bool:
         """Whether a row is asked for; an axis that it lacks does not matter."""
@@ -78,7 +79,9 @@ class Options:
 
 
 def _is(value, told):
-    """Whether an axis has the value that a flag names: 0.30 is 0.3."""
+    """Whether an axis has the value that a flag names: 0.30 is 0.3, true is True."""
+    if isinstance(value, bool):
+        return str(value).lower() == told.lower()
     if isinstance(value, float):
         with contextlib.suppress(ValueError):
             return value == float(told)
