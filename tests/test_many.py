@@ -143,7 +143,8 @@ def test_shifts_are_counted_in_the_result(case, owned, capsys):
     code, said, aside = verify(capsys, case, *flags)
     result = json.loads(said)
     assert code == 0 and result["shift"] == [0, 1] and result["tries"] == 9
-    assert result["p_value"] == pytest.approx(9 / 101) and "in 9 positions of the answer, or turns of the question, found moved by (0, 1" in aside
+    assert result["p_value"] == pytest.approx(9 / 101)
+    assert "in 9 positions of the answer, or turns of the question, found moved by (0, 1" in aside
     code, _, aside = verify(capsys, case, *flags, "--null_keys=0")
     assert code == 1 and "positions" not in aside  # without fresh keys nothing is found, wherever one looks
     code, said, _ = verify(capsys, case, *flags, "--shifts=0")
