@@ -44,7 +44,7 @@ def define_flags():
     flags.DEFINE_float("learning_rate", 2e-3, "the first step's")
     flags.DEFINE_enum("optimizer", "muon", ["muon", "adam"], "Muon for kernels, or Adam for all")
     flags.DEFINE_float("average", 0.999, "momentum of the running average of the weights; 0 for the last ones")
-    flags.DEFINE_bool("bfloat16", True, "compute in bfloat16; weights are float32 ever")
+    flags.DEFINE_bool("bfloat16", True, "compute in bfloat16; weights are always float32")
     flags.DEFINE_float("measure_every", 30.0, "seconds between two points of the course")
     flags.DEFINE_integer("images", 4, "test images that are measured", lower_bound=1)
     flags.DEFINE_bool("export", False, "write unfinished hosts as models, too")

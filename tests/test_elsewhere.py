@@ -151,6 +151,24 @@ def test_what_is_not_the_network_is_refused(lab, tmp_path):
     (tmp_path / f"{spec.name}.json").write_text("{}")
     with pytest.raises(elsewhere.ElsewhereError, match="is no folded srdncnn"):
         elsewhere.take(lab, [spec], tmp_path)
+    lab.get(lab.profile.host("srdncnn")).save(tmp_path / f"{spec.name}.keras")
+    with pytest.raises(elsewhere.ElsewhereError, match=r"json: expected what train_hosts_jax.py.*'seconds'"):
+        elsewhere.take(lab, [spec], tmp_path)
     done = _python("experiments/train_jobs_jax.py", f"--jobs={tmp_path}", f"--data_dir={tmp_path}",
                    f"--out={tmp_path / 'made'}")
     assert done.returncode == 2 and "expected what experiments/jobs.py writes" in done.stderr
+
+
+def test_a_network_that_is_cut_short_on_its_way_is_not_there(lab, tmp_path, monkeypatch):
+    """As after a kill half-way through the copy: the next call is not to find a file of its name."""
+
+    def cut(source, target):
+        Path(target).write_bytes(Path(source).read_bytes()[:100])
+        raise KeyboardInterrupt
+
+    lab.get(lab.profile.host("srdncnn"))
+    specs = elsewhere.missing(lab, [_table("table6_pruning")], Options(hosts=["srdncnn"]))
+    monkeypatch.setattr(elsewhere.shutil, "copyfile", cut)
+    with pytest.raises(KeyboardInterrupt):
+        elsewhere.write(lab, specs[:1], tmp_path)
+    assert not list(tmp_path.rglob("*.keras"))

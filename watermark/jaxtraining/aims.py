@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from watermark.jaxtraining.pools import Pool, draw
-from watermark.recipes import FINETUNES, ON_THE_WAY, RIVALS, SHORTEST, Embedding
+from watermark.recipes import FINETUNING_RATE, ON_THE_WAY, RIVAL_RATE, RIVAL_STRENGTH, SHORTEST, Embedding
 
 Net = Callable[[list, Any], Any]  # (weights, images [N, H, W, C]) -> answers, float32
 
@@ -67,7 +67,7 @@ class Task:
     """Eq. (5) alone: hosts, and fine-tuning."""
 
     def memory(self, weights):
-        """None."""
+        """Nothing, ()."""
         return ()
 
     def gradients(self, net, weights, memory, step):
@@ -164,7 +164,7 @@ class Mark:
 
     def _thieves(self, net, step, life):
         """(loss of the weights, rate, share of the lives) of each kind that the recipe has."""
-        recipe, (X, Y, each), slow, (fast, strength) = self.recipe, step.batch(1), FINETUNES, RIVALS
+        recipe, (X, Y, each) = self.recipe, step.batch(1)
 
         def finetunes(w):
             return task_loss(net, w, X, Y, each)
@@ -174,10 +174,11 @@ class Mark:
 
         def rival(w):
             triggers, initials = self.rivals
-            return finetunes(w) + strength * jnp.sum(jnp.square(net(w, _one(triggers, life)) - _one(initials, life)))
+            moved = net(w, _one(triggers, life)) - _one(initials, life)
+            return finetunes(w) + RIVAL_STRENGTH * jnp.sum(jnp.square(moved))
 
-        kinds = ((finetunes, slow, round(1.0 - recipe.rivals - recipe.textures, 9)),
-                 (on_textures, slow, recipe.textures), (rival, fast, recipe.rivals))
+        kinds = ((finetunes, FINETUNING_RATE, round(1.0 - recipe.rivals - recipe.textures, 9)),
+                 (on_textures, FINETUNING_RATE, recipe.textures), (rival, RIVAL_RATE, recipe.rivals))
         return [kind for kind in kinds if kind[-1] > 0.0]
 
     def _against(self, gradients, there, step):

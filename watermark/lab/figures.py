@@ -11,8 +11,8 @@ from watermark.lab.runner import results
 from watermark.pictures import STYLE, WIDTH, panel, panels, write
 from watermark.recipes import EPOCH
 
-__all__ = ["WIDTH", "answer", "called_up", "copyright_rows", "epochs_note", "grey_note", "host_rows", "host_titles",
-           "marks_note", "panel", "panels", "save", "write"]
+__all__ = ["WIDTH", "answer", "copyright_rows", "epochs_note", "grey_note", "host_rows", "host_titles", "marks_note",
+           "panel", "panels", "save"]
 plt.style.use(STYLE)
 
 
@@ -33,13 +33,11 @@ def grey_note(limits):
     return f"Grey images: black is {low} and below, white {high} and above."
 
 
-def marks_note(lab, hosts=("dncnn",)):
+def marks_note(lab):
     """What the figures of marked hosts say at their foot."""
-    recipes = dict.fromkeys((mark.recipe.steps, mark.recipe.batch_size)
-                            for mark in (lab.profile.mark(host, 0) for host in hosts))
-    made = ", ".join(f"{steps} steps of {patches} patches" for steps, patches in recipes)
-    return (f"Profile {lab.profile.name}: a key a host, embedded in {made} (paper: 8 epochs of {EPOCH} of "
-            "128, by its authors' code).")
+    recipe = lab.profile.mark("dncnn", 0).recipe
+    return (f"Profile {lab.profile.name}: a key a host, embedded in {recipe.steps} steps of {recipe.batch_size} "
+            f"patches (paper: 8 epochs of {EPOCH} of 128, by its authors' code).")
 
 
 def epochs_note(lab, hosts):
@@ -62,7 +60,7 @@ def answer(suspect, key):
     return inference.as_suspect(suspect, key.kind)(key.trigger[None])[0]
 
 
-def called_up(R, picture, response):
+def _called_up(R, picture, response):
     """(the copyright image that a response calls up in the visualizer R of `picture`, its PSNR in words)."""
     image = visualizer.show(R, response)
     return image, f"{metrics.psnr(image, visualizer.as_target(picture)):.2f} dB"
@@ -79,7 +77,7 @@ def host_rows(lab, hosts, attacks):
     for host in hosts or [name for name in HOSTS if lab.has(lab.profile.host(name))]:
         mark = lab.profile.mark(host, 0)
         key, R = lab.key(mark), lab.show(mark, picture)
-        rows[host] = [called_up(R, picture, answer(lab.get(mark.under(*steps)), key))
+        rows[host] = [_called_up(R, picture, answer(lab.get(mark.under(*steps)), key))
                       for steps in attacks(lab.profile, mark)]
     return rows
 
@@ -95,5 +93,5 @@ def copyright_rows(lab, answers):
         visualizers = {owner: lab.show(lab.profile.mark(owner, 0), picture)
                        for owner in dict.fromkeys(owner for owner, _ in answers)}
         rows.append([(visualizer.as_target(picture), "")]
-                    + [called_up(visualizers[owner], picture, response) for owner, response in answers])
+                    + [_called_up(visualizers[owner], picture, response) for owner, response in answers])
     return rows

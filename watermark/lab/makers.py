@@ -24,7 +24,7 @@ OWNER = 1000  # added to an owner's seeds, so that a mark sees other batches tha
 
 
 def train(lab, spec: Trained, folder: Path) -> keras.Model:
-    """A host, trained phase after phase; a kept host of fewer phases is gone on with."""
+    """A host, trained phase after phase; continues from a kept host of fewer phases."""
     host = HOSTS[spec.host]
     small = lab.small_test_images(host)
 
