@@ -66,11 +66,11 @@ def task_loss(net: Net, weights: list, X: Any, Y: Any, each: Any) -> Any:
 class Task:
     """Eq. (5) alone: hosts, and fine-tuning."""
 
-    def memory(self, weights):
+    def memory(self, weights: list) -> tuple:
         """Nothing, ()."""
         return ()
 
-    def gradients(self, net, weights, memory, step):
+    def gradients(self, net: Net, weights: list, memory: Any, step: Step) -> tuple[Any, list, Any]:
         """Those of the loss."""
         loss, gradients = jax.value_and_grad(lambda w: task_loss(net, w, *step.batch()))(weights)
         return loss, gradients, memory
@@ -95,14 +95,14 @@ class Mark:
     others: np.ndarray | None = None
     rivals: tuple[np.ndarray, np.ndarray] | None = None
 
-    def memory(self, weights):
+    def memory(self, weights: list) -> dict:
         """Adam's moments of the task or of a thief, the thief's way so far, and his age, time left, kind and number."""
         names = (["mean", "square"] if self.recipe.lookahead or self.recipe.shadow else []) + (
             ["way"] if self.recipe.shadow else [])
         return {name: [jnp.zeros_like(w) for w in weights] for name in names} | (
             {name: jnp.int32(0) for name in ("age", "left", "kind", "life")} if self.recipe.shadow else {})
 
-    def gradients(self, net, weights, memory, step):
+    def gradients(self, net: Net, weights: list, memory: Any, step: Step) -> tuple[Any, list, Any]:
         """Those of Eq. (4), or of its terms where the recipe has each taken."""
         recipe, (X, Y, each) = self.recipe, step.batch()
         mark, held = partial(self._mark, net, step), partial(self._held, net, step)

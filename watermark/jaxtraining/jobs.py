@@ -56,7 +56,9 @@ def run(folder: str | Path, data_dir: str | Path, out: str | Path, pace: Pace) -
 def _jobs(path):
     """The trainings of a file, each with all its `FIELDS`."""
     try:
-        jobs = [*json.loads(path.read_text())]
+        jobs = json.loads(path.read_text())
+        if not isinstance(jobs, list):
+            raise TypeError(type(jobs).__name__)
         for job in jobs:
             for name, kind in FIELDS.items():
                 if not isinstance(job[name], kind):
