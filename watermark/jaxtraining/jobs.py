@@ -63,7 +63,7 @@ def _jobs(path):
             for name, kind in FIELDS.items():
                 if not isinstance(job[name], kind):
                     raise TypeError(f"{name}: {job[name]!r}")
-            _recipe(job), HOSTS[job["host"]]  # there are such
+            _recipe(job), HOSTS[job["host"]]  # or raise
         return jobs
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise JobsError(f"{path}: expected what experiments/jobs.py writes ({error!r})") from error
@@ -124,7 +124,7 @@ def _aim(job: dict, recipe: Any, model: keras.Model, folder: Path) -> Aim:
 
 def _arrays(path):
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise JobsError(f"{path}: expected arrays that experiments/jobs.py writes ({error!r})") from error

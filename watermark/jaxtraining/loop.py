@@ -190,7 +190,7 @@ class Training:
             return
         leaves, structure = jax.tree.flatten(self.state)
         try:
-            with np.load(self.path, allow_pickle=False) as arrays:
+            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 about = json.loads(str(arrays["about"]))
                 values = [arrays[f"v{i}"] for i in range(len(leaves))]
         except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
