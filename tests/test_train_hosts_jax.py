@@ -56,7 +56,7 @@ def _train(sets, out, *flags, **environment):
 
 @needs_jax
 def test_trained_hosts_load_under_tensorflow_and_are_as_good_there(sets, tmp_path):
-    done = _train(sets, tmp_path, "--steps=6", "--grow=0.5:2", "--scales=2:1,3:0.5", "--minutes=9")
+    done = _train(sets, tmp_path, "--steps=6", "--grow=0.5:2", "--scales=2:1,3:0.5", "--minutes=60")
     assert done.returncode == 0 and "NOTE" not in done.stdout, done.stderr
     assert {p.name for p in tmp_path.iterdir()} == {f"{name}.{end}" for name in HOSTS for end in ("json", "keras")}
     for name, host in HOSTS.items():
