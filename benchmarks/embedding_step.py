@@ -31,6 +31,8 @@ FLAGS = flags.FLAGS
 define_several("hosts", list(HOSTS), "which hosts")
 flags.DEFINE_integer("repeats", 10, "timed steps", lower_bound=1)
 BATCH = 32
+SIDE, CHAIN = 2048, 8  # of the matrices whose products are timed; products in a row
+FAST = "bfloat16"  # the precision that marks are made in
 PLAIN = Embedding(1, BATCH, 1e-4)  # the paper's loss
 SHADOW = replace(QUICK, lookahead=0.0, shadow=500)
 RECIPES = {
@@ -52,18 +54,18 @@ def seconds(function, repeats):
     return statistics.median(times[2:])
 
 
-def matrix_product_rate(precision, repeats, side=2048, chain=8):
+def matrix_product_rate(precision, repeats):
     """GFLOP/s of products of square float32 matrices, computed in `precision`."""
-    a = tf.random.stateless_uniform([side, side], [0, 0]) / side
+    a = tf.random.stateless_uniform([SIDE, SIDE], [0, 0]) / SIDE
 
     @tf.function
     def products(a):
-        for _ in range(chain):
+        for _ in range(CHAIN):
             a = tf.matmul(a, a)
         return a
 
     with Compute(precision).active():
-        return chain * 2 * side**3 / seconds(lambda: products(a).numpy(), repeats) / 1e9
+        return CHAIN * 2 * SIDE**3 / seconds(lambda: products(a).numpy(), repeats) / 1e9
 
 
 def step_flops(model, side, images):
@@ -91,7 +93,7 @@ def embedding_step(host, recipe, precision, repeats):
     return taken, step_flops(model, side, BATCH + 1) / taken / 1e9
 
 
-def torch_step(repeats, images=BATCH + 1, side=40):
+def torch_step(repeats):
     """Seconds of DnCNN's folded step in PyTorch, channels last, bfloat16; None where it is not installed."""
     try:
         import torch
@@ -102,7 +104,7 @@ def torch_step(repeats, images=BATCH + 1, side=40):
     for _ in range(15):
         layers += [nn.Conv2d(64, 64, 3, padding=1), nn.ReLU()]
     net = nn.Sequential(*layers, nn.Conv2d(64, 1, 3, padding=1)).to(memory_format=torch.channels_last)
-    x = torch.rand(images, 1, side, side).to(memory_format=torch.channels_last)
+    x = torch.rand(BATCH + 1, 1, 40, 40).to(memory_format=torch.channels_last)
     adam = torch.optim.Adam(net.parameters())
 
     def step():
@@ -116,16 +118,17 @@ def torch_step(repeats, images=BATCH + 1, side=40):
 
 
 def main(_):
-    limits = {p: matrix_product_rate(p, FLAGS.repeats) for p in ("float32", "bfloat16")}
+    limits = {p: matrix_product_rate(p, FLAGS.repeats) for p in ("float32", FAST)}
     print("matrix product:", *(f"{p} {rate:.0f} GFLOP/s" for p, rate in limits.items()))
     for host in FLAGS.hosts:
-        for precision, limit in limits.items():
-            plain, rate = embedding_step(host, PLAIN, precision, FLAGS.repeats)
-            computed = Compute(precision).effective
-            print(f"{host:8} {computed:8} {plain:.3f} s/step  {rate:4.0f} GFLOP/s  {rate / limit:4.0%} of the limit")
+        plain = {p: embedding_step(host, PLAIN, p, FLAGS.repeats) for p in limits}
+        for p, (taken, rate) in plain.items():
+            print(f"{host:8} {Compute(p).effective:8} {taken:.3f} s/step  {rate:4.0f} GFLOP/s  {rate / limits[p]:4.0%} "
+                  "of the limit")
         for name, recipe in RECIPES.items():
-            taken, _ = embedding_step(host, recipe, precision, FLAGS.repeats)
-            print(f"{host:8} {computed:8} {taken:.3f} s/step  {taken / plain:.2f} times that: {name}", flush=True)
+            taken, _ = embedding_step(host, recipe, FAST, FLAGS.repeats)
+            print(f"{host:8} {Compute(FAST).effective:8} {taken:.3f} s/step  {taken / plain[FAST][0]:.2f} times that: "
+                  f"{name}", flush=True)
     taken = torch_step(FLAGS.repeats)
     print("PyTorch, DnCNN:", "not installed" if taken is None else f"{taken:.3f} s/step (bfloat16, channels last)")
 

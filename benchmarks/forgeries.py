@@ -14,7 +14,6 @@ on after a kill; all else is 2 minutes.
 
 import dataclasses
 import json
-from pathlib import Path
 
 import numpy as np
 from absl import app, flags
@@ -22,13 +21,10 @@ from scipy import stats
 
 from watermark import checkpoints, commitments, evidence, inference, keys, metrics, verification
 from watermark.attacks import forging
+from watermark.lab.store import Store, machine
 from watermark.several import define_several
 
 FLAGS = flags.FLAGS
-flags.DEFINE_integer("tries", 1000, "forged keys of each kind but by gradient", 1)
-flags.DEFINE_integer("gradient_tries", 1000, "forged keys by gradient, on each suspect; an owner is stated in half", 0)
-flags.DEFINE_string("workdir", "runs/forgeries", "where the keys by gradient are recorded")
-define_several("suspects", ["unmarked", "marked"], "some of unmarked, marked")
 BLEND = 0.4  # of the way from the answer to S₀
 
 
@@ -36,8 +32,7 @@ def forgeries(model, seed, tries):
     """{name: [(key, the model's answer to it)]} of every kind but by gradient."""
     drawn = [keys.make_key(f"{seed} {i}", owner="Mallory") for i in range(tries)]
     suspect = inference.as_suspect(model, drawn[0].kind)
-    triggers = np.stack([key.trigger for key in drawn])
-    pairs = list(zip(drawn, np.concatenate([suspect(triggers[i:i + 50]) for i in range(0, tries, 50)]), strict=True))
+    pairs = list(zip(drawn, suspect(np.stack([key.trigger for key in drawn])), strict=True))
     return {
         "draw: S declared": [(keys.with_verification(key, S), S) for key, S in pairs],
         "blend: S near both": [(keys.with_verification(key, S + np.float32(BLEND) * (key.initial - S)), S)
@@ -45,16 +40,15 @@ def forgeries(model, seed, tries):
         "declare: S₀ made up": [(dataclasses.replace(key, initial=S, verification=S), S) for key, S in pairs]}
 
 
-def by_gradient(model, seed, tries, owner, path, nulls):
-    """What becomes of each key by gradient, those recorded at `path` first."""
-    found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    drawn = [keys.make_key(f"{seed} {i}", owner=owner) for i in range(len(found), tries)]
-    with open(path, "a") as file:
-        for key, steps in forging.by_gradient(model, drawn) if drawn else ():
-            found.append({"steps": steps, **outcome(key, key.verification, nulls)})
-            file.write(json.dumps(found[-1]) + "\n")
-            file.flush()
-    return found[:tries]
+def by_gradient(model, seed, tries, owner, store, nulls):
+    """What becomes of each key by gradient, those of the store first."""
+    names = [f"{seed} {i}" for i in range(tries)]
+    missing = [name for name in names if name not in store.records]
+    drawn = [keys.make_key(name, owner=owner) for name in missing]
+    for name, (key, steps) in zip(missing, forging.by_gradient(model, drawn) if drawn else (), strict=True):
+        values = {"steps": steps, **outcome(key, key.verification, nulls)}
+        store.add({"id": name, "values": values, "provenance": machine()})
+    return [store.records[name]["values"] for name in names]
 
 
 def outcome(key, answer, nulls):
@@ -91,7 +85,6 @@ def main(_):
     """Prints the table, and how far rho of drawn keys is from normal."""
     print("| suspect | forgery | tries | steps | fresh keys | highest ρ | lowest z | highest z | z needed | paper "
           "| by z alone | accepted | accepted with commitment |\n|" + "---|" * 13)
-    Path(FLAGS.workdir).mkdir(parents=True, exist_ok=True)
     normal = {}
     for suspect, model in suspects().items():
         kind = keys.make_key(0).kind
@@ -100,9 +93,8 @@ def main(_):
         found = {name: [outcome(*pair, nulls) for pair in pairs]
                  for name, pairs in forgeries(model, "forger", FLAGS.tries).items()}
         for owner, name in (("", "no owner"), ("Mallory", "an owner stated")):
-            path = Path(FLAGS.workdir) / f"{suspect}-{owner}.jsonl"
-            tries = FLAGS.gradient_tries // 2
-            found[f"gradient: K made up, {name}"] = by_gradient(model, "forger", tries, owner, path, nulls)
+            store, tries = Store(FLAGS.workdir, f"{suspect}-{owner}"), FLAGS.gradient_tries // 2
+            found[f"gradient: K made up, {name}"] = by_gradient(model, "forger", tries, owner, store, nulls)
         for name, each in found.items():
             for row in rows(name, each, nulls) if each else ():
                 cells = (f"{x:.2f}" if isinstance(x, float) else str(x) for x in row)
@@ -113,5 +105,15 @@ def main(_):
     print(json.dumps(normal, ensure_ascii=False, indent=1))
 
 
+def define_flags():
+    """Not at import, where these names could meet those of another script."""
+    flags.DEFINE_integer("tries", 1000, "forged keys of each kind but by gradient", 1)
+    flags.DEFINE_integer("gradient_tries", 1000, "forged keys by gradient, on each suspect; an owner is stated in half",
+                         0)
+    flags.DEFINE_string("workdir", "runs/forgeries", "where the keys by gradient are recorded")
+    define_several("suspects", ["unmarked", "marked"], "some of unmarked, marked")
+
+
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

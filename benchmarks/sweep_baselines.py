@@ -23,6 +23,7 @@ from watermark.baselines import adi, deepsigns
 from watermark.checkpoints import load_host
 from watermark.hosts import HOSTS
 from watermark.kinds import Kind
+from watermark.lab.store import Store, machine
 from watermark.several import define_several
 from watermark.tasks import TASKS
 from watermark.training import Stopped
@@ -66,25 +67,20 @@ def chosen(records):
 
 
 def sweep(scheme, host_name, recipes, workdir, deadline=None):
-    """Records of the recipes, kept or made now; those that the deadline leaves out are missing."""
-    path, found = Path(workdir) / "records.jsonl", []
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = path.read_text().splitlines() if path.exists() else []
-    kept = {record["id"]: record for record in map(json.loads, lines)}
+    """Numbers of the recipes, kept or made now; those that the deadline leaves out are missing."""
+    store, found = Store(workdir, "records"), []
     for recipe in recipes:
         row = {"scheme": scheme.name, "host": host_name, "recipe": dataclasses.asdict(recipe)}
         name = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:12]
-        if name not in kept:
+        if name not in store.records:
             try:
                 values = measure(scheme, host_name, recipe, Path(workdir) / name, deadline)
             except Stopped as stopped:
                 print(stopped)
                 break
-            kept[name] = {"id": name} | row | values
-            with open(path, "a") as file:
-                file.write(json.dumps(kept[name]) + "\n")
-        found.append(kept[name])
-        print(line(kept[name]), flush=True)
+            store.add({"id": name, "row": row, "values": values, "provenance": machine()})
+        found.append(row | store.records[name]["values"])
+        print(line(found[-1]), flush=True)
     return found
 
 

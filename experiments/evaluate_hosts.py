@@ -31,7 +31,7 @@ def subject(profile, seed, host, weights, test_set, scale):
 
 
 def trained(lab, subjects, row):
-    """Of the trained host."""
+    """Quality of the trained host on the test set of a row."""
     (spec,) = subjects.values()
     return measures.quality(lab, lab.get(spec), row["host"], row["test_set"], row["scale"])
 

@@ -34,7 +34,7 @@ def main(lab, options):
         axis.axvline(z_needed(lab.profile.null_keys), color="C6", ls="--", lw=0.9)
         axis.set(title=get_host(host).title, xlabel="z of ρ", xlim=limits, yticks=np.arange(len(rows)),
                  yticklabels=[_words(row) for row, _ in rows])
-        axis.invert_yaxis() if axis is axes[0, 0] else None
+    axes[0, 0].invert_yaxis()  # they share it
     figure.suptitle("filled: accepted by d ≤ η; right of the dashed line: found by the evidence", fontsize=8)
     figures.save(lab, "detection", figure)
 

@@ -16,7 +16,7 @@ from watermark.lab.profiles import RATES
 from watermark.lab.tables import Column, Table, grid
 
 STEPS = (100, 300, 1000, 3000, 10_000)
-GRID = grid(host=("dncnn",), scheme=("ours",), data=tuple(DATA), rate=RATES, steps=STEPS)
+GRID = grid(host=("dncnn",), scheme=("ours",), data=tuple(DATA), rate=tuple(RATES), steps=STEPS)
 
 
 def subject(profile, seed, host, scheme, data, rate, steps):

@@ -20,7 +20,7 @@ from watermark.lab.score import Score
 from watermark.schemes import MODULES
 
 HERE = Path(__file__).parent
-NAMES = {"quick": ""}  # of the page
+MAIN = "quick"  # the profile whose page is the project's
 # Figures drawn from the same models as a table, and figures without one: what is to be seen, and by which script.
 BESIDE = {"evaluate_hosts": ("training",), "table6_pruning": ("pruning", "figS1"),
           "table1_fidelity_denoising": ("fidelity",), "table5_uniqueness_marked": ("strangers",),
@@ -112,7 +112,7 @@ def main(lab, options):
     for name, (heading, script) in FIGURES.items():
         if shown := _shown(lab, name):
             parts += [f"## {heading}", f"`experiments/{script}.py`", *shown]
-    path = lab.workdir / f"RESULTS{NAMES.get(lab.profile.name, f'-{lab.profile.name}')}.md"
+    path = lab.workdir / ("RESULTS.md" if lab.profile.name == MAIN else f"RESULTS-{lab.profile.name}.md")
     with atomic_write(path) as temporary:
         temporary.write_text("\n\n".join([*_opening(lab, every, scores), *parts]) + "\n", encoding="utf-8")
     lab.log(str(path))
@@ -162,7 +162,7 @@ def _opening(lab, every, scores):
             *([f"By table:\n\n{each}"] if each else []),
             "Each table is printed by `python experiments/<name>.py` from the records in `results/`, one line a trial; "
             "this page is written by `python experiments/render.py`.",
-            *([f"Cells that disagree:\n\n{cells}"] if cells else []), *(REMARKS if lab.profile.name in NAMES else [])]
+            *([f"Cells that disagree:\n\n{cells}"] if cells else []), *(REMARKS if lab.profile.name == MAIN else [])]
 
 
 def _printed(table, value):

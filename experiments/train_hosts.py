@@ -13,18 +13,15 @@ model so far.
 import dataclasses
 import json
 import time
-from pathlib import Path
 
 import numpy as np
 from absl import flags
 from evaluate_hosts import GRID, PUBLISHED
 
-from watermark.lab import measures, runner, scripts
-from watermark.checkpoints import annotate, describe, keep
+from watermark.lab import elsewhere, measures, runner, scripts
+from watermark.checkpoints import annotate, describe
 from watermark.files import atomic_write
-from watermark.hosts import HOSTS, fold_batch_norm
-from watermark.models import load_model
-from watermark.recipes import Recipe
+from watermark.hosts import HOSTS
 from watermark.states import read_history
 
 
@@ -34,7 +31,8 @@ def main(lab, options, trained=None):
         lab = dataclasses.replace(lab, deadline=time.monotonic() + 60.0 * options.stop_after)
     for name in options.hosts or list(HOSTS):
         if trained:
-            take(lab, lab.profile.host(name), Path(trained))
+            _keep_course(lab, name, [[row["step"], _average(row)] for row in elsewhere.take_host(
+                lab, lab.profile.host(name), trained)])
         spec = lab.resolve(lab.profile.host(name))
         model, measured = lab.get(spec), {}
         for row in (row for row in GRID if row["host"] == name):
@@ -57,28 +55,9 @@ def _keep_course(lab, name, points):
         temporary.write_text(json.dumps(points) + "\n")
 
 
-def take(lab, spec, folder):
-    """Keeps a host that train_hosts_jax.py has finished; a ValueError unless the profile would train it so."""
-    path = folder / f"{spec.host}.json"
-    if lab.has(spec):
-        raise ValueError(f"{lab.cache.path(spec.name)} is kept already; to have the one in {folder}, move it away")
-    if not path.with_suffix(".keras").exists() or path.with_suffix(".npz").exists():
-        raise ValueError(f"{folder} has no finished {spec.host}; train it to its end by train_hosts_jax.py")
-    told = json.loads(path.read_text())
-    how, rows = told["course"], told["rows"]
-    recipe = Recipe(how["steps"], how["batch_size"], how["learning_rate"], patch=how["patch"],
-                    optimizer=how["optimizer"], average=how["average"] or None)
-    if spec.recipes != (recipe,) or how["growth"] or len(set(how.get("scales", {"": 1}).values())) > 1:
-        raise ValueError(f"{path} tells of another training than profile {lab.profile.name} has for {spec.host}: "
-                         f"expected {spec.recipes}, got {how}; a host is kept under the recipe that made it")
-    model = load_model(path.with_suffix(".keras"))
-    shapes, expected = ([w.shape for w in M.get_weights()] for M in (model, fold_batch_norm(HOSTS[spec.host].build())))
-    if shapes != expected:
-        raise ValueError(f"{path.with_suffix('.keras')} is no folded {spec.host}")
-    keep(model, lab.cache.folder / f"{spec.name}.keras", spec.fields | {
-        "arithmetic": "bfloat16" if how["bfloat16"] else "float32", "seconds": rows[-1]["seconds"], "device": "JAX"})
-    _keep_course(lab, spec.host, [[row["step"], float(np.mean([psnr for key, psnr in row.items() if key.startswith(
-        "psnr") and key.endswith("_average")]))] for row in rows])
+def _average(row):
+    """Mean PSNR in dB of the average of the weights over what train_hosts_jax.py has measured at a step."""
+    return float(np.mean([psnr for key, psnr in row.items() if key.startswith("psnr") and key.endswith("_average")]))
 
 
 def course(lab, spec):

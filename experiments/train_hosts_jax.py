@@ -24,17 +24,15 @@ from absl import app, flags
 from watermark.jaxtraining import scripts
 
 FLAGS = flags.FLAGS
-HOSTS = ["dncnn", "red", "vdsr", "srdncnn"]
-# Operations of a step are in the proportion of the hosts' weights.
-SHARE = ["dncnn:5.6", "red:4.1", "vdsr:6.7", "srdncnn:5.6"]
 SMOKE = dict(steps=4, batch_size=2, patch=16, chunk=2, grow=["0.5:2"], images=1)
 
 
 def define_flags():
     """The flags of this script."""
     scripts.define_flags(out="runs/jax")
-    flags.DEFINE_list("hosts", HOSTS, "which, in the order in which they are trained")
-    flags.DEFINE_list("share", SHARE, "host:share of the time; what one leaves over goes to the next")
+    flags.DEFINE_list("hosts", [], "which, in the order in which they are trained; default: all")
+    flags.DEFINE_list("share", [], "host:share of the time, ..., in place of its weights in units of 100,000; what one "
+                      "leaves over goes to the next")
     flags.DEFINE_integer("seed", 0, "of initial weights and batches; another one than 0 is in the files' names")
     flags.DEFINE_integer("steps", 30_000, "of each host, one cosine", lower_bound=1)
     flags.DEFINE_integer("batch_size", 64, "patches in a step", lower_bound=1)
@@ -44,34 +42,35 @@ def define_flags():
     flags.DEFINE_float("learning_rate", 2e-3, "the first step's")
     flags.DEFINE_enum("optimizer", "muon", ["muon", "adam"], "Muon for kernels, or Adam for all")
     flags.DEFINE_float("average", 0.999, "momentum of the running average of the weights; 0 for the last ones")
-    flags.DEFINE_bool("bfloat16", True, "compute in bfloat16; weights are float32 ever")
+    flags.DEFINE_bool("bfloat16", True, "compute in bfloat16; weights are always float32")
     flags.DEFINE_float("measure_every", 30.0, "seconds between two points of the course")
     flags.DEFINE_integer("images", 4, "test images that are measured", lower_bound=1)
     flags.DEFINE_bool("export", False, "write unfinished hosts as models, too")
     flags.DEFINE_bool("smoke", False, f"to see it run: {SMOKE}")
 
 
-def _numbers(flag, kind=float):
+def _numbers(flag, example, kind=float):
     """[(key, number)] of a flag whose items are key:number."""
     try:
         return [(kind(key), float(number)) for key, number in (item.split(":") for item in FLAGS[flag].value)]
     except ValueError:
-        raise ValueError(f"--{flag}: expected items like {FLAGS[flag].default[0] if FLAGS[flag].default else '0.7:2'}, "
-                         f"got {','.join(FLAGS[flag].value)}") from None
+        raise ValueError(f"--{flag}: expected items like {example}, got {','.join(FLAGS[flag].value)}") from None
 
 
 def plan(deadline):
     """The `watermark.jaxtraining.plan.Plan` that the flags ask for."""
-    from watermark.hosts import get_host
+    from watermark.hosts import HOSTS, get_host
     from watermark.jaxtraining.loop import Course, Pace
     from watermark.jaxtraining.plan import Plan
 
     course = Course(FLAGS.steps, FLAGS.batch_size, FLAGS.patch, FLAGS.learning_rate, FLAGS.optimizer,
-                    average=FLAGS.average, growth=tuple((share, int(by)) for share, by in _numbers("grow")),
+                    average=FLAGS.average, growth=tuple((share, int(by)) for share, by in _numbers("grow", "0.7:2")),
                     bfloat16=FLAGS.bfloat16, seed=FLAGS.seed)
     pace = Pace(FLAGS.chunk, FLAGS.save_every, FLAGS.measure_every, deadline)
-    return Plan(tuple(get_host(name).name for name in FLAGS.hosts), course, pace, dict(_numbers("scales", int)),
-                dict(_numbers("share", str)), FLAGS.images, FLAGS.export)
+    # Operations of a step are in the proportion of the hosts' weights.
+    shares = {name: host.parameters / 1e5 for name, host in HOSTS.items()} | dict(_numbers("share", "dncnn:5.6", str))
+    return Plan(tuple(get_host(name).name for name in FLAGS.hosts or HOSTS), course, pace,
+                dict(_numbers("scales", "2:1", int)), shares, FLAGS.images, FLAGS.export)
 
 
 def train(data_dir, deadline):

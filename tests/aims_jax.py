@@ -37,7 +37,7 @@ class Told:
         return asked[f"X{stream}"], asked[f"Y{stream}"], jnp.ones(len(asked["X0"]))
 
     def uniform(self, stream):
-        """Ever the same."""
+        """Always the same."""
         return asked["uniform"]
 
 

@@ -55,6 +55,12 @@ def test_imports_go_down(path):
             assert top not in ("tensorflow", "torch", "jax"), f"{path} imports {top}; hosts know Keras only"
 
 
+def test_flags_are_known_to_the_command_line_and_to_scripts_only():
+    knowing = {str(path.relative_to(PACKAGE)) for path in MODULES if "absl" in {top for _, top in _imported(path)}}
+    assert {name for name in knowing if not name.startswith("cli/")} == {
+        "several.py", "lab/scripts.py", "jaxtraining/scripts.py"}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_sizes(path):
     text = path.read_text()
@@ -65,8 +71,25 @@ def test_sizes(path):
 
 
 def _parameters(function):
-    names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]
-    return [name for name in names if name not in ("self", "cls")]
+    arguments = (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
+    return [argument for argument in arguments if argument.arg not in ("self", "cls")]
+
+
+TYPED = [path for path in MODULES if _part(path) in ("hosts", "jaxtraining", "lab")]
+
+
+def _public(body):
+    """The public functions of a module, and those of its public classes."""
+    for node in body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+            yield from _public(node.body) if isinstance(node, ast.ClassDef) else [node]
+
+
+@pytest.mark.parametrize("path", TYPED, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_public_functions_are_typed(path):
+    for function in _public(ast.parse(path.read_text()).body):
+        untyped = [argument.arg for argument in _parameters(function) if argument.annotation is None]
+        assert not untyped and function.returns is not None, f"{path}: {function.name} {untyped}"
 
 
 @pytest.mark.parametrize("path", [*MODULES, *EXPERIMENTS], ids=lambda p: p.stem)

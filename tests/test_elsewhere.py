@@ -151,6 +151,58 @@ def test_what_is_not_the_network_is_refused(lab, tmp_path):
     (tmp_path / f"{spec.name}.json").write_text("{}")
     with pytest.raises(elsewhere.ElsewhereError, match="is no folded srdncnn"):
         elsewhere.take(lab, [spec], tmp_path)
+    lab.get(lab.profile.host("srdncnn")).save(tmp_path / f"{spec.name}.keras")
+    with pytest.raises(elsewhere.ElsewhereError, match=r"json: expected what train_hosts_jax.py.*'seconds'"):
+        elsewhere.take(lab, [spec], tmp_path)
     done = _python("experiments/train_jobs_jax.py", f"--jobs={tmp_path}", f"--data_dir={tmp_path}",
                    f"--out={tmp_path / 'made'}")
     assert done.returncode == 2 and "expected what experiments/jobs.py writes" in done.stderr
+
+
+def test_a_network_that_is_cut_short_on_its_way_is_not_there(lab, tmp_path, monkeypatch):
+    """As after a kill half-way through the copy: the next call is not to find a file of its name."""
+
+    def cut(source, target):
+        Path(target).write_bytes(Path(source).read_bytes()[:100])
+        raise KeyboardInterrupt
+
+    lab.get(lab.profile.host("srdncnn"))
+    specs = elsewhere.missing(lab, [_table("table6_pruning")], Options(hosts=["srdncnn"]))
+    monkeypatch.setattr(elsewhere.shutil, "copyfile", cut)
+    with pytest.raises(KeyboardInterrupt):
+        elsewhere.write(lab, specs[:1], tmp_path)
+    assert not list(tmp_path.rglob("*.keras"))
+
+
+JOB = {"parent": "a", "host": "red", "train_set": "train400", "seed": 0, "patch": 16, "bfloat16": True,
+       "recipe": {"steps": 1, "batch_size": 1, "learning_rate": 1e-3}, "files": {}, "outputs": {}}
+
+
+WRONG = [
+    {}, 3, [{}], [None], *([JOB | {name: None}] for name in JOB),
+    *([{other: JOB[other] for other in JOB if other != name}] for name in JOB),
+    [JOB, JOB | {"host": "unet"}], [JOB | {"recipe": {"stpes": 1}}], [JOB | {"recipe": JOB["recipe"] | {"steps": 0}}]]
+
+
+@pytest.mark.parametrize("told", WRONG, ids=range(len(WRONG)))
+def test_jobs_that_nobody_has_written_are_refused_in_a_line(told, tmp_path):
+    from watermark.jaxtraining import jobs
+    from watermark.jaxtraining.loop import Pace
+
+    (tmp_path / "jobs.json").write_text(json.dumps([JOB]))
+    assert jobs.run(tmp_path, tmp_path, tmp_path, Pace())  # which asks for no model
+    (tmp_path / "jobs.json").write_text(json.dumps(told))
+    with pytest.raises(jobs.JobsError, match="jobs.json: expected what experiments/jobs.py writes") as error:
+        jobs.run(tmp_path, tmp_path, tmp_path, Pace())
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kept", [0, 30, 200])
+def test_a_jobs_arrays_that_are_cut_short_are_refused_in_a_line(kept, tmp_path):
+    from watermark.jaxtraining import jobs
+
+    np.savez(tmp_path / "key.npz", K=np.ones(99))
+    np.testing.assert_array_equal(jobs._arrays(tmp_path / "key.npz")["K"], np.ones(99))
+    (tmp_path / "key.npz").write_bytes((tmp_path / "key.npz").read_bytes()[:kept])
+    with pytest.raises(jobs.JobsError, match="key.npz: expected arrays"):
+        jobs._arrays(tmp_path / "key.npz")

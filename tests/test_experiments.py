@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from watermark.lab import runner, scripts
+from watermark.lab import elsewhere, runner, scripts
 from watermark import checkpoints, hosts
 from watermark.lab.runner import Options
 from watermark.lab.tables import Table
@@ -55,7 +55,7 @@ def test_every_tables_trial_gives_what_its_columns_print(path, lab):
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
-def test_every_row_is_one_and_has_its_own_subject(path):
+def test_every_row_is_there_once_and_is_one_line_of_the_papers_at_most(path):
     table = _load(path).TABLE
     rows = [tuple(row.items()) for row in table.grid]
     assert len(set(rows)) == len(rows) and all("host" in row for row in table.grid)
@@ -107,7 +107,18 @@ def test_a_host_trained_elsewhere_is_kept_under_the_recipe_that_made_it(lab, tmp
         (tmp_path / "dncnn.json").write_text(json.dumps({"course": how | changes, "rows": [row]}))
         with pytest.raises(ValueError, match="another training than profile smoke has"):
             module.main(lab, options, tmp_path)
+    for told in ("{", "[]", "{}", json.dumps({"course": {}, "rows": [row]}), json.dumps({"course": how, "rows": []})):
+        (tmp_path / "dncnn.json").write_text(told)
+        with pytest.raises(elsewhere.ElsewhereError, match="dncnn.json: expected what train_hosts_jax.py"):
+            module.main(lab, options, tmp_path)
     (tmp_path / "dncnn.json").write_text(json.dumps({"course": how, "rows": [row]}))
+    lost = hosts.fold_batch_norm(hosts.HOSTS["dncnn"].build())
+    lost.set_weights([np.full_like(w, np.nan) for w in lost.get_weights()])
+    for other, said in ((hosts.HOSTS["red"].build(), "is no folded dncnn"), (lost, "weights that are not finite")):
+        other.save(tmp_path / "dncnn.keras")
+        with pytest.raises(elsewhere.ElsewhereError, match=said):
+            module.main(lab, options, tmp_path)
+    model.save(tmp_path / "dncnn.keras")
     module.main(lab, options, tmp_path)
     assert "dB" in capsys.readouterr().out
     kept = lab.get(lab.profile.host("dncnn"))

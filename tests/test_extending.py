@@ -13,7 +13,7 @@ from watermark.lab import runner
 from watermark import hosts, schemes
 from watermark.attacks import ATTACKS
 from watermark.cli import attack as verb
-from watermark.hosts import HOSTS, Host
+from watermark.hosts import HOSTS, known
 from watermark.lab.runner import Options
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text()
@@ -70,10 +70,11 @@ def test_a_scheme(lab, monkeypatch):
     assert not module.verify(lab.get(mark.parent), lab.key(mark)).verified
 
 
-def test_a_host(lab, monkeypatch):
+@pytest.mark.filterwarnings("ignore:.*HDF5")
+def test_a_host(lab, monkeypatch, tmp_path):
     module = _module("watermark/hosts/tiny.py", monkeypatch)
     try:
-        exec(BLOCKS["watermark/hosts/__init__.py"], {"HOSTS": HOSTS, "Host": Host, "tiny": module.tiny})
+        exec(BLOCKS["watermark/hosts/known.py"], vars(known) | {"tiny": module.tiny})
         host = HOSTS["tiny"]
         model = host.build()
         assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == host.parameters
@@ -81,5 +82,7 @@ def test_a_host(lab, monkeypatch):
         there = dataclasses.replace(lab, profile=dataclasses.replace(lab.profile, hosts=hosts_of))
         assert there.get(there.profile.mark("tiny", 0)).output_shape[-1] == 1
         assert hosts.get_host("Tiny") is host
+        module.tiny(depth=5, kernel=5).save(tmp_path / "public.h5")
+        assert hosts.load_pretrained("tiny", tmp_path / "public.h5").count_params() > host.parameters
     finally:
         HOSTS.pop("tiny", None)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -20,11 +21,12 @@ from watermark.lab import measures, notes, runner, tables
 from watermark import attacks, checkpoints, schemes, states
 from watermark.attacks import Finetune, Prune
 from watermark.checkpoints import CheckpointError
-from watermark.data import DataError
+from watermark.data import DataError, sets
 from watermark.hosts import HOSTS
 from watermark.keys import make_key
 from watermark.lab.cache import Cache
 from watermark.lab.images import Images
+from watermark.lab.lab import LOADED
 from watermark.lab.paper import Line, Paper
 from watermark.lab.profiles import PROFILES, RATES
 from watermark.lab.runner import Options
@@ -109,6 +111,8 @@ def test_the_papers_rate_follows_the_form(host, rates):
         mark = profile.mark(host, 0)
         assert tuple(profile.finetuning(mark, 1, rate=rate).learning_rate for rate in RATES) == found
         assert profile.finetuning(mark, 1).learning_rate == 1e-4
+        with pytest.raises(KeyError):
+            profile.finetuning(mark, 1, rate="harder")
     norms = [layer for layer in HOSTS[host].build().layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert HOSTS[host].norms == bool(norms)
 
@@ -448,6 +452,27 @@ def test_a_longer_recipe_continues_from_the_host_there_is(lab):
     spec = lab.resolve(longer.host("dncnn"))
     lab.get(spec)
     assert {path.name for path in lab.folder(spec).iterdir()} == {"phase2"}
+
+
+def test_a_model_that_every_row_asks_for_is_read_once(lab, monkeypatch):
+    """Whatever was asked for between; of the others as many stay as there is room for."""
+    read, fresh = [], dataclasses.replace(lab)
+    monkeypatch.setattr(type(lab), "_kept", lambda self, spec: read.append(spec) or spec)
+    mark = lab.resolve(lab.profile.mark("dncnn", 0))
+    others = [lab.resolve(lab.profile.host("dncnn", seed)) for seed in range(2 * LOADED)]
+    for other in others:
+        assert fresh.get(mark) == mark and fresh.get(other) == other
+    assert read == [mark, *others] and len(fresh._loaded) == LOADED
+    assert not pickle.loads(pickle.dumps(fresh))._loaded  # another process reads its own
+
+
+def test_a_missing_set_has_another_stand_in_for_training_than_for_testing(lab):
+    """The fault that a network is tested on images that it was trained on, whichever was asked for first."""
+    for order in (("train", "test"), ("test", "train")):
+        images = lab.images.elsewhere()
+        found = {use: (getattr(images, f"{use}_name")("bsd68"), len(getattr(images, use)("bsd68"))) for use in order}
+        assert found["train"] == ("sample_train", len(sets.SAMPLE_TRAIN))
+        assert found["test"] == ("sample_test", len(sets.SAMPLE_TEST))
 
 
 def test_another_seed_is_another_initialisation(lab):

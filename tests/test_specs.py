@@ -136,7 +136,7 @@ def test_chains():
     assert PROFILE.host("red").under(Prune(0.1)).root == PROFILE.host("red")  # an unmarked host can be attacked too
 
 
-def test_stand_ins_are_named(tmp_path):
+def test_stand_ins_are_named():
     mark = PROFILE.mark("dncnn", 0)
     assert mark.with_sets(lambda name: "sample_train").train_set == "sample_train" and mark.train_set == "train400"
     tuned = mark.under(ATTACKED["finetune"])
@@ -144,7 +144,7 @@ def test_stand_ins_are_named(tmp_path):
     assert mark.under(Prune(0.1)).with_sets(lambda name: 1 / 0) == mark.under(Prune(0.1))
 
 
-def test_naming_reads_no_file_and_imports_no_tensorflow(tmp_path):
+def test_naming_reads_no_file_and_imports_no_tensorflow():
     code = ("import sys; sys.modules['tensorflow'] = None; sys.modules['keras'] = None\n"
             "import importlib.util as u, watermark.files, watermark.recipes\n"
             "spec = u.spec_from_file_location('specs', sys.argv[1]); specs = u.module_from_spec(spec)\n"

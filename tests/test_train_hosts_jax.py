@@ -56,7 +56,7 @@ def _train(sets, out, *flags, **environment):
 
 @needs_jax
 def test_trained_hosts_load_under_tensorflow_and_are_as_good_there(sets, tmp_path):
-    done = _train(sets, tmp_path, "--steps=6", "--grow=0.5:2", "--scales=2:1,3:0.5", "--minutes=9")
+    done = _train(sets, tmp_path, "--steps=6", "--grow=0.5:2", "--scales=2:1,3:0.5", "--minutes=60")
     assert done.returncode == 0 and "NOTE" not in done.stdout, done.stderr
     assert {p.name for p in tmp_path.iterdir()} == {f"{name}.{end}" for name in HOSTS for end in ("json", "keras")}
     for name, host in HOSTS.items():
@@ -91,6 +91,34 @@ def test_a_killed_training_goes_on_to_the_same_weights(sets, tmp_path):
     once, twice = (keras.saving.load_model(tmp_path / run / "red-1.keras") for run in ("once", "twice"))
     for a, b in zip(once.get_weights(), twice.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+LET_GO = """
+import gc, sys, weakref
+sys.modules["tensorflow"] = None
+import jax, numpy as np
+from watermark import hosts
+from watermark.jaxtraining import loop, pools
+
+pool = pools.denoising_pool([np.full((24, 24), 99, np.uint8)], 16)
+
+def trained(number):
+    model = hosts.fold_batch_norm(hosts.dncnn(depth=3, filters=4))
+    training = loop.Training(model, pool, loop.Course(1, 2, 16, 1e-3), f"{sys.argv[1]}/{number}.npz")
+    assert training.run(lambda M: {}, loop.Pace(1))
+    return weakref.ref(training)
+
+alive = [trained(number) for number in range(2)]
+gc.collect()
+print([training() for training in alive])
+"""
+
+
+@needs_jax
+def test_a_training_that_is_over_lets_go_of_its_weights(tmp_path):
+    """Of dozens of jobs in one process, the memory of each."""
+    done = _python("-c", LET_GO, tmp_path, KERAS_BACKEND="jax")
+    assert done.stdout.strip() == "[None, None]", done.stderr
 
 
 @needs_jax

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from watermark import hosts
 
-BUILDERS = {"dncnn": partial(hosts.dncnn, 4), "red": partial(hosts.red, 5), "vdsr": partial(hosts.vdsr, 4),
-            "srdncnn": partial(hosts.dncnn, 4, name="srdncnn")}
-TINY = {name: dataclasses.replace(hosts.HOSTS[name], build=partial(build, filters=16))
-        for name, build in BUILDERS.items()}
+DEPTHS = {"dncnn": 4, "red": 5, "vdsr": 4, "srdncnn": 4}
+TINY = {name: dataclasses.replace(host, build=partial(host.build, depth=DEPTHS[name], filters=16))
+        for name, host in hosts.HOSTS.items()}
 
 
 def run(script):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 SCHEDULES = ("cosine", "constant")
 OPTIMIZERS = ("adam", "muon")  # the names in `watermark.optimizers`, which imports TensorFlow
 # The thieves of a shadow (`lookahead.Shadow`), as thieves do: Adam's rate; and of rivals lambda of the other key, too.
-FINETUNES, RIVALS = 1e-4, (3e-4, 3e-3)
+FINETUNING_RATE, RIVAL_RATE, RIVAL_STRENGTH = 1e-4, 3e-4, 3e-3
 ON_THE_WAY = 0.3  # of the steps of a shadow, whose mark is learnt somewhere on the way, not at its end
 SHORTEST = 0.1  # of a shadow's lives, as a share of the longest
 EPOCH = 1770  # batches of 128 patches: an epoch of Train400 in the authors' public code, not in the paper

@@ -12,7 +12,7 @@ import tensorflow as tf
 from watermark import inference
 from watermark.keys import Key, random_keys
 from watermark.losses import Loss
-from watermark.recipes import FINETUNES, RIVALS, Embedding
+from watermark.recipes import FINETUNING_RATE, RIVAL_RATE, RIVAL_STRENGTH, Embedding
 from watermark.tasks import task_loss
 
 POOL = 256  # other keys whose answers are held, or which rivals embed; enough that a host learns none of them by heart
@@ -21,9 +21,9 @@ PIXELS = 1 << 26  # of all of their answers
 
 def thieves(host: keras.Model, key: Key, recipe: Embedding) -> tuple[tuple[Loss, float, float], ...]:
     """(loss, rate of Adam, share of the lives) of each kind of thief that a recipe has; each does what thieves do."""
-    slow, (fast, strength) = FINETUNES, RIVALS
-    kinds = ((_finetunes, slow, round(1.0 - recipe.rivals - recipe.textures, 9)), (_on_textures, slow, recipe.textures),
-             (_rival(host, key, strength) if recipe.rivals else None, fast, recipe.rivals))
+    kinds = ((_finetunes, FINETUNING_RATE, round(1.0 - recipe.rivals - recipe.textures, 9)),
+             (_on_textures, FINETUNING_RATE, recipe.textures),
+             (_rival(host, key) if recipe.rivals else None, RIVAL_RATE, recipe.rivals))
     return tuple(kind for kind in kinds if kind[-1] > 0.0)
 
 
@@ -72,12 +72,12 @@ def rivals(host: keras.Model, key: Key) -> tuple[np.ndarray, np.ndarray]:
     return inference.model_input(host, triggers, key.kind), initials
 
 
-def _rival(host, key, strength):
+def _rival(host, key):
     triggers, initials = map(tf.constant, rivals(host, key))
 
     def loss_fn(M, _, __, X, Y, step, life):
         i = life % len(triggers)
         answer = tf.cast(M(triggers[i:i + 1], training=True), tf.float32)
-        return task_loss(M, X, Y) + strength * tf.reduce_sum(tf.square(answer - initials[i:i + 1])), {}
+        return task_loss(M, X, Y) + RIVAL_STRENGTH * tf.reduce_sum(tf.square(answer - initials[i:i + 1])), {}
 
     return loss_fn

@@ -6,7 +6,7 @@ from keras import layers
 from watermark.hosts.initializers import near_zero
 
 
-def dncnn(depth=17, filters=64, kernel=3, name="dncnn"):
+def dncnn(depth: int = 17, filters: int = 64, kernel: int = 3, name: str = "dncnn") -> keras.Model:
     """DnCNN: predicts the noise N(x) and returns M(x) = x - N(x).
 
     Batch norm sits on the middle layers. 556,097 trainable parameters (the paper's 5.56e5), 555,137 once it is folded.
@@ -23,3 +23,8 @@ def dncnn(depth=17, filters=64, kernel=3, name="dncnn"):
         x = layers.ReLU()(x)
     noise = layers.Conv2D(1, kernel, **(conv | {"kernel_initializer": near_zero()}))(x)
     return keras.Model(inputs, layers.Subtract()([inputs, noise]), name=name)
+
+
+def srdncnn(depth: int = 17, filters: int = 64, kernel: int = 3, name: str = "srdncnn") -> keras.Model:
+    """DnCNN trained for super-resolution; takes the image already brought to size, as VDSR does."""
+    return dncnn(depth, filters, kernel, name)

@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 
-def foldable(model):
+def foldable(model: keras.Model) -> dict[str, keras.Layer]:
     """{batch norm's name: convolution} for each norm that sees nothing but one convolution's linear output."""
     pairs = {}
     for layer in model.layers:
@@ -34,7 +34,7 @@ def _folded_weights(conv, norm):
     return [conv.kernel * per_output, (bias - norm.moving_mean) * factor + beta]
 
 
-def plain(layer):
+def plain(layer: keras.Layer) -> bool:
     """Whether a layer is a transposed convolution that is a convolution: stride 1, odd kernel, same size.
 
     oneDNN computes these another way; as convolutions, RED's training step runs at 1.4 times the rate (docs/hosts.md).
@@ -61,7 +61,7 @@ def _nested(layer):
     return isinstance(layer, keras.Model) and hasattr(layer, "operations")
 
 
-def fold_batch_norm(model):
+def fold_batch_norm(model: keras.Model) -> keras.Model:
     """A copy of `model` whose batch norms are folded into the convolutions before them.
 
     Transposed convolutions that are convolutions (`plain`) become such, and so it goes in networks within the network.

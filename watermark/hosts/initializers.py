@@ -3,7 +3,7 @@
 import keras
 
 
-def near_zero():
+def near_zero() -> keras.initializers.Initializer:
     """He's initializer, 20 times smaller, for the last layer of a residual network.
 
     A network that starts as the identity spares itself some hundred steps of unlearning noise of its own (measured

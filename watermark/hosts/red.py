@@ -6,7 +6,7 @@ from keras import layers
 from watermark.hosts.initializers import near_zero
 
 
-def red(depth=13, filters=64, kernel=3, name="red"):
+def red(depth: int = 13, filters: int = 64, kernel: int = 3, name: str = "red") -> keras.Model:
     """RED: convolutions, then as many transposed ones, with symmetric skips every second layer.
 
     A skip adds the encoder's output to the decoder's, then ReLU; the outermost adds the input itself and has no

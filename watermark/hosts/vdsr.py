@@ -6,7 +6,7 @@ from keras import layers
 from watermark.hosts.initializers import near_zero
 
 
-def vdsr(depth=20, filters=64, kernel=3, name="vdsr"):
+def vdsr(depth: int = 20, filters: int = 64, kernel: int = 3, name: str = "vdsr") -> keras.Model:
     """VDSR: adds the missing detail to a luminance image already brought to size by bicubic interpolation.
 
     665,921 parameters.

@@ -4,31 +4,29 @@ import itertools
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import scipy.io
 
 from watermark import limits
 from watermark.errors import ModelError, WatermarkError, first_line
-from watermark.hosts.dncnn import dncnn
 from watermark.hosts.folding import fold_batch_norm
-from watermark.hosts.red import red
-from watermark.hosts.vdsr import vdsr
+from watermark.hosts.known import get_host
 from watermark.models import load_model
 
 SIDE = 11  # of the largest kernel that a host is built with to be compared
 MERGES = ("Add", "Subtract")  # by which a network differs from another of the same kernels
-BUILDERS = {"dncnn": dncnn, "srdncnn": dncnn, "red": red, "vdsr": vdsr}
 
 
 class WeightsError(WatermarkError, ValueError):
     """A weights file that cannot be read as the host's."""
 
 
-def load_pretrained(host, path):
+def load_pretrained(host: str, path: str | Path) -> keras.Model:
     """A host with the weights of a public file.
 
     Args:
-      host: "dncnn", "srdncnn", "red" or "vdsr".
+      host: a name in `HOSTS`, or the paper's spelling of it.
       path: MatConvNet's .mat (batch norm merged), Keras-2 weights, or a whole Keras-2 model. The depth may differ
         from the paper's, and in a whole model the side of the kernels; the widths must be the host's.
 
@@ -36,11 +34,10 @@ def load_pretrained(host, path):
       A `keras.Model`, float32 [B, H, W, 1] -> same shape.
 
     Raises:
+      ValueError: for a host that there is not.
       WeightsError: says what was found and what was expected.
     """
-    path = Path(path)
-    if host not in BUILDERS:
-        raise ValueError(f"unknown host {host!r}; choose from {', '.join(BUILDERS)}")
+    host, path = get_host(host), Path(path)
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     read = {".mat": _from_mat, ".h5": _from_h5, ".hdf5": _from_h5}.get(path.suffix)
@@ -53,7 +50,7 @@ def load_pretrained(host, path):
     except ModelError as error:  # which names the file
         raise WeightsError(str(error)) from error
     except Exception as error:  # a damaged file makes the readers raise anything
-        raise WeightsError(f"{path} cannot be read as {host} weights: {first_line(error)}") from error
+        raise WeightsError(f"{path} cannot be read as {host.name} weights: {first_line(error)}") from error
 
 
 def _from_mat(host, path):
@@ -63,7 +60,7 @@ def _from_mat(host, path):
         with h5py.File(path) as file:
             limits.check_weights(path, file, path.stat().st_size)
             layers = _mat_v73(file)
-    model = fold_batch_norm(BUILDERS[host](depth=max(len(layers), 3), name=host))
+    model = fold_batch_norm(host.build(depth=max(len(layers), 3)))
     convolutions = [layer for layer in model.layers if layer.weights]
     # MATLAB drops the axes of length 1.
     found, expected = ([(_long(kernel.shape), int(np.prod(bias.shape))) for kernel, bias in pairs] for pairs in (
@@ -84,7 +81,7 @@ def _compare(host, found, expected, what):
     for i, (one, other) in enumerate(itertools.zip_longest(found, expected, fillvalue="none")):
         if one != other:
             raise WeightsError(f"found {len(found)} layers, of which number {i + 1} is {one} {what}, expected "
-                               f"{other} for {host} of {len(expected)}; is it of another host?")
+                               f"{other} for {host.name} of {len(expected)}; is it of another host?")
 
 
 def _mat_v5(content):
@@ -121,7 +118,7 @@ def _from_h5(host, path):
     if whole:
         return _checked(load_model(path), host)
     convolutions = sum("kernel" in weights for weights in layers)
-    model = BUILDERS[host](depth=max(convolutions, 3), name=host)
+    model = host.build(depth=max(convolutions, 3))
     targets = [layer for layer in model.layers if layer.weights]
     for layer, weights in zip(targets, layers, strict=False):
         if "kernel" in weights and getattr(layer, "use_bias", False):
@@ -155,10 +152,10 @@ def _checked(model, host):
                            "grey image")
     found = list(_parts(model))
     shapes = [shape for _, shape in found if shape]
-    expected = list(_parts(BUILDERS[host](depth=max(len(shapes), 3), kernel=min(shapes[0][0], SIDE) if shapes else 3)))
+    expected = list(_parts(host.build(depth=max(len(shapes), 3), kernel=min(shapes[0][0], SIDE) if shapes else 3)))
     # As sets: what depth there is, and which layers a skip joins, differ among public networks.
     if strange := set(found) ^ set(expected):
-        raise WeightsError(f"found a network with {_told(found, strange)}, expected for {host} "
+        raise WeightsError(f"found a network with {_told(found, strange)}, expected for {host.name} "
                            f"{_told(expected, strange)}; is it of another host?")
     return model
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from watermark.jaxtraining.pools import Pool, draw
-from watermark.recipes import FINETUNES, ON_THE_WAY, RIVALS, SHORTEST, Embedding
+from watermark.recipes import FINETUNING_RATE, ON_THE_WAY, RIVAL_RATE, RIVAL_STRENGTH, SHORTEST, Embedding
 
 Net = Callable[[list, Any], Any]  # (weights, images [N, H, W, C]) -> answers, float32
 
@@ -66,11 +66,11 @@ def task_loss(net: Net, weights: list, X: Any, Y: Any, each: Any) -> Any:
 class Task:
     """Eq. (5) alone: hosts, and fine-tuning."""
 
-    def memory(self, weights):
-        """None."""
+    def memory(self, weights: list) -> tuple:
+        """Nothing, ()."""
         return ()
 
-    def gradients(self, net, weights, memory, step):
+    def gradients(self, net: Net, weights: list, memory: Any, step: Step) -> tuple[Any, list, Any]:
         """Those of the loss."""
         loss, gradients = jax.value_and_grad(lambda w: task_loss(net, w, *step.batch()))(weights)
         return loss, gradients, memory
@@ -95,14 +95,14 @@ class Mark:
     others: np.ndarray | None = None
     rivals: tuple[np.ndarray, np.ndarray] | None = None
 
-    def memory(self, weights):
+    def memory(self, weights: list) -> dict:
         """Adam's moments of the task or of a thief, the thief's way so far, and his age, time left, kind and number."""
         names = (["mean", "square"] if self.recipe.lookahead or self.recipe.shadow else []) + (
             ["way"] if self.recipe.shadow else [])
         return {name: [jnp.zeros_like(w) for w in weights] for name in names} | (
             {name: jnp.int32(0) for name in ("age", "left", "kind", "life")} if self.recipe.shadow else {})
 
-    def gradients(self, net, weights, memory, step):
+    def gradients(self, net: Net, weights: list, memory: Any, step: Step) -> tuple[Any, list, Any]:
         """Those of Eq. (4), or of its terms where the recipe has each taken."""
         recipe, (X, Y, each) = self.recipe, step.batch()
         mark, held = partial(self._mark, net, step), partial(self._held, net, step)
@@ -164,7 +164,7 @@ class Mark:
 
     def _thieves(self, net, step, life):
         """(loss of the weights, rate, share of the lives) of each kind that the recipe has."""
-        recipe, (X, Y, each), slow, (fast, strength) = self.recipe, step.batch(1), FINETUNES, RIVALS
+        recipe, (X, Y, each) = self.recipe, step.batch(1)
 
         def finetunes(w):
             return task_loss(net, w, X, Y, each)
@@ -174,10 +174,11 @@ class Mark:
 
         def rival(w):
             triggers, initials = self.rivals
-            return finetunes(w) + strength * jnp.sum(jnp.square(net(w, _one(triggers, life)) - _one(initials, life)))
+            moved = net(w, _one(triggers, life)) - _one(initials, life)
+            return finetunes(w) + RIVAL_STRENGTH * jnp.sum(jnp.square(moved))
 
-        kinds = ((finetunes, slow, round(1.0 - recipe.rivals - recipe.textures, 9)),
-                 (on_textures, slow, recipe.textures), (rival, fast, recipe.rivals))
+        kinds = ((finetunes, FINETUNING_RATE, round(1.0 - recipe.rivals - recipe.textures, 9)),
+                 (on_textures, FINETUNING_RATE, recipe.textures), (rival, RIVAL_RATE, recipe.rivals))
         return [kind for kind in kinds if kind[-1] > 0.0]
 
     def _against(self, gradients, there, step):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -23,32 +24,53 @@ from watermark.jaxtraining.loop import Course, Pace, Training
 from watermark.recipes import Embedding, Recipe
 
 SCALES = {2: 1.0, 3: 1.0, 4: 1.0}
+# What a training is told by.
+FIELDS = {"parent": str, "host": str, "train_set": str, "seed": int, "patch": int, "bfloat16": bool, "recipe": dict,
+          "files": dict, "outputs": dict}
 
 
 class JobsError(WatermarkError, ValueError):
     """A folder of jobs that cannot be read."""
 
 
-def run(folder: str | Path, data_dir: str | Path, out: str | Path, pace: Pace,
-        say: Callable[[str], None] = print) -> bool:
+def run(folder: str | Path, data_dir: str | Path, out: str | Path, pace: Pace) -> bool:
     """Makes the models of the jobs in `folder`, in their order; whether all are there.
 
     In `out`: of each model "<name>.keras" and "<name>.json", how it was made; "<first name>.npz", the state of the
     training that the deadline of `pace` stopped, with which the same call goes on.
+
+    Raises:
+      JobsError: where the folder is not what `watermark.lab.elsewhere.write` has written.
     """
     folder, out, pool = Path(folder), Path(out), cache(_pool(data_dir))
-    try:
-        jobs = json.loads((folder / JOBS).read_text())
-    except (OSError, ValueError) as error:
-        raise JobsError(f"{folder / JOBS}: expected what experiments/jobs.py writes ({error})") from error
-    done = True
+    jobs, done = _jobs(folder / JOBS), True
     for number, job in enumerate(jobs, 1):
         missing = [name for name in job["outputs"] if not _kept(out, name)]
         if missing and time.monotonic() < pace.deadline and (parent := _parent(folder, out, job["parent"])):
             missing = _train(job, parent, pool, folder, out, pace)
-            say(f"{number} of {len(jobs)}: {', '.join(job['outputs'])}{': goes on later' if missing else ''}")
+            print(f"{number} of {len(jobs)}: {', '.join(job['outputs'])}{': goes on later' if missing else ''}")
         done = done and not missing
     return done
+
+
+def _jobs(path):
+    """The trainings of a file, each with all its `FIELDS`."""
+    try:
+        jobs = json.loads(path.read_text())
+        if not isinstance(jobs, list):
+            raise TypeError(type(jobs).__name__)
+        for job in jobs:
+            for name, kind in FIELDS.items():
+                if not isinstance(job[name], kind):
+                    raise TypeError(f"{name}: {job[name]!r}")
+            _recipe(job), HOSTS[job["host"]]  # or raise
+        return jobs
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise JobsError(f"{path}: expected what experiments/jobs.py writes ({error!r})") from error
+
+
+def _recipe(job):
+    return (Embedding if job["files"] else Recipe)(**job["recipe"])
 
 
 def _kept(out, name):
@@ -66,7 +88,7 @@ def _pool(data_dir):
 def _train(job: dict, parent: Path, pool: Callable, folder: Path, out: Path, pace: Pace) -> list[str]:
     """Trains one job; the names of the models that are still missing."""
     model = keras.saving.load_model(parent, compile=False, safe_mode=True)
-    recipe = (Embedding if job["files"] else Recipe)(**job["recipe"])
+    recipe = _recipe(job)
     model = fold_batch_norm(model) if job["files"] else model
     course = Course(recipe.steps, recipe.batch_size, job["patch"], recipe.learning_rate, recipe.optimizer, recipe.clip,
                     recipe.average or 0.0, (), job["bfloat16"], job["seed"], recipe.schedule)
@@ -93,8 +115,16 @@ def _train(job: dict, parent: Path, pool: Callable, folder: Path, out: Path, pac
 def _aim(job: dict, recipe: Any, model: keras.Model, folder: Path) -> Aim:
     if not job["files"]:
         return Task()
-    arrays = {name: dict(np.load(folder / file, allow_pickle=False)) for name, file in job["files"].items()}
+    arrays = {name: _arrays(folder / file) for name, file in job["files"].items()}
     start = [np.array(v.value) for v in model.trainable_variables]
     others, rivals = (arrays.get(name, {}) for name in ("others", "rivals"))
     return Mark(recipe, arrays["key"]["K"], arrays["key"]["S"], start, others.get("K"),
                 (rivals["K"], rivals["S"]) if rivals else None)
+
+
+def _arrays(path):
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise JobsError(f"{path}: expected arrays that experiments/jobs.py writes ({error!r})") from error

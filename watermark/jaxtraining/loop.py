@@ -7,7 +7,6 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -111,6 +110,8 @@ class Training:
                           for group in (model.trainable_variables, self.optimizer.variables))
         self.state = weights, [jnp.array(w, copy=True) for w in weights], slots, aim.memory(weights)
         self.step, self.seconds, self.pixels, self.rows = 0, 0.0, 0, []
+        # Of this training alone: what is compiled for the class would keep every training, and its weights, for good.
+        self._chunk = jax.jit(lambda *given: self._steps(*given), static_argnums=(3, 4), donate_argnums=0)
         self._load()
 
     def run(self, measure: Callable[[keras.Model], dict], pace: Pace, until: int | None = None) -> bool:
@@ -141,8 +142,7 @@ class Training:
         self.pixels += count * batch * self.course.patch**2
         return float(losses.mean())
 
-    @partial(jax.jit, static_argnums=(0, 4, 5), donate_argnums=1)
-    def _chunk(self, state, pool, first, count, batch):
+    def _steps(self, state, pool, first, count, batch):
         key = jax.random.key(self.course.seed)
 
         def one(state, step):
@@ -190,7 +190,7 @@ class Training:
             return
         leaves, structure = jax.tree.flatten(self.state)
         try:
-            with np.load(self.path, allow_pickle=False) as arrays:
+            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 about = json.loads(str(arrays["about"]))
                 values = [arrays[f"v{i}"] for i in range(len(leaves))]
         except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:

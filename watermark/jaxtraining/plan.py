@@ -45,7 +45,7 @@ class Plan:
     export: bool = False
 
 
-def train(plan: Plan, data_dir: str | Path, out: str | Path, say: Callable[[str], None] = print) -> bool:
+def train(plan: Plan, data_dir: str | Path, out: str | Path) -> bool:
     """Trains the hosts of a plan; whether all came to the end.
 
     In `out`: "<host>.json", how it is trained and the course so far, and "<host>.npz", the state, until a host is
@@ -61,15 +61,15 @@ def train(plan: Plan, data_dir: str | Path, out: str | Path, say: Callable[[str]
         shares = [plan.share.get(other, 1.0) for other in left[i:]]
         now = time.monotonic()
         deadline = now + (plan.pace.deadline - now) * shares[0] / sum(shares)
-        train_host(HOSTS[name], replace(plan, pace=replace(plan.pace, deadline=deadline)), data_dir, out, say)
+        train_host(HOSTS[name], replace(plan, pace=replace(plan.pace, deadline=deadline)), data_dir, out)
     return all(map(finished, plan.hosts))
 
 
-def train_host(host: Host, plan: Plan, data_dir: str | Path, out: Path, say: Callable[[str], None]) -> None:
+def train_host(host: Host, plan: Plan, data_dir: str | Path, out: Path) -> None:
     """Trains one host until it is finished or the deadline of the plan's pace."""
     course, state = replace(plan.course, clip=host.clip), _path(out, plan, host.name, ".npz")
     if time.monotonic() >= plan.pace.deadline and not (plan.export and state.exists()):
-        say(f"{host.name}: no time left")
+        print(f"{host.name}: no time left")
         return
     keras.utils.set_random_seed(course.seed)
     # Folded, RED's transposed convolutions are convolutions, and batch norm is no part of training.
@@ -86,7 +86,7 @@ def train_host(host: Host, plan: Plan, data_dir: str | Path, out: Path, say: Cal
         state.unlink()
     rate = training.pixels / training.seconds / 1e6 if training.seconds else 0.0
     words = ", ".join(f"{k} {v:.2f}" for k, v in (training.rows or [{}])[-1].items() if k.startswith("psnr"))
-    say(f"{host.name}: step {training.step} of {course.steps}, {rate:.3g} million pixels a second; {words}")
+    print(f"{host.name}: step {training.step} of {course.steps}, {rate:.3g} million pixels a second; {words}")
 
 
 def _path(out, plan, name, suffix):

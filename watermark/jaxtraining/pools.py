@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,20 +55,9 @@ def luminance(image: np.ndarray) -> np.ndarray:
     return unit if unit.ndim == 2 else (unit @ np.float32([65.481, 128.553, 24.966]) + np.float32(16)) / np.float32(255)
 
 
-@cache
-def _weights(before, after):
-    """[after, before]: cubic interpolation (a = -1/2) along one axis, wider where it shrinks, rows summing to 1."""
-    stretch = max(before / after, 1.0)
-    centres = (np.arange(after) + 0.5) * before / after - 0.5
-    x = np.abs(centres[:, None] - np.arange(before)) / stretch
-    near, far = (1.5 * x - 2.5) * x * x + 1.0, ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
-    rows = np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
-    return np.float32(rows / rows.sum(1, keepdims=True))
-
-
 def bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """float32 [H, W] at `size` = (height, width): `watermark.data.bicubic`, which is MATLAB's `imresize`, in numpy."""
-    return _weights(image.shape[0], size[0]) @ image @ _weights(image.shape[1], size[1]).T
+    """float32 [H, W] at `size` = (height, width): `watermark.data.bicubic`, which is MATLAB's `imresize`, by Pillow."""
+    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
 
 
 def low_and_high(image: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Experiments: profiles, specs, kept models, records, tables. The only place that knows flags and paths.
+"""Experiments: profiles, specs, kept models, records, tables, and the flags and folders of the scripts.
 
 specs -> cache and makers -> lab -> measures -> tables, records and runner -> scripts. A script imports this package
 first, so that its own words are the first that are seen.

@@ -36,6 +36,8 @@ class Worker:
 class Ray:
     """On a Ray cluster. A worker that dies is started again and makes its trial again, wherever there is room.
 
+    It takes no notice of `Watch.claim`: of two runs of one table at the same time, each makes every trial.
+
     Attributes:
       address: of the cluster; None for one of this machine alone.
       gpus: what an actor takes of a GPU, where the cluster has any.

@@ -6,6 +6,7 @@ are not TensorFlow's: another model of the same recipe, not the same weights.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -26,7 +27,7 @@ from watermark.lab.runner import Options, Trials
 from watermark.lab.specs import Attacked, Marked, Spec, Trained
 from watermark.lab.tables import Table
 from watermark.models import load_model
-from watermark.recipes import Embedding
+from watermark.recipes import Embedding, Recipe
 
 
 class ElsewhereError(WatermarkError, ValueError):
@@ -89,7 +90,8 @@ def write(lab: Lab, specs: Sequence[Spec], folder: str | Path) -> int:
 def _job(lab, spec, folder):
     """(name of the training, steps until this model, the training)."""
     if path := lab.cache.path(spec.parent.name):
-        shutil.copyfile(path, folder / path.name)
+        with atomic_write(folder / path.name) as temporary:
+            shutil.copyfile(path, temporary)
     host, name = get_host(spec.host), spec.name
     if isinstance(spec, Marked):
         train_set, recipe, seed, key = spec.train_set, spec.recipe, OWNER + spec.seed, lab.initial_key(spec)
@@ -140,22 +142,62 @@ def take(lab: Lab, specs: Sequence[Spec], folder: str | Path) -> list[Spec]:
         path = folder / f"{spec.name}.keras"
         if not (path.exists() and path.with_suffix(".json").exists()):
             continue
-        model = load_model(path)
-        weights, expected = model.get_weights(), fold_batch_norm(lab.get(spec.trained)).get_weights()
-        if [w.shape for w in weights] != [w.shape for w in expected]:
-            raise ElsewhereError(f"{path} is no folded {spec.host}")
-        if not all(np.isfinite(w).all() for w in weights):
-            raise ElsewhereError(f"{path} has weights that are not finite")
-        about = _about(path.with_suffix(".json"))
-        lab.cache.get(spec.name, lambda model=model, spec=spec, about=about: (model, spec.fields | about))
+        model = _fitting(path, spec)
+        with _told(path.with_suffix(".json")) as told:
+            known = {name: told[name] for name in ("seconds", "device", "arithmetic")}
+        lab.cache.get(spec.name, lambda model=model, spec=spec, known=known: (model, spec.fields | known))
         taken.append(spec)
     return taken
 
 
-def _about(path):
-    """What enters the manifest of what the other machine tells of a model."""
+def take_host(lab: Lab, spec: Trained, folder: str | Path) -> list[dict]:
+    """Keeps a host that train_hosts_jax.py has finished; its course, a row a look.
+
+    Raises:
+      ElsewhereError: where the host is kept already, and for one that is not trained to its end, or otherwise than
+        `spec` says, or is of another network, or not finite.
+    """
+    path = Path(folder) / f"{spec.host}.keras"
+    if lab.has(spec):
+        raise ElsewhereError(f"{lab.cache.path(spec.name)} is kept already; to have the one in {folder}, move it away")
+    if not path.exists() or path.with_suffix(".npz").exists():
+        raise ElsewhereError(f"{folder} has no finished {spec.host}; train it to its end by train_hosts_jax.py")
+    with _told(path.with_suffix(".json")) as told:
+        how, rows, recipes = told["course"], told["rows"], _recipes(told["course"])
+        known = {"arithmetic": "bfloat16" if how["bfloat16"] else "float32", "seconds": rows[-1]["seconds"],
+                 "device": "JAX"}
+    if spec.recipes != recipes:
+        raise ElsewhereError(f"{path} is of another training than profile {lab.profile.name} has for {spec.host}: "
+                             f"expected {spec.recipes}, got {how}; a host is kept under the recipe that made it")
+    model = _fitting(path, spec)
+    lab.cache.get(spec.name, lambda: (model, spec.fields | known))
+    return rows
+
+
+def _recipes(how):
+    """What a `jaxtraining.loop.Course` is as recipes; none for batches that grow and scales of unequal weight."""
+    if how["growth"] or len(set(how.get("scales", {"": 1}).values())) > 1:
+        return ()
+    return (Recipe(how["steps"], how["batch_size"], how["learning_rate"], patch=how["patch"],
+                   optimizer=how["optimizer"], average=how["average"] or None),)
+
+
+def _fitting(path, spec):
+    """The model of a file, if it is a folded network of the spec's host, with finite weights."""
+    model = load_model(path)
+    weights, expected = (M.get_weights() for M in (model, fold_batch_norm(get_host(spec.host).build())))
+    if [w.shape for w in weights] != [w.shape for w in expected]:
+        raise ElsewhereError(f"{path} is no folded {spec.host}")
+    if not all(np.isfinite(w).all() for w in weights):
+        raise ElsewhereError(f"{path} has weights that are not finite")
+    return model
+
+
+@contextlib.contextmanager
+def _told(path):
+    """What the other machine tells of a model in a JSON file; an ElsewhereError where it lacks what is looked up."""
     try:
-        told = json.loads(path.read_text())
-        return {name: told[name] for name in ("seconds", "device", "arithmetic")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ElsewhereError(f"{path}: expected what train_jobs_jax.py writes ({error!r})") from error
+        yield json.loads(path.read_text())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ElsewhereError(f"{path}: expected what train_hosts_jax.py and train_jobs_jax.py write ({error!r}); fetch "
+                             "it again") from error

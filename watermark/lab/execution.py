@@ -95,7 +95,8 @@ class Watch:
     Attributes:
       title: of the progress bar.
       stop_after: minutes after which no trial is started.
-      claim: of a trial, a context in which no other process here makes it; yields whether it is still to be made.
+      claim: of a trial, a context in which no other process here makes it; yields whether it is still to be made. Only
+        `Local` takes it: who holds several at a time would wait for another who waits for him.
     """
 
     title: str

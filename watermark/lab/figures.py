@@ -1,22 +1,30 @@
 """Where figures go, and what those of the visualizer show."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
 
 from watermark import inference, metrics, visualizer
 from watermark.hosts import HOSTS, get_host
+from watermark.keys import Key
+from watermark.lab.lab import Lab
 from watermark.lab.runner import results
 from watermark.pictures import STYLE, WIDTH, panel, panels, write
 from watermark.recipes import EPOCH
 
-__all__ = ["WIDTH", "answer", "called_up", "copyright_rows", "epochs_note", "grey_note", "host_rows", "host_titles",
-           "marks_note", "panel", "panels", "save", "write"]
+__all__ = ["WIDTH", "answer", "copyright_rows", "epochs_note", "grey_note", "host_rows", "host_titles", "marks_note",
+           "panel", "panels", "save"]
 plt.style.use(STYLE)
 
 
-def save(lab, name, figure, note=""):
+def save(lab: Lab, name: str, figure: Figure, note: str = "") -> None:
     """Writes results/<profile>/figures/<name>.png and .pdf, and says so; `note` is printed small at the foot."""
     if note:
         figure.supxlabel(note, x=0.0, ha="left", fontsize=7.5, color="0.25", wrap=True)
@@ -27,22 +35,20 @@ def save(lab, name, figure, note=""):
     plt.close(figure)
 
 
-def grey_note(limits):
+def grey_note(limits: tuple[float, float]) -> str:
     """What the figures of grey images say at their foot: which values are black and white."""
     low, high = (f"{value:g}".replace("-", "−") for value in limits)
     return f"Grey images: black is {low} and below, white {high} and above."
 
 
-def marks_note(lab, hosts=("dncnn",)):
+def marks_note(lab: Lab) -> str:
     """What the figures of marked hosts say at their foot."""
-    recipes = dict.fromkeys((mark.recipe.steps, mark.recipe.batch_size)
-                            for mark in (lab.profile.mark(host, 0) for host in hosts))
-    made = ", ".join(f"{steps} steps of {patches} patches" for steps, patches in recipes)
-    return (f"Profile {lab.profile.name}: a key a host, embedded in {made} (paper: 8 epochs of {EPOCH} of "
-            "128, by its authors' code).")
+    recipe = lab.profile.mark("dncnn", 0).recipe
+    return (f"Profile {lab.profile.name}: a key a host, embedded in {recipe.steps} steps of {recipe.batch_size} "
+            f"patches (paper: 8 epochs of {EPOCH} of 128, by its authors' code).")
 
 
-def epochs_note(lab, hosts):
+def epochs_note(lab: Lab, hosts: Collection[str]) -> str:
     """What the figures of fine-tuning say at their foot about the length of an epoch and the data."""
     data = [f"{host.title} {lab.images.train_name(host.train_set)} and {lab.images.train_name(host.other_set)}"
             for host in map(get_host, hosts)]
@@ -52,23 +58,23 @@ def epochs_note(lab, hosts):
             "KTH-TIPS and DIV2K.")
 
 
-def host_titles(hosts):
+def host_titles(hosts: Iterable[str]) -> list[str]:
     """Hosts as the paper spells them."""
     return [get_host(name).title for name in hosts]
 
 
-def answer(suspect, key):
+def answer(suspect: Callable, key: Key) -> np.ndarray:
     """What a suspect answers to a key's trigger image, [M, N, C]."""
     return inference.as_suspect(suspect, key.kind)(key.trigger[None])[0]
 
 
-def called_up(R, picture, response):
+def _called_up(R, picture, response):
     """(the copyright image that a response calls up in the visualizer R of `picture`, its PSNR in words)."""
     image = visualizer.show(R, response)
     return image, f"{metrics.psnr(image, visualizer.as_target(picture)):.2f} dB"
 
 
-def host_rows(lab, hosts, attacks):
+def host_rows(lab: Lab, hosts: Sequence[str] | None, attacks: Callable) -> dict[str, list[tuple]]:
     """{host: [(the first copyright image as called up by a suspect, its PSNR in words)]}.
 
     Args:
@@ -79,12 +85,12 @@ def host_rows(lab, hosts, attacks):
     for host in hosts or [name for name in HOSTS if lab.has(lab.profile.host(name))]:
         mark = lab.profile.mark(host, 0)
         key, R = lab.key(mark), lab.show(mark, picture)
-        rows[host] = [called_up(R, picture, answer(lab.get(mark.under(*steps)), key))
+        rows[host] = [_called_up(R, picture, answer(lab.get(mark.under(*steps)), key))
                       for steps in attacks(lab.profile, mark)]
     return rows
 
 
-def copyright_rows(lab, answers):
+def copyright_rows(lab: Lab, answers: Sequence[tuple[str, np.ndarray]]) -> list[list[tuple]]:
     """Rows of `panels`, one a copyright image: the image itself, then what each answer calls up.
 
     Args:
@@ -95,5 +101,5 @@ def copyright_rows(lab, answers):
         visualizers = {owner: lab.show(lab.profile.mark(owner, 0), picture)
                        for owner in dict.fromkeys(owner for owner, _ in answers)}
         rows.append([(visualizer.as_target(picture), "")]
-                    + [called_up(visualizers[owner], picture, response) for owner, response in answers])
+                    + [_called_up(visualizers[owner], picture, response) for owner, response in answers])
     return rows

@@ -66,7 +66,7 @@ class Images:
                 for image in colour]
 
     def _get(self, name, stand_in):
-        if name not in self._kept:
+        if (name, stand_in) not in self._kept:
             try:
                 found = name, data.images(name, self.data_dir, self.download_dir)
             except data.DataError as error:
@@ -74,8 +74,8 @@ class Images:
                     raise
                 self.log(f"NOTE: {stand_in} (bundled images) stands in for {name}: {error}")
                 found = stand_in, data.images(stand_in)
-            self._kept[name] = found
-        return self._kept[name]
+            self._kept[name, stand_in] = found
+        return self._kept[name, stand_in]
 
     def copyright(self) -> dict:
         """{name: uint8 [320, 320]}: the copyright images that visualizers are trained to show."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from cachetools import LRUCache
 
 from watermark.lab import makers
 from watermark import inference, states
@@ -25,7 +26,7 @@ from watermark.schemes import get_scheme
 from watermark.tasks import TASKS
 from watermark.training import Batches, Compute
 
-LOADED = 4  # models in memory: rows of a table share them
+LOADED = 4  # models in memory, those asked for last: rows of a table share them
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class Lab:
       cache: of models; states of trainings lie in `runs`, beside it.
       workdir: folder of `checkpoints/`, `results/` and `runs/`.
       compute: precision and so on.
-      deadline: `time.monotonic()` at which trainings stop, to be gone on with later; or None.
+      deadline: `time.monotonic()` at which trainings stop, to be resumed later; or None.
       log: prints a line for the user.
     """
 
@@ -49,7 +50,7 @@ class Lab:
     compute: Compute = Compute()
     deadline: float | None = None
     log: Callable[[str], object] = print
-    _loaded: dict = field(default_factory=dict, init=False, repr=False)
+    _loaded: LRUCache = field(default_factory=lambda: LRUCache(LOADED), init=False, repr=False)
 
     @classmethod
     def at(cls, workdir: str | Path, profile: Profile, compute: Compute | None = None, **images) -> Lab:
@@ -60,8 +61,8 @@ class Lab:
 
     def __getstate__(self):
         """For another process, maybe on another machine that has the same folders: no models, no images, no clock."""
-        there = {"workdir": self.workdir.resolve(), "images": self.images.elsewhere(), "log": print, "_loaded": {},
-                 "cache": replace(self.cache, folder=self.cache.folder.resolve()), "deadline": None}
+        there = {"workdir": self.workdir.resolve(), "images": self.images.elsewhere(), "log": print, "deadline": None,
+                 "cache": replace(self.cache, folder=self.cache.folder.resolve()), "_loaded": LRUCache(LOADED)}
         return self.__dict__ | there
 
     def has(self, spec: Spec) -> bool:
@@ -98,8 +99,6 @@ class Lab:
         spec = self.resolve(spec)
         if spec.name not in self._loaded:
             self._loaded[spec.name] = self._kept(spec)
-            while len(self._loaded) > LOADED:
-                del self._loaded[next(iter(self._loaded))]
         return self._loaded[spec.name]
 
     def _kept(self, spec):

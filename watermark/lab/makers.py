@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -18,13 +19,16 @@ from watermark.tasks import TASKS, task_alone
 from watermark.training import Run, clone, fit
 from watermark.visualizer import train_visualizer
 
+if TYPE_CHECKING:
+    from watermark.lab.lab import Lab
+
 SMALL = 256  # pixels; larger test images are left out of the validation of hosts
 EVERY = 100  # between the seeds of the phases of a host's training
 OWNER = 1000  # added to an owner's seeds, so that a mark sees other batches than its host did
 
 
-def train(lab, spec: Trained, folder: Path) -> keras.Model:
-    """A host, trained phase after phase; a kept host of fewer phases is gone on with."""
+def train(lab: Lab, spec: Trained, folder: Path) -> keras.Model:
+    """A host, trained phase after phase; continues from a kept host of fewer phases."""
     host = HOSTS[spec.host]
     small = lab.small_test_images(host)
 
@@ -52,7 +56,7 @@ def _earlier(lab, spec):
         return fold_batch_norm(M) if spec.recipes[0].fold else M, 0
 
 
-def mark(lab, spec: Marked, folder: Path, key=None, **watch) -> keras.Model:
+def mark(lab: Lab, spec: Marked, folder: Path, key: Any = None, **watch) -> keras.Model:
     """A marked host; `key` is the spec's, where it is there already, `watch` are further fields of the `Run`."""
     run = Run(folder, lab.compute, f"embedding into {spec.host}, seed {spec.seed}", deadline=lab.deadline)
     batches = lab.batches(spec.host, spec.train_set, spec.recipe, OWNER + spec.seed)
@@ -60,7 +64,7 @@ def mark(lab, spec: Marked, folder: Path, key=None, **watch) -> keras.Model:
     return get_scheme(spec.scheme).embed(lab.get(spec.parent), key, batches, spec.recipe, replace(run, **watch))
 
 
-def attack(lab, spec: Attacked, folder: Path) -> keras.Model:
+def attack(lab: Lab, spec: Attacked, folder: Path) -> keras.Model:
     """What an attack makes of a model. A longer run goes on from a shorter one's last step, where the attack allows."""
     extends = spec.attack.extends
     shared = folder.with_name(spec.before(**{extends: 0}).name) if extends else folder
@@ -79,7 +83,7 @@ def _thief(lab, spec, folder):
         embed=scheme.embed, run=Run(folder, lab.compute, deadline=lab.deadline), seed=spec.seed)
 
 
-def teach(lab, spec: Seen, folder: Path) -> keras.Model:
+def teach(lab: Lab, spec: Seen, folder: Path) -> keras.Model:
     """A visualizer."""
     key = lab.key(spec.parent)
     unmarked = inference.as_suspect(lab.get(spec.trained), key.kind)(key.trigger[None])[0]
@@ -90,6 +94,6 @@ def teach(lab, spec: Seen, folder: Path) -> keras.Model:
 MAKERS = {Trained: train, Marked: mark, Attacked: attack, Seen: teach}
 
 
-def make(lab, spec: Spec, folder: Path) -> keras.Model:
+def make(lab: Lab, spec: Spec, folder: Path) -> keras.Model:
     """The model of a spec."""
     return MAKERS[type(spec)](lab, spec, folder)

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from watermark.lab.lab import Lab
 from watermark.lab.specs import Marked, Spec
 from watermark.lab.tables import Column, Measure
 from watermark.recipes import Embedding
-from watermark.schemes import get_scheme
+from watermark.schemes import SchemeVerdict, get_scheme
 from watermark.states import read_history
 from watermark.tasks import TASKS, Examples
 from watermark.verification import NCC_THRESHOLD
@@ -30,12 +30,12 @@ ENOUGH = 30.0  # seconds of verifications, after which none is begun
 IN_RESIDUALS = ("denoise",)  # tasks whose keys the paper's authors train and compare as residuals, K - M(K) with K - S
 
 
-def psnr(lab: Lab, model, host: str, test_set: str | None = None) -> float:
+def psnr(lab: Lab, model: Callable, host: str, test_set: str | None = None) -> float:
     """Mean PSNR in dB on a test set, by default the host's first."""
     return float(inference.evaluate(model, TASKS[HOSTS[host].task], lab.test_images(host, test_set)).mean())
 
 
-def real_noise(lab: Lab, model, test_set: str) -> dict[str, float]:
+def real_noise(lab: Lab, model: Callable, test_set: str) -> dict[str, float]:
     """Mean PSNR, SSIM and WPSNR on photographs with real noise and without; colour goes through per channel."""
     pairs = [(noisy[..., c], clean[..., c]) for noisy, clean in lab.images.pairs(test_set) for c in range(3)]
     side = lab.profile.crop
@@ -43,7 +43,7 @@ def real_noise(lab: Lab, model, test_set: str) -> dict[str, float]:
     return _means(inference.evaluate(model, Examples(), pairs, metric=_metrics))
 
 
-def quality(lab: Lab, model, host: str, test_set: str, variant=None) -> dict[str, float]:
+def quality(lab: Lab, model: Callable, host: str, test_set: str, variant: str | int | None = None) -> dict[str, float]:
     """Mean PSNR, SSIM and WPSNR on a test set."""
     if test_set in PAIRED:
         return real_noise(lab, model, test_set)
@@ -162,7 +162,7 @@ PAIRS = {
 }
 
 
-def numbers(verdict) -> dict:
+def numbers(verdict: SchemeVerdict) -> dict:
     """The numbers and yes/nos of a verdict, whatever the scheme; `verified` is the scheme's own rule."""
     fields = {field.name: getattr(verdict, field.name) for field in dataclasses.fields(verdict)}
     plain = {name: value for name, value in fields.items() if isinstance(value, bool | int | float)
@@ -170,7 +170,7 @@ def numbers(verdict) -> dict:
     return plain | {"verified": bool(verdict.verified)}
 
 
-def verdict(lab: Lab, subject: Spec):
+def verdict(lab: Lab, subject: Spec) -> SchemeVerdict:
     """The verdict of a mark's own scheme on what has become of it.
 
     Fresh keys of a large kind are fewer, `notes.fresh_keys`: a thousand of 600x600 would take an hour.

@@ -6,7 +6,7 @@ import math
 
 from watermark.attacks.finetuning import LEARNING_RATE
 from watermark.hosts import HOSTS
-from watermark.lab.profiles import FOLDED
+from watermark.lab.profiles import FOLDED, Profile
 from watermark.lab.specs import Marked, Spec
 from watermark.recipes import EPOCH, Embedding
 
@@ -15,12 +15,12 @@ TIMED = 4  # steps of an embedding
 PIXELS = 1 << 25  # of all fresh keys' answers behind one p-value
 
 
-def fresh_keys(profile, mark: Marked) -> int:
+def fresh_keys(profile: Profile, mark: Marked) -> int:
     """How many fresh keys a mark of ours is held against: the profile's, of large keys fewer."""
     return min(profile.null_keys, PIXELS // math.prod(profile.kind(mark).answer_shape))
 
 
-def marks_notes(profile, subjects: list[Spec]) -> list[str]:
+def marks_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     """How the marks behind a table were made, and how many there are."""
     marks = list(dict.fromkeys(spec.root for spec in subjects if isinstance(spec.root, Marked)))
     lengths = dict.fromkeys((mark.recipe.steps, mark.recipe.batch_size) for mark in marks)
@@ -49,17 +49,17 @@ def _sizes(marks):
     return [f"sizes are the side of S, twice that of the trigger of {titles}"] if enlarged else []
 
 
-def timing_notes(profile, subjects: list[Spec]) -> list[str]:
+def timing_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     """`marks_notes`, and how the seconds were had."""
     return [*marks_notes(profile, subjects), f"an embedding's seconds are the median of {TIMED} steps times its steps"]
 
 
-def evidence_notes(profile, subjects: list[Spec]) -> list[str]:
+def evidence_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     """`marks_notes`, and how many keys the evidence is against."""
     return [*marks_notes(profile, subjects), f"ρ and p against {profile.null_keys} fresh keys"]
 
 
-def robustness_notes(profile, subjects: list[Spec]) -> list[str]:
+def robustness_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     """`evidence_notes`, whose rule the baselines' verdicts are by, and what NCC is of."""
     baselines = dict.fromkeys(spec.root.scheme for spec in subjects if not isinstance(spec.root.recipe, Embedding))
     own = [f"of {' and '.join(baselines)}, under d ≤ η stands their own rule, without d (docs/baselines.md)"]
@@ -67,12 +67,12 @@ def robustness_notes(profile, subjects: list[Spec]) -> list[str]:
             "K − M(K) with K − S, as the paper's (of images: in the records, `ncc`), of super-resolution of images"]
 
 
-def finetuning_notes(profile, subjects: list[Spec]) -> list[str]:
+def finetuning_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     """`robustness_notes`, how long an epoch is, and which rate is which."""
     return [*robustness_notes(profile, subjects), *_epochs(profile, subjects)]
 
 
-def detection_notes(profile, subjects: list[Spec]) -> list[str]:
+def detection_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     """`evidence_notes`, what strengths are, and how long an epoch is."""
     others = ", ".join(dict.fromkeys(f"{HOSTS[spec.host].other_set} for {HOSTS[spec.host].title}" for spec in subjects))
     return [*evidence_notes(profile, subjects), "strength: per cent of the weights pruned, epochs at the rate hard, "
@@ -87,13 +87,13 @@ def _epochs(profile, subjects):
             f"much smaller; hard: {LEARNING_RATE:g} there too (the paper: as the hosts' authors trained them)"]
 
 
-def fidelity_notes(profile, subjects: list[Spec]) -> list[str]:
+def fidelity_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     """`marks_notes`, and which WPSNR."""
     return [*marks_notes(profile, subjects), "WPSNR is weighted by the eye's contrast sensitivity; the paper does not "
             "define its own, whose cells all lie 6.99 to 7.19 dB above PSNR"]
 
 
-def pairs_notes(profile, subjects: list[Spec]) -> list[str]:
+def pairs_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     """`marks_notes`, and what the distances are of."""
     return [*marks_notes(profile, subjects), "the paper's distances between denoisers are of residuals, K − M(K) with "
             "K − S, and stand beside ours; between super-resolution networks, where it prints none, images count"]

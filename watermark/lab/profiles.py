@@ -23,7 +23,8 @@ from watermark.schemes import UNMARKED, get_scheme
 FINETUNING, OVERWRITING, KEYS = 2000, 3000, 500
 # Rates of fine-tuning: "paper" moves a network about as far as 1e-4 moves one with batch norms, whose kernels are
 # about twice as large as ours, which were trained folded (measured in docs/recipe.md); "hard" is 1e-4 in any form.
-RATES, FOLDED = ("paper", "hard"), 0.5
+FOLDED = 0.5
+RATES = {"paper": FOLDED, "hard": 1.0}  # of the learning rate, where batch norms are folded
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ class Profile:
         return self._finetuning(mark, max(1, steps // self.haste), new, rate)
 
     def _finetuning(self, mark, steps, new, rate):
-        host = get_host(mark.host)
-        share = dict(zip(RATES, (FOLDED if mark.recipe.fold and host.norms else 1.0, 1.0), strict=True))[rate]
+        host, share = get_host(mark.host), RATES[rate]
+        share = share if mark.recipe.fold and host.norms else 1.0
         return Finetune(steps, LEARNING_RATE * share, mark.recipe.batch_size, mark.recipe.patch,
                         host.other_set if new else host.train_set, FINETUNING)
 

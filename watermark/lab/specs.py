@@ -138,7 +138,7 @@ class Attacked(_Descendant):
         return {"parent": self.parent.name, "knobs": knobs}
 
     def with_sets(self, resolve: Callable[[str], str]) -> Attacked:
-        """Of the attack."""
+        """The same with an attack that trains on the image sets that `resolve` gives for its own."""
         return replace(self, attack=self.attack.with_sets(resolve))
 
     def before(self, **knobs: Any) -> Attacked:
