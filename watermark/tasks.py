@@ -6,12 +6,13 @@ import numpy as np
 import tensorflow as tf
 
 from watermark import data
+from watermark.losses import half_squared_error
 
 
 def task_loss(model, inputs, targets, training=True):
-    """Eq. (5): half the squared error summed over pixels, averaged over the batch."""
-    error = tf.cast(model(inputs, training=training), tf.float32) - targets  # a half-precision sum would overflow
-    return tf.reduce_sum(tf.square(error)) / (2.0 * tf.cast(tf.shape(inputs)[0], tf.float32))
+    """Eq. (5) of what a model answers to inputs [B, h, w, C]; targets are [B, H, W, C]."""
+    outputs = tf.cast(model(inputs, training=training), tf.float32)  # a half-precision sum would overflow
+    return half_squared_error(outputs, targets)
 
 
 def task_alone(M, X, Y, *_):

@@ -17,13 +17,14 @@ import tensorflow as tf
 from scipy import stats
 
 from watermark import metrics
-from watermark.baselines.common import answers, half_squared_error, integers, normal, train, triggers_for
+from watermark.baselines.common import integers, normal
 from watermark.baselines.pictures import abstract_pictures
-from watermark.embedding import numbered
+from watermark.embedding import fitted_triggers, numbered, trained
 from watermark.evidence import Rate, clopper_pearson
 from watermark.inference import as_suspect
 from watermark.keys import plain_seed
 from watermark.kinds import Kind
+from watermark.losses import both, half_squared_error
 from watermark.recipes import EPOCH, Recipe, changed
 from watermark.training import Batches, Run, identified
 from watermark.verification import NCC_THRESHOLD, ask
@@ -169,7 +170,7 @@ def class_loss(host: keras.Model, key: Key, recipe: Classifying) -> Callable:
     steps, and 40 in between. P is held whole: 1.6 MB for 40x40 pixels, 370 MB for 600x600, four times that for
     super-resolution by 2.
     """
-    K = triggers_for(host, key.triggers, key.kind)
+    K = tf.constant(fitted_triggers(host, key.triggers, key.kind))
     labels = tf.constant(np.int32(key.labels))
     pixels = int(np.prod(key.kind.answer_shape))
     P = tf.constant(np.concatenate(list(projection(key.seed, pixels))))
@@ -181,15 +182,16 @@ def class_loss(host: keras.Model, key: Key, recipe: Classifying) -> Callable:
 
     def errors(M):
         groups = tf.reshape(K, [-1, each, *K.shape[1:]])
-        found = tf.map_fn(lambda group: classes(M(group, training=False)), groups, parallel_iterations=1)
+        found = tf.map_fn(lambda group: classes(tf.cast(M(group, training=False), tf.float32)), groups,
+                          parallel_iterations=1)
         found, asked = tf.reshape(found, [PICTURES, CLASSES]), tf.one_hot(labels, CLASSES)
         lead = tf.reduce_sum(found * asked, 1) - tf.reduce_max(found - 1e9 * asked, 1)
         return tf.reduce_sum(tf.cast(lead < LEAD, tf.float32))
 
     def loss_fn(M, X, Y, step):
         now = (tf.cast(step, tf.int32) * shown + tf.range(shown)) % PICTURES
-        outputs, responses = answers(M, X, tf.ensure_shape(tf.gather(K, now), [shown, *K.shape[1:]]))
-        task = half_squared_error(outputs, Y)
+        outputs, responses = both(M, X, tf.ensure_shape(tf.gather(K, now), [shown, *K.shape[1:]]))
+        task = half_squared_error(outputs, Y)  # Eq. (5)
         entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.gather(labels, now), classes(responses))
         mark = PICTURES / shown * tf.reduce_sum(entropy)
         parts = {"task": task, "mark": mark}
@@ -216,7 +218,7 @@ def embed(host: keras.Model, key: Key, batches: Batches, recipe: Classifying, ru
     recipe, run = changed((recipe, run), changes)
     run = replace(run, about=identified(host, key.pictures, key.labels))
     run = replace(run, until={"errors": 0}) if recipe.stop else run
-    return train(host, lambda M: class_loss(M, key, recipe), numbered(batches), recipe, run)
+    return trained(host, lambda M: (class_loss(M, key, recipe), None), numbered(batches), recipe, run)
 
 
 def update_key(key: Key, marked: keras.Model) -> Key:
