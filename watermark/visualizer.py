@@ -17,6 +17,7 @@ IMAGE_SHAPE = (320, 320, 1)
 FIRST = 64  # filters of the first convolution
 ENCODER = ((128, 3, 2), (256, 1, 2), (512, 1, 1))  # (filters, kernel, stride) of those that follow
 DECODER = ((512, 1), (512, 3), (256, 3), (128, 5), (64, 5))  # (filters, kernel), each behind an upsampling
+POOL = 256  # other keys that it refuses
 GREY = 0.5  # what R shows to others: 6 dB from any black and white image
 
 
@@ -95,7 +96,7 @@ def as_target(image):
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
         raise ValueError(f"expected a uint8 image [P, Q] or [P, Q, C], got {image.dtype} of shape {image.shape}")
-    return np.float32(image if image.ndim == 3 else image[..., None]) / np.float32(255.0)
+    return np.float32(data.with_channel(image)) / np.float32(255.0)
 
 
 def show(visualizer, response):
@@ -128,7 +129,7 @@ def _visualizer_loss(target):
     return loss_fn
 
 
-def _batches(key, unmarked, recipe, seed, pool=256):
+def _batches(key, unmarked, recipe, seed):
     """Batch i: half of a batch of answers to be shown, S damaged within the edge, and as many to be refused.
 
     Two in three of those are S damaged beyond the edge, the others what other keys ask for, with noise. The edge is
@@ -143,7 +144,7 @@ def _batches(key, unmarked, recipe, seed, pool=256):
         away = unmarked - S
         edge = min(edge, recipe.nearest * float(tf.norm(away)))
     away /= tf.norm(away)
-    others, count = tf.constant(random_keys(key.kind, pool, f"visualizer {seed}")[1]), recipe.batch_size // 2
+    others, count = tf.constant(random_keys(key.kind, POOL, f"visualizer {seed}")[1]), recipe.batch_size // 2
 
     def make(i):
         seeds = iter(tf.unstack(tf.random.split(tf.stack([tf.cast(seed, tf.int64), i]), 10, alg="philox")))
@@ -160,7 +161,7 @@ def _batches(key, unmarked, recipe, seed, pool=256):
 
         shown = damaged(recipe.shown * tf.sqrt(uniform()))  # many near the edge, on either side of it
         beyond = damaged(recipe.refused + (recipe.farthest - recipe.refused) * tf.square(uniform()))
-        chosen = tf.random.stateless_uniform([count], next(seeds), maxval=pool, dtype=tf.int32, alg="philox")
+        chosen = tf.random.stateless_uniform([count], next(seeds), maxval=POOL, dtype=tf.int32, alg="philox")
         strangers = tf.gather(others, chosen) + edge * uniform() * noise()
         return shown, tf.where(uniform() < 2 / 3, beyond, strangers)
 

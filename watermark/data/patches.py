@@ -54,7 +54,7 @@ class Patches:
 
     @property
     def nbytes(self):
-        """Of the pixels."""
+        """Bytes that the pixels take."""
         return sum(plane.dtype.size * plane.shape[0] for plane in self.planes)
 
     def draw(self, count, seed, augment=True):

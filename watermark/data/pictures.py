@@ -59,8 +59,7 @@ def read_image(file) -> np.ndarray:
 
 def read_answer(file) -> np.ndarray:
     """float32 [H, W, C] from a suspect's answer; [0, 1] is the file's range, which float files may leave."""
-    image = unit(read_picture(file, bounded=False).pixels)
-    return image[..., None] if image.ndim == 2 else image
+    return with_channel(unit(read_picture(file, bounded=False).pixels))
 
 
 def checked(image, channels=(1, 3), beyond=ROUNDING) -> np.ndarray:
@@ -103,6 +102,11 @@ def unit(image) -> np.ndarray:
 def eight_bits(image) -> np.ndarray:
     """uint8 from uint8 or from float on [0, 1], rounded; for what is shown, or stored as such."""
     return image if image.dtype == np.uint8 else np.uint8(np.round(np.clip(image, 0.0, 1.0) * 255.0))
+
+
+def with_channel(image) -> np.ndarray:
+    """[H, W] or [H, W, C] as [H, W, C]."""
+    return image[..., None] if image.ndim == 2 else image
 
 
 def grey(image, beyond=ROUNDING) -> np.ndarray:
@@ -175,7 +179,7 @@ def _eight_bits(image):
 
 def _scaled(values, greatest, orientation):
     """(float32 pixels, transparent) of values [H, W] or [H, W, 1 to 4] whose white is `greatest`."""
-    values = values[..., None] if values.ndim == 2 else values
+    values = with_channel(values)
     count = values.shape[-1]
     if values.ndim != 3 or not 1 <= count <= 4:
         raise ValueError(f"it holds an array of shape {list(values.shape)}, expected 1 or 3 channels")

@@ -6,7 +6,6 @@ drawn by this code.
 
 import json
 import os
-import urllib.error
 import urllib.parse
 import urllib.request
 from functools import cache
@@ -111,7 +110,7 @@ def download(source, folder):
                 _fetch(url, temporary)
                 if (found := sha256(temporary)) != source["files"][file]:
                     raise DataError(f"{url} has SHA-256 {found[:12]}…, expected {source['files'][file][:12]}…")
-        except (OSError, urllib.error.URLError) as error:
+        except OSError as error:
             raise DataError(f"{url}: {error}") from error
 
 

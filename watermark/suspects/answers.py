@@ -6,13 +6,12 @@ import numpy as np
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
-from watermark.data.pictures import check_codec, read_answer
+from watermark.data.pictures import TIFF_HEADS, check_codec, read_answer, with_channel
 
 SCALE = 8  # the most that a key's kind enlarges by
 MARGIN = 64  # pixels; some networks pad
 CHANNELS = 4
 FORMATS = ("PNG", "BMP", "JPEG", "WEBP")  # and TIFF; others can start programs (EPS), or hold more than they say
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def check_size(shape, asked):
@@ -37,7 +36,7 @@ def number_type(dtype):
 
 def picture(content, asked):
     """float32 [H', W', C] on [0, 1] from the bytes of an image file that answers an image `asked` [H, W, C]."""
-    if content[:4] in TIFF:  # Pillow does not know every depth
+    if content[:4] in TIFF_HEADS:  # Pillow does not know every depth
         with tifffile.TiffFile(io.BytesIO(content)) as file:
             page = file.pages.first
             check_codec(page)
@@ -61,8 +60,3 @@ def array(path, asked):
     number_type(found.dtype)
     check_size(found.shape, asked)
     return with_channel(np.float32(found))
-
-
-def with_channel(image):
-    """[H, W] or [H, W, C] as [H, W, C]."""
-    return image[..., None] if image.ndim == 2 else image

@@ -9,9 +9,10 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from watermark.data.pictures import eight_bits, with_channel
 from watermark.fitting import UNIT, Pixels
 from watermark.ports import check_holds
-from watermark.suspects.answers import picture, with_channel
+from watermark.suspects.answers import picture
 from watermark.suspects.jsons import at, base64_picture, counted, floats, member, named, parsed
 from watermark.suspects.tensors import TYPES, WHITE, Tensor
 
@@ -21,9 +22,8 @@ BOUNDARY = "watermark-" + 24 * "-"  # of a form; always the same, so that a requ
 
 def png(image):
     """One image [H, W, C] on [0, 1] as an 8-bit PNG file, bytes; what lies beyond is cut."""
-    eight_bits = np.uint8(np.round(np.clip(image, 0.0, 1.0) * 255.0))
-    file = io.BytesIO()
-    Image.fromarray(eight_bits[..., 0] if eight_bits.shape[2] == 1 else eight_bits).save(file, "PNG")
+    pixels, file = eight_bits(image), io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
     return file.getvalue()
 
 
