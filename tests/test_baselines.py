@@ -262,7 +262,7 @@ def test_training_ends_once_all_labels_are_met(stop, last, tiny_host, tiny_batch
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_super_resolution_goes_through_the_hosts_upsampling(scheme, tiny_batches):
+def test_super_resolution_keys_are_upsampled_on_their_way_into_the_host(scheme, tiny_batches):
     host = hosts.vdsr(depth=3, filters=4)
     key = scheme.make_key(1, DOUBLED, host)
     marked = scheme.embed(host, key, tiny_batches, scheme.RECIPES["smoke"], compute=FLOAT32)

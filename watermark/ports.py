@@ -49,9 +49,9 @@ def in_batches(run, images, size=None, exact=False):
 
 
 def check_sides(sides, who, most=LARGEST):
-    """(H, W) that a suspect asks for, None for a free one; a SuspectError where no question is continued so far.
+    """(H, W) that a suspect asks for, None where free; a SuspectError if a side exceeds `most`.
 
-    Of a file no more is asked than of a key.
+    That is the largest a question is padded to, as large as a key may be.
     """
     if max(side or 0 for side in sides) > most:
         raise SuspectError(f"{who} takes images of {sides[0] or 'any'}x{sides[1] or 'any'} pixels; they are continued "

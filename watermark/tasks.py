@@ -1,4 +1,4 @@
-"""What a host is for: its training batches, its test pairs, its loss and its door for outsiders."""
+"""What a host is for: its training batches, its test pairs, its loss, and how its quality is measured."""
 
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ class Denoising:
         return data.denoising_batches(images, seed=seed, batch_size=batch_size, size=size, sigma=self.sigma)
 
     def pairs(self, images, variant=""):
-        """(noisy input, target) float32 [H, W] or [H, W, 3] for each image; image i gets the same noise ever."""
+        """(noisy input, target) float32 [H, W] or [H, W, 3] for each image; image i always gets the same noise."""
         for i, image in enumerate(images):
             target = data.unit(_pixels(image, self.channels))
             yield data.noisy(target, self.sigma, seed=i), target

@@ -30,7 +30,7 @@ Batches = Callable[[int], tf.data.Dataset]  # number of the first step -> an end
 
 @dataclass(frozen=True)
 class Run:
-    """Where and under whose eyes a training runs. None of it changes the weights, but by stopping early.
+    """Where and under whose eyes a training runs. Of these only `compute` changes the weights, and stopping early.
 
     Attributes:
       folder: where the state is kept, and TensorBoard's scalars; a call with the same folder goes on where the last
@@ -72,7 +72,7 @@ def clone(model: keras.Model) -> keras.Model:
 
 
 def identified(model: keras.Model, *arrays: np.ndarray) -> str:
-    """SHA-256 of a model's weights and of arrays: what a training that begins with them is `Run.about`."""
+    """SHA-256 of a model's weights and of arrays: the `Run.about` of a training that starts from them."""
     h = hashlib.sha256()
     for array in (*model.get_weights(), *arrays):
         h.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())

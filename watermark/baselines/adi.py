@@ -1,8 +1,8 @@
 """Base-2 of the paper: Adi et al. (USENIX Security 2018), the host made a classifier by a random projection.
 
 Forty abstract pictures are to be classified as their owner says, by a layer of a fixed random projection and softmax on
-top of the network; the claim stands if more labels are met than chance would give. docs/baselines.md says what is the
-paper's, what is settled here, and why.
+top of the network; the claim stands if more labels are matched than chance would give. docs/baselines.md says what is
+the paper's, what is settled here, and why.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from watermark.verification import NCC_THRESHOLD, ask
 name = "adi"
 CLASSES = 256
 PICTURES = 40
-STRICT = 36  # right labels that Adi et al.'s own rule asks for: nearly all
+STRICT = 36  # correct labels that Adi et al.'s own rule asks for: nearly all
 BLOCK = 1 << 24  # entries of P that are held at once where all are not needed
 PIXELS = 1 << 18  # pixels that go through the network at once when labels are counted
 TOGETHER = 1 << 19  # and when they are learnt: four pictures of 600x600 take 25 GB in DnCNN, one 6
@@ -47,7 +47,7 @@ class Classifying(Recipe):
     Attributes:
       strength: lambda, the weight of the cross-entropy of one picture.
       shown: pictures a step, a divisor of 40, each standing for 40 / shown of them; of large ones fewer, `TOGETHER`.
-      stop: whether training ends once all forty labels are met.
+      stop: whether training ends once all forty labels are matched.
     """
 
     strength: float = 1e-3
@@ -98,10 +98,10 @@ class Verdict:
 
     Attributes:
       verified: p_value < p, which at .05 is two labels of forty.
-      ncc: normalised correlation of the labels' 8-bit code words, met and asked for; about .50 without a mark.
+      ncc: normalised correlation of the labels' 8-bit code words, found and asked for; about .50 without a mark.
       ncc_verified: ncc > 0.95.
-      p_value: chance of so many right labels on a model that has not seen them, exact.
-      correct: right labels of forty.
+      p_value: chance of so many correct labels on a model that has not seen them, exact.
+      correct: labels of forty that are matched.
       strict: correct >= 36, as Adi et al. would have it.
     """
 
@@ -230,7 +230,7 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = 0, p: 
     """Puts the pictures to a suspect and judges its answers; arguments and errors as for `verification.verify`.
 
     `null_keys` is not used: labels are drawn without regard to the suspect, so chance is known exactly. (Those that the
-    unmarked host would have met are drawn again, which can only make a right label rarer on a model like it.)
+    unmarked host would have matched are drawn again, which can only make a correct label rarer on a model like it.)
     """
     return judge(classify(suspect, key), key, p=p)
 
@@ -243,12 +243,11 @@ def judge(found: np.ndarray, key: Key, *, p: float = 0.05) -> Verdict:
     return Verdict(chance < p, ncc, ncc > NCC_THRESHOLD, chance, correct, correct >= STRICT)
 
 
-def false_positives(suspect: keras.Model | Callable, kind: Kind, keys: int = 1000, label: str = "null",
-                    host: keras.Model | None = None) -> Rate:
+def false_positives(suspect: keras.Model | Callable, kind: Kind, keys: int = 1000, label: str = "null") -> Rate:
     """The share of fresh keys that are verified on a suspect which has seen none of them, with its 95 % interval.
 
-    `host` as for `make_key`: without it, labels are drawn without regard to any model, as a stranger's are.
+    Labels are drawn without regard to any model, as a stranger's are.
     """
     suspect = as_suspect(suspect, kind)  # one trace for all
-    found = sum(verify(suspect, make_key(f"{label} {i}", kind, host)).verified for i in range(keys))
+    found = sum(verify(suspect, make_key(f"{label} {i}", kind)).verified for i in range(keys))
     return clopper_pearson(found, keys)
