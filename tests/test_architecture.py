@@ -1,6 +1,7 @@
 """Promises about every module: who imports whom, and how large things are."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,23 @@ def test_imports_go_down(path):
             assert LEVELS[part] < LEVELS[me], f"{path} imports watermark.{part}"
         if me == "hosts":
             assert top not in ("tensorflow", "torch", "jax"), f"{path} imports {top}; hosts know Keras only"
+
+
+@functools.cache
+def _passed_on(path):
+    """Names that a module has from others."""
+    return {alias.asname or alias.name for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) for alias in node.names}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_names_are_imported_from_where_they_are_made(path):
+    """Or from a folder, whose `__init__` is there to pass them on; else imports are more than what is needed."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            source = PACKAGE.parent / f"{node.module.replace('.', '/')}.py"
+            passed_on = _passed_on(source) if source.exists() else set()
+            assert not passed_on & {alias.name for alias in node.names}, f"{path}:{node.lineno}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from watermark import inference, thieves
-from watermark.hosts import fold_batch_norm
+from watermark.hosts.folding import fold_batch_norm, norms
 from watermark.keys import Key, random_keys, with_verification
 from watermark.kinds import Kind
 from watermark.lookahead import Ahead, Lookahead, Perturbed, Projected, Shadow
@@ -153,14 +153,13 @@ def _falling(recipe):
 @contextlib.contextmanager
 def frozen_norms(model: keras.Model) -> Iterator[None]:
     """Batch norms run in inference mode within: those that could not be folded must not see the trigger either."""
-    norms = [layer for layer in model._flatten_layers()
-             if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
-    for norm in norms:
+    learning = [norm for norm in norms(model) if norm.trainable]
+    for norm in learning:
         norm.trainable = False
     try:
         yield
     finally:
-        for norm in norms:
+        for norm in learning:
             norm.trainable = True
 
 
@@ -226,7 +225,7 @@ def others(host: keras.Model, key: Key, recipe: Embedding) -> np.ndarray:
 
 
 def noisy(key: Key, deviation: float, count: int) -> np.ndarray:
-    """`count` triggers [count, h, w, C] on [0, 1] that are the key's with white Gaussian noise on it, ever the same."""
+    """`count` triggers [count, h, w, C] on [0, 1]: the key's with white Gaussian noise on it, always the same."""
     noise = np.random.default_rng(0).standard_normal((count, *key.trigger.shape), np.float32)
     return np.clip(key.trigger + np.float32(deviation) * noise, 0.0, 1.0)
 
@@ -240,4 +239,4 @@ def update_key(key: Key, marked: keras.Model, output: str | None = None) -> Key:
     (16, 16, 1)
     """
     M = inference.single_output(marked, output)
-    return with_verification(key, inference.as_suspect(M, key.kind)(key.trigger[None])[0])
+    return with_verification(key, inference.answer(M, key))

@@ -1,10 +1,11 @@
 """Running networks on images, in float32 unless told otherwise."""
 
+from __future__ import annotations
+
 import contextlib
 import math
-import os
-import platform
 import weakref
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
@@ -12,9 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from watermark import metrics
+from watermark.compute import Compute
 from watermark.fitting import multiples, padded
+from watermark.keys import Key
 from watermark.ports import PIXELS, ModelFile, Port, SuspectError, check_sides, in_batches
-from watermark.training import Compute
 
 _FORWARDS = weakref.WeakKeyDictionary()  # {model: {precision: its traced function}}
 
@@ -277,21 +279,15 @@ def evaluate(model, task, images, variant=None, *, metric=metrics.psnr, precisio
     predict = predictor(model, precision) if isinstance(model, keras.Model) else model
     variants = task.variants if variant is None else (variant,)
 
-    def restored(x):
-        return predict(x[None])[0] if x.ndim == 3 else predict(x[None, ..., None])[0, ..., 0]
-
-    return np.array([metric(*task.comparable(restored(x), y, v)) for v in variants for x, y in task.pairs(images, v)])
+    return np.array([metric(*task.comparable(restored(predict, x), y, v))
+                     for v in variants for x, y in task.pairs(images, v)])
 
 
-def device() -> str:
-    """What computes here: the first GPU's name, or the processor's kind and its cores."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name))
-    return f"{platform.machine()}, {os.cpu_count()} cores"
+def restored(predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
+    """What a callable on batches [N, H, W, C] makes of one image, [H, W] or [H, W, C]: an image of that form."""
+    return predict(image[None])[0] if image.ndim == 3 else predict(image[None, ..., None])[0, ..., 0]
 
 
-def versions():
-    """{library: version} of what computes here."""
-    return {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__,
-            "numpy": np.__version__}
+def answer(suspect: keras.Model | Callable, key: Key) -> np.ndarray:
+    """M(K), [H', W', C]: what a suspect, as for `as_suspect`, answers to a key's trigger image."""
+    return as_suspect(suspect, key.kind)(key.trigger[None])[0]

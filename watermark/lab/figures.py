@@ -5,8 +5,9 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from watermark import inference, metrics, visualizer
+from watermark import metrics, visualizer
 from watermark.hosts import HOSTS, get_host
+from watermark.inference import answer
 from watermark.lab.runner import results
 from watermark.pictures import STYLE, WIDTH, panel, panels, write
 from watermark.recipes import EPOCH
@@ -55,11 +56,6 @@ def epochs_note(lab, hosts):
 def host_titles(hosts):
     """Hosts as the paper spells them."""
     return [get_host(name).title for name in hosts]
-
-
-def answer(suspect, key):
-    """What a suspect answers to a key's trigger image, [M, N, C]."""
-    return inference.as_suspect(suspect, key.kind)(key.trigger[None])[0]
 
 
 def called_up(R, picture, response):

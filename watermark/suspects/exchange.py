@@ -15,8 +15,7 @@ from anyio.from_thread import start_blocking_portal
 
 from watermark.errors import first_line, printable
 from watermark.files import content
-from watermark.inference import SuspectError
-from watermark.ports import Unreachable
+from watermark.ports import SuspectError, Unreachable
 
 RETRIED = (429, 502, 503, 504)
 PAUSE = 0.5  # seconds before the first retry, doubled each time; a server's Retry-After could have us wait for hours

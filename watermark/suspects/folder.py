@@ -13,7 +13,7 @@ import numpy as np
 
 from watermark.errors import raised_as
 from watermark.files import atomic_write, content
-from watermark.inference import SuspectError
+from watermark.ports import SuspectError
 from watermark.suspects.answers import array, picture
 from watermark.suspects.protocols import png
 

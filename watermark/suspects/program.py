@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from watermark.errors import raised_as
-from watermark.inference import SuspectError
-from watermark.models import ModelError
+from watermark.errors import ModelError, raised_as
+from watermark.ports import SuspectError
 
 NAMED = re.compile(r"(?P<path>.+\.py):(?P<name>\w+)")
 

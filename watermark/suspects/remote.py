@@ -19,8 +19,8 @@ import httpx
 import numpy as np
 
 from watermark.errors import first_line, printable, raised_as
-from watermark.inference import RANGED, SuspectError
-from watermark.ports import check_sides
+from watermark.inference import RANGED
+from watermark.ports import SuspectError, check_sides
 from watermark.suspects.answers import pixels_at_most
 from watermark.suspects.exchange import LOCAL, Line, certificates, shown, veiled
 from watermark.suspects.protocols import NUMBERS, PROTOCOLS, Infer, Pictures, fits

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from watermark.errors import ModelError, first_line
 from watermark.limits import check_onnx, check_saved_model, check_tflite
-from watermark.models import ModelError, first_line
 from watermark.ports import ModelFile, Port
 
 ONNX_NAMES = {"float": "float32", "double": "float64"}  # those that are not numpy's
