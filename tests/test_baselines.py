@@ -287,7 +287,7 @@ def test_hosts_of_another_arithmetic_are_marked(scheme, policy, tiny_batches, tm
     for kind in (SMALL, Kind(size=9)):
         key, folder = scheme.make_key(1, kind), tmp_path / str(kind.size)
         marked = scheme.embed(host, key, tiny_batches, scheme.RECIPES["smoke"], compute=FLOAT32, folder=folder)
-        assert marked.compute_dtype == policy.removeprefix("mixed_")
+        assert marked.output.dtype == policy.removeprefix("mixed_")
         assert all(np.isfinite(value) for value in states.read_history(folder)[-1].values())
         assert np.isfinite(scheme.verify(marked, key).ncc)
 

@@ -25,7 +25,7 @@ STRENGTH = 1e-3  # lambda
 APART = 1 << 40  # steps between the owner's batches and the thief's
 
 
-def watermark_loss(host: keras.Model, key: Key, strength=STRENGTH, copies: int = 1) -> Loss:
+def watermark_loss(host: keras.Model, key: Key, strength: float | Callable = STRENGTH, copies: int = 1) -> Loss:
     """The loss of Eqs. (4) to (6), as `training.fit` takes it.
 
     Args:

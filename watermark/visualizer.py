@@ -21,7 +21,8 @@ POOL = 256  # other keys that it refuses
 GREY = 0.5  # what R shows to others: 6 dB from any black and white image
 
 
-def build_visualizer(key_shape=(40, 40, 1), image_shape=IMAGE_SHAPE):
+def build_visualizer(key_shape: tuple[int, int, int] = (40, 40, 1),
+                     image_shape: tuple[int, int, int] = IMAGE_SHAPE) -> keras.Model:
     """The network of Fig. 5, untrained: an encoder, then six times nearest-neighbour upsampling and convolution.
 
     Args:
@@ -81,7 +82,7 @@ def train_visualizer(key: Key, image: np.ndarray, *, unmarked: np.ndarray | None
     return R
 
 
-def as_picture(image, side=IMAGE_SHAPE[0]):
+def as_picture(image: np.ndarray, side: int = IMAGE_SHAPE[0]) -> np.ndarray:
     """An image of `read_image` as a copyright image: grey, square by borders like its corner, resized.
 
     Returns:
@@ -91,7 +92,7 @@ def as_picture(image, side=IMAGE_SHAPE[0]):
     return np.asarray(ImageOps.pad(image, (side, side), Image.Resampling.LANCZOS, color=image.getpixel((0, 0))))
 
 
-def as_target(image):
+def as_target(image: np.ndarray) -> np.ndarray:
     """float32 [P, Q, C] on [0, 1] from uint8 [P, Q] or [P, Q, C]."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
@@ -99,7 +100,7 @@ def as_target(image):
     return np.float32(data.with_channel(image)) / np.float32(255.0)
 
 
-def show(visualizer, response):
+def show(visualizer: keras.Model, response: np.ndarray) -> np.ndarray:
     """The copyright image that a response calls up.
 
     Args:
