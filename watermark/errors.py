@@ -1,5 +1,7 @@
 """What can go wrong, under one name: `except watermark.WatermarkError` catches every refusal of this project's own."""
 
+from __future__ import annotations
+
 import contextlib
 import re
 
@@ -20,7 +22,7 @@ class ModelError(WatermarkError, ValueError):
     """A model that cannot be read or written in the way asked for."""
 
 
-def printable(text):
+def printable(text: object) -> str:
     r"""Text of files and servers as a terminal may see it: what would steer it is spelt out.
 
     >>> printable("Eve\x1b[2J")
@@ -29,12 +31,12 @@ def printable(text):
     return UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", str(text))
 
 
-def one_line(text):
+def one_line(text: object) -> str:
     """Text as one line for a terminal."""
     return printable(" ".join(str(text).split()))
 
 
-def first_line(error):
+def first_line(error: BaseException) -> str:
     """What a library's error says first, at most 200 printable characters."""
     if isinstance(error, SystemExit):
         return f"it calls sys.exit({error.code!r:.150})"

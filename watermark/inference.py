@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import keras
@@ -14,14 +14,15 @@ import tensorflow as tf
 
 from watermark import metrics
 from watermark.compute import Compute
-from watermark.fitting import multiples, padded
+from watermark.fitting import Pixels, multiples, padded
 from watermark.keys import Key
+from watermark.kinds import Kind
 from watermark.ports import PIXELS, ModelFile, Port, SuspectError, check_sides, in_batches
 
 _FORWARDS = weakref.WeakKeyDictionary()  # {model: {precision: its traced function}}
 
 
-def predictor(model, precision="float32"):
+def predictor(model: keras.Model, precision: str = "float32") -> Callable[[np.ndarray], np.ndarray]:
     """A function float32 [N, H, W, C] -> float32 [N, H', W', C'] that runs `model` in inference mode.
 
     A model is traced once, for every image size and however often this is called; large inputs are fed in pieces.
@@ -54,7 +55,7 @@ def _check_input(model, images):
         raise ValueError("expected finite pixels, got NaN or infinity in the input image")
 
 
-def single_output(model, name=None):
+def single_output(model: keras.Model, name: str | None = None) -> keras.Model:
     """`model` with one of its outputs, weights shared; itself if it has one only.
 
     Args:
@@ -73,13 +74,13 @@ def single_output(model, name=None):
     return keras.Model(inputs, model.outputs[names.index(name)], name=model.name)
 
 
-def upsampled(images, kind):
+def upsampled(images: np.ndarray, kind: Kind) -> np.ndarray:
     """Trigger images [N, H, W, C] of a super-resolution key at the size of its verification image (bicubic)."""
     size = [side * kind.scale for side in images.shape[1:3]]
     return tf.image.resize(images, size, "bicubic", antialias=True).numpy()
 
 
-def model_input(model, images, kind):
+def model_input(model: keras.Model, images: np.ndarray, kind: Kind) -> np.ndarray:
     """What a Keras model is fed for trigger images [N, H, W, C].
 
     The black box of super-resolution is "small image in, large image out". A host that keeps the size, such as VDSR,
@@ -95,7 +96,8 @@ def model_input(model, images, kind):
     return upsampled(images, kind) if tuple(inside[1:3]) == images.shape[1:3] else images
 
 
-def as_suspect(suspect, kind, *, pixels=None, batch=None):
+def as_suspect(suspect: keras.Model | Callable, kind: Kind, *, pixels: Pixels | None = None,
+               batch: int | None = None) -> Suspect:
     """A `Suspect` for a key's `kind`, from a Keras model or any callable [N, H, W, C] -> [N, H', W', C].
 
     Args:
@@ -155,15 +157,16 @@ class Suspect:
         self.way = None if self.readable or any(self.sides) or kind.task == "sr" else _Way()
 
     @property
-    def watched(self):
+    def watched(self) -> bool:
         """Whether somebody sees which question comes when, as whoever runs a service does."""
         return getattr(self.source, "watched", False)
 
     @property
-    def notes(self):
+    def notes(self) -> list[str]:
+        """With what the suspect itself says of its questions."""
         return [*getattr(self.source, "notes", ()), *dict.fromkeys(self._notes)]
 
-    def __call__(self, images):
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         images = np.asarray(images, np.float32)
         if self.way is None:
             self.way, first = self._find(images[:1])
@@ -263,7 +266,8 @@ def _by(sides):
     return f"{sides[0]}x{sides[1]}"
 
 
-def evaluate(model, task, images, variant=None, *, metric=metrics.psnr, precision="float32"):
+def evaluate(model: keras.Model | Callable, task, images: Iterable, variant: str | int | None = None, *,
+             metric: Callable = metrics.psnr, precision: str = "float32") -> np.ndarray:
     """Quality of `model` on each image, by default PSNR in dB.
 
     Args:

@@ -69,6 +69,7 @@ class SuperResolution:
 
     @property
     def variants(self) -> tuple:
+        """What quality is measured at: the scales."""
         return self.scales
 
     def batches(self, images: Iterable, *, seed: int, batch_size: int, size: int | tuple[int, int]) -> Batches:
