@@ -17,6 +17,7 @@ LEVELS = {
     "visualizer": 1.5, "verification": 1.5, "suspects": 1.5, "schemes": 1.5, "exporting": 1.7, "attacks": 2, "ours": 2,
     "baselines": 2, "commitments": 2, "judgement": 2.2, "report": 2.5, "": 2.5, "cli": 2.7, "lab": 3, "__main__": 4,
 }
+UNTYPED = ("cli", "hosts", "jaxtraining", "lab")  # folders whose functions are not typed throughout
 EXPERIMENTS = sorted((PACKAGE.parent / "experiments").glob("*.py"))
 # Keys of rows, and what hosts, schemes, attacks and stages are called.
 NAMES = {"host", "scheme", "stage", "test_set", "rate", "data", "epochs", "keys", "size", "lam", "marked", "attack",
@@ -79,6 +80,26 @@ def test_sizes(path):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno - node.lineno < 62, f"{path}: {node.name} is long"
+
+
+def _public(body):
+    """The functions of a module that others call, and those of its classes."""
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from _public(node.body)
+        elif isinstance(node, ast.FunctionDef) and (node.name == "__call__" or not node.name.startswith("_")):
+            yield node
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.relative_to(PACKAGE).parts[0] not in UNTYPED],
+                         ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_public_functions_are_typed_and_described(path):
+    """All that docs/api.md shows is here."""
+    for node in _public(ast.parse(path.read_text()).body):
+        given = [*node.args.posonlyargs, *node.args.args, node.args.vararg, *node.args.kwonlyargs]
+        untyped = [a.arg for a in given if a and a.annotation is None and a.arg not in ("self", "cls")]
+        assert not untyped and node.returns, f"{path}:{node.lineno}: {node.name}({', '.join(untyped)})"
+        assert ast.get_docstring(node) or node.name == "__call__", f"{path}:{node.lineno}: {node.name}"
 
 
 def _parameters(function):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,11 +29,11 @@ class Pixels(NamedTuple):
             raise ValueError(f"--range={text}: expected LOW < HIGH, such as 0,1 or 0,255 or -1,1")
         return cls(low, high)
 
-    def of(self, images):
+    def of(self, images: Any) -> Any:
         """From [0, 1] to this range."""
         return images if self == UNIT else self.low + (self.high - self.low) * images
 
-    def back(self, images):
+    def back(self, images: Any) -> Any:
         """From this range to [0, 1]."""
         return images if self == UNIT else (images - self.low) / (self.high - self.low)
 

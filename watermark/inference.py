@@ -18,6 +18,7 @@ from watermark.fitting import Pixels, multiples, padded
 from watermark.keys import Key
 from watermark.kinds import Kind
 from watermark.ports import PIXELS, ModelFile, Port, SuspectError, check_sides, in_batches
+from watermark.tasks import Task
 
 _FORWARDS = weakref.WeakKeyDictionary()  # {model: {precision: its traced function}}
 
@@ -266,7 +267,7 @@ def _by(sides):
     return f"{sides[0]}x{sides[1]}"
 
 
-def evaluate(model: keras.Model | Callable, task, images: Iterable, variant: str | int | None = None, *,
+def evaluate(model: keras.Model | Callable, task: Task, images: Iterable, variant: str | int | None = None, *,
              metric: Callable = metrics.psnr, precision: str = "float32") -> np.ndarray:
     """Quality of `model` on each image, by default PSNR in dB.
 

@@ -17,7 +17,7 @@ from watermark.fitting import RANGES, UNIT, Pixels
 from watermark.hosts.folding import every_layer
 from watermark.inference import restored
 from watermark.ports import SuspectError, Unreachable
-from watermark.tasks import Denoising, SuperResolution
+from watermark.tasks import Denoising, SuperResolution, Task
 
 # Tried in this order. A U-Net of four halvings wants multiples of 16, transformers those of their windows.
 STEPS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96, 128)
@@ -147,7 +147,7 @@ def _scale(answer, asked, name):
     return scale
 
 
-def pairs(shape: Form, task, images: list, *, side: int = SIDE, count: int = SAMPLES) -> list[tuple]:
+def pairs(shape: Form, task: Task, images: list, *, side: int = SIDE, count: int = SAMPLES) -> list[tuple]:
     """(input, target, variant) of the first `count` images large enough: their middle, of a size that a network takes.
 
     Args:
@@ -178,7 +178,7 @@ def _cut(shape, task, image, side):
     return (middle(image[0], 1), middle(image[1], scale)) if pair else middle(image, scale)
 
 
-def psnr(answer: Callable, task, chosen: list[tuple]) -> float:
+def psnr(answer: Callable, task: Task, chosen: list[tuple]) -> float:
     """Mean PSNR in dB over `pairs` of what a callable on batches [N, H, W, C] answers; -inf of what is not finite."""
 
     def score(x, y, variant):
@@ -188,7 +188,7 @@ def psnr(answer: Callable, task, chosen: list[tuple]) -> float:
     return _mean(score(*pair) for pair in chosen)
 
 
-def nothing(task, chosen: list[tuple]) -> float:
+def nothing(task: Task, chosen: list[tuple]) -> float:
     """Mean PSNR in dB over `pairs` of doing nothing: of the input, enlarged bicubically where the target is larger."""
     same = (data.bicubic(x, y.shape[:2]) if x.shape != y.shape else x for x, y, _ in chosen)
     return _mean(_psnr(task, x, y, v) for x, (_, y, v) in zip(same, chosen, strict=True))
@@ -232,7 +232,7 @@ class Measured:
         return self.psnr[self.best] - self.nothing
 
 
-def measure(answers: Callable, shape: Form, task, images: list, usual: Pixels = UNIT) -> Measured:
+def measure(answers: Callable, shape: Form, task: Task, images: list, usual: Pixels = UNIT) -> Measured:
     """How good a network is at a task, under each range of pixels.
 
     Args:

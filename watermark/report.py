@@ -1,9 +1,14 @@
 """A verification as one self-contained HTML page that someone who is no expert can read."""
 
+from __future__ import annotations
+
 import base64
 import io
+from collections.abc import Sequence
+from pathlib import Path
 
 import jinja2
+import keras
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -12,12 +17,14 @@ from matplotlib.image import imsave
 from watermark import judgement, visualizer
 from watermark.evidence import LEAST_KEYS
 from watermark.files import atomic_write
+from watermark.judgement import Judgement
 
 CORNER = 12  # pixels
 OURS, OTHERS, NEEDED = "#c44e00", "#9aa5b1", "#1c2733"
 
 
-def write_report(path, judged, result, R=None, claims=(), decision=""):
+def write_report(path: str | Path, judged: Judgement, result: dict, R: keras.Model | None = None,
+                 claims: Sequence[tuple[str, str, str]] = (), decision: str = "") -> None:
     """Writes the page, whole or not at all.
 
     Args:

@@ -120,4 +120,5 @@ class Examples:
         return np.clip(output, 0.0, 1.0), target
 
 
+Task = Denoising | SuperResolution | Examples
 TASKS = {"denoise": Denoising(), "sr": SuperResolution()}

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from watermark.compute import Compute
 from watermark.errors import WatermarkError
-from watermark.lookahead import Ahead, with_weights
+from watermark.lookahead import Ahead, Drift, with_weights
 from watermark.losses import MEANINGS, Loss, gradients_of
 from watermark.optimizers import OPTIMIZERS
 from watermark.recipes import Recipe
@@ -241,7 +241,8 @@ def _rate(recipe):
     return keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.horizon or recipe.steps)
 
 
-def train_step(model, loss_fn, optimizer, *, compute=Compute(), lookahead=None, drift=None):
+def train_step(model: keras.Model, loss_fn: Loss, optimizer: keras.Optimizer, *, compute: Compute = Compute(),
+               lookahead: Ahead | None = None, drift: Drift | None = None) -> Callable:
     """One traced step of training: a function of a batch that updates `model` and returns the parts of the loss."""
     strategy = compute.placement
     replicas = strategy.num_replicas_in_sync
