@@ -59,8 +59,8 @@ def test_super_resolution_key_is_upsampled_on_its_way_into_the_host(tiny_batches
 def test_a_mark_of_one_output_is_updated_from_that_output(tiny_host, tiny_key):
     """By running the part of the model that has it; without a name nobody knows which is meant."""
     image = keras.Input((None, None, 1))
-    both = keras.Model(image, {"own": tiny_host(image), "other": 1.0 - tiny_host(image)})
-    for name, answer in both(tiny_key.trigger[None]).items():
+    both = keras.Model(image, [tiny_host(image), 1.0 - tiny_host(image)])
+    for name, answer in zip(both.output_names, both(tiny_key.trigger[None]), strict=True):
         updated = embedding.update_key(tiny_key, both, output=name)
         np.testing.assert_allclose(updated.verification, answer[0], atol=1e-6)
     with pytest.raises(ValueError, match="name one of them"):
