@@ -1,6 +1,7 @@
 """Promises about every attack; `tests/test_specs.py` has those about its name."""
 
 import dataclasses
+import tempfile
 
 import numpy as np
 import pytest
@@ -41,6 +42,13 @@ def test_every_attack(name, tiny_host, thief):
     answers, host = ask(images), inference.predictor(tiny_host)(images)
     assert np.isfinite(answers).all() and answers.shape == host.shape and not np.array_equal(answers, host)
     assert attack.label != attack.name and callable(attacked) and attack.answers != hasattr(attacked, "get_weights")
+
+
+def test_a_form_that_cannot_be_served_leaves_nothing_behind(tiny_host, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ValueError, match="tflight"):
+        ATTACKS["serve"]("tflight")(tiny_host, None)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("call", [

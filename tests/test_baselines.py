@@ -8,6 +8,7 @@ import math
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -261,16 +262,34 @@ def test_training_ends_once_all_labels_are_met(stop, last, tiny_host, tiny_batch
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_super_resolution_goes_through_the_hosts_door(scheme, tiny_batches):
+def test_super_resolution_keys_are_upsampled_on_their_way_into_the_host(scheme, tiny_batches):
     host = hosts.vdsr(depth=3, filters=4)
     key = scheme.make_key(1, DOUBLED, host)
     marked = scheme.embed(host, key, tiny_batches, scheme.RECIPES["smoke"], compute=FLOAT32)
 
-    def door(images):
+    def whole(images):
         return marked(tf.image.resize(images, (12, 12), "bicubic", antialias=True))
 
     for field, value in dataclasses.asdict(scheme.verify(marked, key)).items():
-        assert getattr(scheme.verify(door, key), field) == pytest.approx(value, rel=1e-6), field
+        assert getattr(scheme.verify(whole, key), field) == pytest.approx(value, rel=1e-6), field
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_hosts_of_another_arithmetic_are_marked(scheme, policy, tiny_batches, tmp_path):
+    """As ours are, with triggers of the patches' size and of another: every part of the loss is finite."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        host = hosts.dncnn(depth=3, filters=4)
+    finally:
+        keras.config.set_dtype_policy(before)
+    for kind in (SMALL, Kind(size=9)):
+        key, folder = scheme.make_key(1, kind), tmp_path / str(kind.size)
+        marked = scheme.embed(host, key, tiny_batches, scheme.RECIPES["smoke"], compute=FLOAT32, folder=folder)
+        assert marked.output.dtype == policy.removeprefix("mixed_")
+        assert all(np.isfinite(value) for value in states.read_history(folder)[-1].values())
+        assert np.isfinite(scheme.verify(marked, key).ncc)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

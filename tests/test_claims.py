@@ -75,7 +75,7 @@ def test_a_made_up_key_is_refused_at_every_door(verb, home, capsys):
     assert not (home / "out.keras").exists()
 
 
-def test_bare_seeds_need_to_be_named(owned, home, capsys):
+def test_bare_seeds_need_to_be_named(home, capsys):
     keys.save_key(keys.make_key(0, size=16), home / "bare.npz")
     suspect = f"--suspect={home}/host.keras"
     assert "not derived" in watermark(capsys, "verify", suspect, f"--key={home}/bare.npz")[1]
@@ -219,7 +219,7 @@ def test_an_owner_has_a_name_that_can_be_printed(owner, tmp_path, capsys):
     assert code == 2 and "expected a name" in said and not list(tmp_path.iterdir())
 
 
-def test_the_next_commitment_is_signed_as_the_first(home, capsys, caplog):
+def test_the_next_commitment_is_signed_as_the_first(home, caplog):
     """By the private key beside it; a certificate there, another's key and damage do not keep it from being found."""
     first = home / "key.commitment.json"
     assert keygen.signer(None, home / "key.npz") is None  # the first is not signed

@@ -346,7 +346,7 @@ def test_a_visualizer_of_another_key_is_refused_before_anything_is_asked(tmp_pat
     assert code == 2 and "it was trained for another key" in capsys.readouterr().err
 
 
-def test_inspect_takes_the_file_as_its_argument(mine, capsys, tmp_path):
+def test_inspect_takes_the_file_as_its_argument(capsys, tmp_path):
     """As --file says it, with a flag behind it too; two files, or a file for another verb, are refused."""
     watermark(capsys, "keygen", "--size=16", f"--out={tmp_path}/k.npz")
     told = watermark(capsys, "inspect", f"--file={tmp_path}/k.npz")

@@ -37,11 +37,3 @@ def test_examples_of_a_module_run(name):
     module = importlib.import_module(name)
     found = [test for test in doctest.DocTestFinder().find(module) if test.examples]
     assert found and _failures(found) == (0, "")
-
-
-@pytest.mark.parametrize("name", PUBLIC)
-def test_every_public_function_is_typed(name):
-    signature = inspect.signature(getattr(watermark, name))
-    untyped = [parameter.name for parameter in signature.parameters.values()
-               if parameter.annotation is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD]
-    assert not untyped and signature.return_annotation is not signature.empty

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from watermark import embedding, hosts, keys, losses, metrics, thieves, training, verification
+from watermark import embedding, hosts, keys, losses, metrics, states, thieves, training, verification
 from watermark.recipes import QUICK, Embedding, recommended
 
 PLAIN = Embedding(2, 4, 3e-4)  # the paper's loss
@@ -46,25 +46,36 @@ def test_marked_is_verified_and_the_host_is_not(tiny_host, tiny_key, tiny_batche
     assert yes.rho > no.rho
 
 
-def test_super_resolution_key_goes_through_the_hosts_door(tiny_batches):
+def test_super_resolution_key_is_upsampled_on_its_way_into_the_host(tiny_batches):
     host = hosts.vdsr(depth=3, filters=4)
     key = keys.make_key(1, size=6, task="sr")
     marked = embedding.embed(host, key, tiny_batches, steps=2)
     updated = embedding.update_key(key, marked)
-    door = tf.image.resize(key.trigger[None], (12, 12), "bicubic", antialias=True)
-    np.testing.assert_allclose(updated.verification, marked(door)[0], atol=1e-6)
+    whole = tf.image.resize(key.trigger[None], (12, 12), "bicubic", antialias=True)
+    np.testing.assert_allclose(updated.verification, marked(whole)[0], atol=1e-6)
     assert verification.verify(marked, updated, null_keys=3).within_threshold
 
 
-def test_until_stops_early(tiny_host, tiny_key, tiny_batches):
-    embedding.embed(tiny_host, tiny_key, tiny_batches, steps=10**6, until={"mark": 1e9})
+def test_a_mark_of_one_output_is_updated_from_that_output(tiny_host, tiny_key):
+    """By running the part of the model that has it; without a name nobody knows which is meant."""
+    image = keras.Input((None, None, 1))
+    both = keras.Model(image, [tiny_host(image), 1.0 - tiny_host(image)])
+    for name, answer in zip(both.output_names, both(tiny_key.trigger[None]), strict=True):
+        updated = embedding.update_key(tiny_key, both, output=name)
+        np.testing.assert_allclose(updated.verification, answer[0], atol=1e-6)
+    with pytest.raises(ValueError, match="name one of them"):
+        embedding.update_key(tiny_key, both)
 
 
-def test_network_of_another_scale_is_refused(tiny_host):
-    key = keys.make_key(1, size=12, task="sr")
-    broken = keys.Key(key.trigger, key.initial[:-1], key.verification, key.kind)
-    with pytest.raises(ValueError, match="the key wants"):
-        embedding.watermark_loss(tiny_host, broken)
+def test_until_stops_early(tiny_host, tiny_key, tiny_batches, tmp_path):
+    embedding.embed(tiny_host, tiny_key, tiny_batches, steps=50, until={"mark": 1e9}, folder=tmp_path)
+    assert states.read_history(tmp_path)[-1]["step"] == 1
+
+
+def test_network_of_another_scale_is_refused():
+    thrice = keras.Sequential([keras.Input((None, None, 1)), keras.layers.UpSampling2D(3)])
+    with pytest.raises(ValueError, match=r"with an image \[36, 36, 1\], the key wants \[24, 24, 1\]"):
+        embedding.watermark_loss(thrice, keys.make_key(1, size=12, task="sr"))
 
 
 @pytest.mark.parametrize("lookahead", [0.0, 1e-3])
@@ -94,7 +105,7 @@ def test_the_loss_that_holds_others_by_hand(tiny_host, tiny_key, tiny_batches):
 
 
 @pytest.mark.parametrize("lookahead", [0.0, 1e-3])
-def test_boosted_strength_falls_to_lambda(lookahead, tiny_host, tiny_key, tiny_batches, tmp_path):
+def test_boosted_strength_falls_to_lambda(lookahead, tiny_host, tiny_key, tiny_batches):
     """By hand at the first step; later, the same weights as with the numbers given."""
     X, Y = next(iter(tiny_batches(0)))
     loss_fn = embedding.watermark_loss(tiny_host, tiny_key, lambda step: 0.01 * 100.0 ** (1.0 - step / 4))

@@ -151,7 +151,7 @@ def test_shifts_are_counted_in_the_result(case, owned, capsys):
     assert code == 1 and json.loads(said)["tries"] == 1
 
 
-def test_a_range_is_no_matter_of_pictures(case, owned, capsys):
+def test_a_range_is_no_matter_of_pictures(case, capsys):
     (case / "answers").mkdir()
     np.save(case / "answers" / "a.npy", np.zeros((16, 16, 1)))
     code, _, said = verify(capsys, case, "--suspect={0}/answers", "--key={0}/keys/mine.npz", "--range=0,255")
@@ -160,7 +160,7 @@ def test_a_range_is_no_matter_of_pictures(case, owned, capsys):
     assert code == 2 and "is for numbers" in said
 
 
-def test_a_function_is_asked_from_the_command_line(case, owned, capsys, monkeypatch):
+def test_a_function_is_asked_from_the_command_line(case, capsys, monkeypatch):
     """Its file is what is identified: SHA-256 by hashlib. Inspected, it says its size; a file that is not there, 2."""
     (case / "ask.py").write_text("import keras\nmarked = keras.saving.load_model('marked.keras')\n"
                                  "def ask(images):\n    return marked.predict(images, verbose=0)\n")

@@ -1,6 +1,8 @@
 """Networks with layers, sizes and layouts of their owner's; what `inspect` says of them; keys that are made to fit."""
 
+import gc
 import re
+import weakref
 
 import keras
 import numpy as np
@@ -20,6 +22,16 @@ class WithAStep(keras.Model):
 
     def train_step(self, batch):
         return {}
+
+
+def test_a_model_that_was_tried_is_not_kept():
+    """What is known of its form is, as long as the model is there."""
+    model = unet(1)
+    assert preflight.form(model) is preflight.form(model)
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
 
 
 @pytest.mark.parametrize("halvings", [0, 1, 3, 4, 5])
@@ -96,7 +108,7 @@ def test_patches_that_are_not_square_are_cut_out_of_the_images():
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_a_subclass_over_a_graph_is_its_graph(suffix, photos, tmp_path):
+def test_a_subclass_over_a_graph_is_its_graph(suffix, tmp_path):
     """Without its class, which is forgotten here; the answers are the same, and so are those of a network within it."""
     image = keras.Input((None, None, 1))
     inner = WithAStep(image, learner(image), name="inner")

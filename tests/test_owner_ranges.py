@@ -76,14 +76,14 @@ def test_a_wrapped_network_answers_as_its_own_does():
                                    atol=1e-6)
 
 
-def test_norms_of_a_network_within_the_network_are_folded(capsys):
+def test_norms_of_a_network_within_the_network_are_folded():
     """Exactly: the answers stay."""
     model = ranges.wrapped(denoiser(low=-1.0, high=1.0), SIGNED)
-    for norm in (layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)):
+    for norm in folding.norms(model):
         norm.moving_mean.assign(norm.moving_mean + 0.1)
         norm.gamma.assign(norm.gamma * 1.5)
     folded = folding.fold_batch_norm(model)
-    assert not [layer for layer in folded._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    assert not folding.norms(folded)
     x = np.random.default_rng(0).random((1, 16, 16, 1), np.float32)
     np.testing.assert_allclose(folded.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-5)
 

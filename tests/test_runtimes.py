@@ -320,7 +320,7 @@ def test_models_of_one_size_and_one_batch(form, owned, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["keras", "saved_model"])
-def test_u_nets_that_take_multiples(form, owned, tmp_path):
+def test_u_nets_that_take_multiples(form, tmp_path):
     """A key of 20x20 and a network of multiples of 16: the question is continued to 32x32."""
     inputs = keras.Input((None, None, 1))
     x = keras.layers.MaxPooling2D(16)(inputs)

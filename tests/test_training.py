@@ -55,7 +55,7 @@ def test_resumed_equals_uninterrupted(tiny_host, tiny_batches, tmp_path):
         raise Killed
 
     _fit(twice, tiny_batches, steps=5, schedule="cosine", horizon=8, folder=tmp_path)
-    with pytest.raises(Killed):  # killed after the state was last saved, three steps in
+    with pytest.raises(Killed):  # killed after the state was last saved, two steps in
         _fit(training.clone(tiny_host), tiny_batches, steps=8, schedule="cosine", horizon=8, folder=tmp_path,
              validate=kill, validate_every=7)
     resumed = training.clone(tiny_host)
@@ -115,6 +115,7 @@ def test_bfloat16_is_for_a_cpu_that_has_it_and_precision_is_restored(cpu, narrow
     assert after.get(compute.BFLOAT16, False) == before.get(compute.BFLOAT16, False)
 
 
+@pytest.mark.skipif(training.Compute().effective == "float32", reason="no bfloat16 here: both would be float32")
 def test_bfloat16_is_close_to_float32(tiny_host, tiny_batches):
     narrow = training.clone(tiny_host)
     wide_history = _fit(tiny_host, tiny_batches, steps=20)

@@ -73,7 +73,7 @@ def _signed_part(commitment):
 # --- signatures -------------------------------------------------------------------------------------------------------
 
 
-def make_signing_key(path):
+def make_signing_key(path: str | Path) -> Ed25519PrivateKey:
     """Writes a new Ed25519 private key (PEM, mode 0600) and returns it."""
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
@@ -83,7 +83,7 @@ def make_signing_key(path):
     return private
 
 
-def load_signing_key(path):
+def load_signing_key(path: str | Path) -> Ed25519PrivateKey:
     """The Ed25519 private key of a PEM file without password."""
     with raised_as(CommitmentError, f"{path} cannot be read as a private key"):
         private = serialization.load_pem_private_key(content(path, LARGEST), None)
@@ -92,7 +92,7 @@ def load_signing_key(path):
     return private
 
 
-def sign(commitment, private):
+def sign(commitment: dict, private: Ed25519PrivateKey) -> dict:
     """The commitment with "public_key" and "signature" (Ed25519, RFC 8032), both hexadecimal."""
     return commitment | {"public_key": private.public_key().public_bytes_raw().hex(),
                          "signature": private.sign(_signed_part(commitment)).hex()}
@@ -101,13 +101,13 @@ def sign(commitment, private):
 # --- time stamps ------------------------------------------------------------------------------------------------------
 
 
-def timestamp_request(commitment):
+def timestamp_request(commitment: dict) -> bytes:
     """An RFC 3161 request over the commitment (SHA-512, no network): the bytes to send to a time-stamp authority."""
     request = rfc3161.TimestampRequestBuilder().data(_signed_part(commitment)).cert_request(cert_request=True).build()
     return request.as_bytes()
 
 
-def check_timestamp(commitment, response, roots):
+def check_timestamp(commitment: dict, response: bytes, roots: bytes) -> datetime:
     """When the commitment existed at the latest.
 
     Args:
@@ -130,7 +130,7 @@ def check_timestamp(commitment, response, roots):
         return stamp.tst_info.gen_time
 
 
-def stamped(commitment, response, roots):
+def stamped(commitment: dict, response: str | Path, roots: str | Path) -> Finding:
     """`check_timestamp` of files as a `Finding`; a CommitmentError where they cannot be read."""
     with raised_as(CommitmentError, "the time stamp or its certificates cannot be read"):
         contents = [content(path, LARGEST) for path in (response, roots)]
@@ -144,13 +144,13 @@ def stamped(commitment, response, roots):
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def save_commitment(commitment, path):
+def save_commitment(commitment: dict, path: str | Path) -> None:
     """Writes the commitment as JSON, whole or not at all. It is public."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(commitment, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def load_commitment(path):
+def load_commitment(path: str | Path) -> dict:
     """Reads a commitment file; a CommitmentError says in one line what is wrong with it."""
     path = Path(path)
     if not path.is_file():
@@ -168,7 +168,7 @@ def load_commitment(path):
 # --- claims -----------------------------------------------------------------------------------------------------------
 
 
-def check(key, commitment):
+def check(key: Key, commitment: dict) -> list[Finding]:
     """Whether a claim on `key` under `commitment` is one that its owner could only have made beforehand.
 
     Returns:
@@ -205,7 +205,7 @@ def _finding(name, holds, yes, no):
     return Finding(name, bool(holds), yes if holds else no)
 
 
-def signature_holds(commitment):
+def signature_holds(commitment: dict) -> bool:
     """Whether a signed commitment is what its public key signed."""
     try:
         public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(commitment["public_key"]))

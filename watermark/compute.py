@@ -1,12 +1,16 @@
-"""How a step is computed: precision, XLA, distribution, and how many steps are traced as one."""
+"""What computes here, and how: precision, XLA, distribution, and how many steps are traced as one."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 BFLOAT16 = "auto_mixed_precision_onednn_bfloat16"
@@ -64,6 +68,19 @@ class Compute:
     def placement(self) -> tf.distribute.Strategy:
         """The strategy, TensorFlow's default where there is none."""
         return self.strategy or tf.distribute.get_strategy()
+
+
+def device() -> str:
+    """What computes here: the first GPU's name, or the processor's kind and its cores."""
+    if gpus := _gpus():
+        return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name))
+    return f"{platform.machine()}, {os.cpu_count()} cores"
+
+
+def versions() -> dict[str, str]:
+    """{library: version} of what computes here."""
+    return {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__,
+            "numpy": np.__version__}
 
 
 def _gpus():

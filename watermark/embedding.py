@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import keras
@@ -11,12 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from watermark import inference, thieves
-from watermark.hosts import fold_batch_norm
+from watermark.hosts.folding import fold_batch_norm, norms
 from watermark.keys import Key, random_keys, with_verification
+from watermark.kinds import Kind
 from watermark.lookahead import Ahead, Lookahead, Perturbed, Projected, Shadow
-from watermark.losses import Loss, Sum
+from watermark.losses import Loss, Sum, both, half_squared_error
 from watermark.ranges import bounds
-from watermark.recipes import Embedding, changed, recommended
+from watermark.recipes import Embedding, Recipe, changed, recommended
 from watermark.tasks import task_alone, task_loss
 from watermark.training import Batches, Run, clone, fit, identified
 
@@ -24,7 +25,7 @@ STRENGTH = 1e-3  # lambda
 APART = 1 << 40  # steps between the owner's batches and the thief's
 
 
-def watermark_loss(host: keras.Model, key: Key, strength=STRENGTH, copies: int = 1) -> Loss:
+def watermark_loss(host: keras.Model, key: Key, strength: float | Callable = STRENGTH, copies: int = 1) -> Loss:
     """The loss of Eqs. (4) to (6), as `training.fit` takes it.
 
     Args:
@@ -37,14 +38,8 @@ def watermark_loss(host: keras.Model, key: Key, strength=STRENGTH, copies: int =
     K, S = pair(host, key)
 
     def loss_fn(M, X, Y, step=None):
-        triggers = tf.repeat(K, copies, axis=0)
-        if X.shape[1:] == K.shape[1:]:  # one batch is cheaper than two, and batch norm sees what the paper's saw
-            outputs = M(tf.concat([X, triggers], 0), training=True)
-            outputs, responses = tf.split(tf.cast(outputs, tf.float32), [tf.shape(X)[0], copies])
-        else:
-            outputs, responses = (tf.cast(M(images, training=True), tf.float32) for images in (X, triggers))
-        B = tf.cast(tf.shape(X)[0], tf.float32)
-        task = tf.reduce_sum(tf.square(outputs - Y)) / (2.0 * B)  # Eq. (5)
+        outputs, responses = both(M, X, tf.repeat(K, copies, axis=0))
+        task = half_squared_error(outputs, Y)  # Eq. (5)
         mark = tf.reduce_sum(tf.square(responses - S)) / copies  # Eq. (6)
         return task + _at(strength, step) * mark, {"task": task, "mark": mark}  # Eq. (4)
 
@@ -57,12 +52,18 @@ def _at(strength, step):
 
 def pair(M: keras.Model, key: Key) -> tuple[np.ndarray, np.ndarray]:
     """The trigger as the host gets it, [1, H, W, C], and what it can answer of S0, [1, H', W', C]."""
-    K, S = inference.model_input(M, key.trigger[None], key.kind), key.initial[None]
-    answer = tuple(M.compute_output_shape(K.shape))
-    if answer != S.shape:
-        raise ValueError(f"{M.name} answers the trigger {list(K.shape[1:])} with an image {list(answer[1:])}, the key "
-                         f"wants {list(S.shape[1:])}; make a key for this kind of model")
-    return K, S.clip(*bounds(M))  # a sigmoid would run after what it never reaches
+    S = key.initial[None].clip(*bounds(M))  # a sigmoid would run after what it never reaches
+    return fitted_triggers(M, key.trigger[None], key.kind), S
+
+
+def fitted_triggers(M: keras.Model, triggers: np.ndarray, kind: Kind) -> np.ndarray:
+    """Triggers [N, h, w, C] as the host gets them; a ValueError unless it answers with images of the kind's size."""
+    K = inference.model_input(M, triggers, kind)
+    answer = tuple(M.compute_output_shape(K.shape))[1:]
+    if answer != kind.answer_shape:
+        raise ValueError(f"{M.name} answers the trigger {list(K.shape[1:])} with an image {list(answer)}, the key "
+                         f"wants {list(kind.answer_shape)}; make a key for this kind of model")
+    return K
 
 
 def embed(host: keras.Model, key: Key, batches: Batches, recipe: Embedding | None = None, run: Run = Run(),
@@ -100,12 +101,18 @@ def embed(host: keras.Model, key: Key, batches: Batches, recipe: Embedding | Non
     recipe, run = changed((recipe or recommended(key.kind.task), replace(run, title="embedding")
                            if run.title == Run.title else run), changes)
     run = replace(run, about=identified(host, key.trigger, key.initial))
+    return trained(host, lambda M: losses(M, key, recipe), arranged(batches, recipe), recipe, run, output)
+
+
+def trained(host: keras.Model, losses_for: Callable[[keras.Model], tuple[Loss, Ahead | None]], batches: Batches,
+            recipe: Recipe, run: Run, output: str | None = None) -> keras.Model:
+    """A copy of `host`, folded where the recipe says so, trained on what `losses_for` gives for it, as by `losses`."""
     with run.compute.placement.scope():
         marked = fold_batch_norm(host) if recipe.fold else clone(host)
     M = inference.single_output(marked, output)
-    loss_fn, ahead = losses(M, key, recipe)
+    loss_fn, ahead = losses_for(M)
     with frozen_norms(M) if recipe.fold else contextlib.nullcontext():
-        fit(M, loss_fn, arranged(batches, recipe), recipe, run, ahead)
+        fit(M, loss_fn, batches, recipe, run, ahead)
     return marked
 
 
@@ -146,14 +153,13 @@ def _falling(recipe):
 @contextlib.contextmanager
 def frozen_norms(model: keras.Model) -> Iterator[None]:
     """Batch norms run in inference mode within: those that could not be folded must not see the trigger either."""
-    norms = [layer for layer in model._flatten_layers()
-             if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
-    for norm in norms:
+    learning = [norm for norm in norms(model) if norm.trainable]
+    for norm in learning:
         norm.trainable = False
     try:
         yield
     finally:
-        for norm in norms:
+        for norm in learning:
             norm.trainable = True
 
 
@@ -219,7 +225,7 @@ def others(host: keras.Model, key: Key, recipe: Embedding) -> np.ndarray:
 
 
 def noisy(key: Key, deviation: float, count: int) -> np.ndarray:
-    """`count` triggers [count, h, w, C] on [0, 1] that are the key's with white Gaussian noise on it, ever the same."""
+    """`count` triggers [count, h, w, C] on [0, 1]: the key's with white Gaussian noise on it, always the same."""
     noise = np.random.default_rng(0).standard_normal((count, *key.trigger.shape), np.float32)
     return np.clip(key.trigger + np.float32(deviation) * noise, 0.0, 1.0)
 
@@ -233,4 +239,4 @@ def update_key(key: Key, marked: keras.Model, output: str | None = None) -> Key:
     (16, 16, 1)
     """
     M = inference.single_output(marked, output)
-    return with_verification(key, inference.as_suspect(M, key.kind)(key.trigger[None])[0])
+    return with_verification(key, inference.answer(M, key))

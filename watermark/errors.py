@@ -1,7 +1,10 @@
 """What can go wrong, under one name: `except watermark.WatermarkError` catches every refusal of this project's own."""
 
+from __future__ import annotations
+
 import contextlib
 import re
+from collections.abc import Iterator
 
 # Control characters, halves of surrogate pairs, and what turns the order of writing around; \t and \n may stay.
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
@@ -20,7 +23,7 @@ class ModelError(WatermarkError, ValueError):
     """A model that cannot be read or written in the way asked for."""
 
 
-def printable(text):
+def printable(text: object) -> str:
     r"""Text of files and servers as a terminal may see it: what would steer it is spelt out.
 
     >>> printable("Eve\x1b[2J")
@@ -29,12 +32,12 @@ def printable(text):
     return UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", str(text))
 
 
-def one_line(text):
+def one_line(text: object) -> str:
     """Text as one line for a terminal."""
     return printable(" ".join(str(text).split()))
 
 
-def first_line(error):
+def first_line(error: BaseException) -> str:
     """What a library's error says first, at most 200 printable characters."""
     if isinstance(error, SystemExit):
         return f"it calls sys.exit({error.code!r:.150})"
@@ -44,14 +47,14 @@ def first_line(error):
     return printable((lines or [type(error).__name__])[0][:200])
 
 
-def told(error, expected=EXPECTED):
+def told(error: BaseException, expected: tuple = EXPECTED) -> str:
     """An error as one line for a user, whose kind goes without saying where it is one of `expected`."""
     text = (first_line if isinstance(error, SystemExit) else one_line)(error) or type(error).__name__
     return text[:400] if isinstance(error, expected) else f"{type(error).__name__}: {text[:300]}"
 
 
 @contextlib.contextmanager
-def raised_as(error, what):
+def raised_as(error: type[WatermarkError], what: str) -> Iterator[None]:
     """At a loader's door: whatever a damaged or hostile file makes a library raise becomes the door's own error.
 
     Libraries raise zlib.error, struct.error, RecursionError, OverflowError, MemoryError and more on such files,

@@ -66,9 +66,10 @@ def stands_out(rho: float, others: np.ndarray, numbers: float, tries: int = 1) -
 
 
 def passes(rho: float, reached: int, null_keys: int, z: float, needed: float) -> bool:
-    """The evidence rule as a statistic: enough fresh keys, none that reaches rho, rho itself no trifle, and z its bar.
+    """The evidence rule as a statistic.
 
-    A rank alone can be had by trying keys until one comes first; the bar on z takes a billion tries.
+    Enough fresh keys, none that reaches rho, rho at least `LEAST_RHO`, z at least `needed`. A rank alone can be had by
+    trying keys until one comes first; the bar on z takes a billion tries.
     """
     return bool(null_keys >= LEAST_KEYS and not reached and rho >= LEAST_RHO and z >= needed)
 
@@ -85,13 +86,13 @@ def z_needed(null_keys: int, rate: float = FALSE_POSITIVE_RATE) -> float:
     return float(stats.t.isf(rate, null_keys - 1) * np.sqrt(1.0 + 1.0 / null_keys)) if null_keys > 1 else float("inf")
 
 
-def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Rate:
-    """A binomial rate with its exact two-sided interval; Clopper and Pearson, Biometrika 1934.
+def clopper_pearson(successes: int, trials: int) -> Rate:
+    """A binomial rate with its exact two-sided 95 % interval; Clopper and Pearson, Biometrika 1934.
 
     >>> clopper_pearson(0, 1000).high   # by hand: 1 - .025 ** (1 / 1000)
     0.003682...
     """
     if not trials:
         return Rate(float("nan"), 0.0, 1.0)
-    interval = stats.binomtest(successes, trials).proportion_ci(confidence, method="exact")
+    interval = stats.binomtest(successes, trials).proportion_ci(0.95, method="exact")
     return Rate(successes / trials, float(interval.low), float(interval.high))

@@ -13,11 +13,12 @@ import numpy as np
 import tensorflow as tf
 
 from watermark import data, preflight
+from watermark.errors import ModelError
 from watermark.files import atomic_folder, atomic_write
 from watermark.fitting import UNIT, Pixels
 from watermark.inference import as_suspect, predictor
 from watermark.keys import Key, uniform
-from watermark.models import ModelError, save_model
+from watermark.models import save_model
 from watermark.suspects import is_saved_model, load_suspect
 from watermark.verification import Verdict, ask, verify
 
@@ -145,8 +146,7 @@ def _typical(model, calibration, pixels):
 
 def _like_photo(image):
     """float32 [H, W, C] of an image of the caller's; a DataError as of `data.checked`."""
-    image = data.unit(data.checked(image, None))
-    return image[..., None] if image.ndim == 2 else image
+    return data.with_channel(data.unit(data.checked(image, None)))
 
 
 def _tflite(model, form, images):

@@ -1,5 +1,7 @@
 """Files that appear whole or not at all (atomic writes), and locks between processes."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import json
@@ -7,6 +9,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +25,14 @@ UMASK = os.umask(0o077)  # it can be read by setting it only
 os.umask(UMASK)
 
 
-def target(path):
+def target(path: str | Path) -> Path:
     """Where a file is: what a link leads to, so that a link stays one and has no lock of its own."""
     path = Path(path)
     return path.resolve() if path.is_symlink() else path
 
 
 @contextlib.contextmanager
-def atomic_write(path, mode=0o644, new=False):
+def atomic_write(path: str | Path, mode: int = 0o644, new: bool = False) -> Iterator[Path]:
     """Yields a temporary path beside `path` that takes its place on success; of a link, what it leads to is written.
 
     Its permissions are `mode` less the process's umask, and never more than those of the file that was there.
@@ -104,7 +107,7 @@ def _link(temporary, path, handle=None):
 
 
 @contextlib.contextmanager
-def atomic_folder(path):
+def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yields the path of a folder to be made, which then takes the place of the one at `path`.
 
     The old one is there until the new one is complete. Killed in the instant between two renames, it is beside under
@@ -168,7 +171,7 @@ def _sweep(folder):
 
 
 @contextlib.contextmanager
-def locked(path):
+def locked(path: str | Path) -> Iterator[None]:
     """Within, no other process reads and rewrites the file at `path`; scripts may run side by side."""
     path = target(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,7 +186,7 @@ def digest(*things: Any, length: int = 12) -> str:
 
 
 @contextlib.contextmanager
-def exclusive(path, busy):
+def exclusive(path: str | Path, busy: str) -> Iterator[None]:
     """Within, no other process is within for the same `path`; a BlockingIOError with the text `busy` if one is."""
     path = target(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -200,7 +203,7 @@ def exclusive(path, busy):
         lock.release()
 
 
-def content(path, limit):
+def content(path: str | Path, limit: int) -> bytes:
     """The bytes of a file of at most `limit`; an OSError for a larger one, and for what is no plain file.
 
     Opening a FIFO would wait for ever.
@@ -213,7 +216,7 @@ def content(path, limit):
     return Path(path).read_bytes()
 
 
-def sha256(path):
+def sha256(path: str | Path) -> str:
     """SHA-256 of a file, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         digest = hashlib.sha256()
@@ -222,7 +225,7 @@ def sha256(path):
     return digest.hexdigest()
 
 
-def fingerprint(path):
+def fingerprint(path: str | Path) -> tuple[str, int]:
     """(SHA-256, bytes) of a file; of a folder, over the names and SHA-256 of all files in it, and their sum."""
     path = Path(path)
     if not path.is_dir():

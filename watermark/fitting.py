@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,11 +29,11 @@ class Pixels(NamedTuple):
             raise ValueError(f"--range={text}: expected LOW < HIGH, such as 0,1 or 0,255 or -1,1")
         return cls(low, high)
 
-    def of(self, images):
+    def of(self, images: Any) -> Any:
         """From [0, 1] to this range."""
         return images if self == UNIT else self.low + (self.high - self.low) * images
 
-    def back(self, images):
+    def back(self, images: Any) -> Any:
         """From this range to [0, 1]."""
         return images if self == UNIT else (images - self.low) / (self.high - self.low)
 
@@ -48,6 +48,7 @@ class Pixels(NamedTuple):
 
 UNIT, BYTES, SIGNED, CENTRED = Pixels(0.0, 1.0), Pixels(0.0, 255.0), Pixels(-1.0, 1.0), Pixels(-128.0, 127.0)
 RANGES = (UNIT, BYTES, SIGNED)  # those that networks are trained on
+MULTIPLES = (8, 16, 32, 64, 128)  # that networks of several scales take, pixels
 
 
 def padded(images: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
@@ -61,13 +62,13 @@ def padded(images: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
     return np.pad(images, ((0, 0), (0, height), (0, width), (0, 0)), mode="reflect")
 
 
-def multiples(sides: tuple[int, int], of: tuple[int, ...] = (8, 16, 32, 64, 128)) -> list[tuple[int, int]]:
+def multiples(sides: tuple[int, int]) -> list[tuple[int, int]]:
     """The sizes to try for a network that takes multiples of some number only, the smallest first.
 
     >>> multiples((40, 40))
     [(48, 48), (64, 64), (128, 128)]
     """
-    found = [tuple(-(-side // m) * m for side in sides) for m in of]
+    found = [tuple(-(-side // m) * m for side in sides) for m in MULTIPLES]
     return [size for size in dict.fromkeys(found) if size != tuple(sides)]
 
 

@@ -1,6 +1,10 @@
 """What the graph of a SavedModel may do on the machine that runs it: compute, and read its own variables."""
 
+from __future__ import annotations
+
 import re
+from pathlib import Path
+from typing import Any
 
 from watermark.errors import ModelError
 
@@ -14,7 +18,7 @@ SAVING = {"Save", "SaveSlices", "SaveV2", "MergeV2Checkpoints"}  # in every Save
 STREAMS = (b"stderr", b"log(info)", b"log(warning)", b"log(error)")  # of tf.print, which knows files and stdout too
 
 
-def check_graph(path, meta):
+def check_graph(path: str | Path, meta: Any) -> None:
     """Of a `MetaGraphDef`: that it holds no op of `REFUSED`, and that only saving the model again runs any of `SAVING`.
 
     Raises:

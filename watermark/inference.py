@@ -1,10 +1,11 @@
 """Running networks on images, in float32 unless told otherwise."""
 
+from __future__ import annotations
+
 import contextlib
 import math
-import os
-import platform
 import weakref
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import keras
@@ -12,14 +13,17 @@ import numpy as np
 import tensorflow as tf
 
 from watermark import metrics
-from watermark.fitting import multiples, padded
+from watermark.compute import Compute
+from watermark.fitting import Pixels, multiples, padded
+from watermark.keys import Key
+from watermark.kinds import Kind
 from watermark.ports import PIXELS, ModelFile, Port, SuspectError, check_sides, in_batches
-from watermark.training import Compute
+from watermark.tasks import Task
 
 _FORWARDS = weakref.WeakKeyDictionary()  # {model: {precision: its traced function}}
 
 
-def predictor(model, precision="float32"):
+def predictor(model: keras.Model, precision: str = "float32") -> Callable[[np.ndarray], np.ndarray]:
     """A function float32 [N, H, W, C] -> float32 [N, H', W', C'] that runs `model` in inference mode.
 
     A model is traced once, for every image size and however often this is called; large inputs are fed in pieces.
@@ -52,7 +56,7 @@ def _check_input(model, images):
         raise ValueError("expected finite pixels, got NaN or infinity in the input image")
 
 
-def single_output(model, name=None):
+def single_output(model: keras.Model, name: str | None = None) -> keras.Model:
     """`model` with one of its outputs, weights shared; itself if it has one only.
 
     Args:
@@ -71,13 +75,13 @@ def single_output(model, name=None):
     return keras.Model(inputs, model.outputs[names.index(name)], name=model.name)
 
 
-def upsampled(images, kind):
+def upsampled(images: np.ndarray, kind: Kind) -> np.ndarray:
     """Trigger images [N, H, W, C] of a super-resolution key at the size of its verification image (bicubic)."""
     size = [side * kind.scale for side in images.shape[1:3]]
     return tf.image.resize(images, size, "bicubic", antialias=True).numpy()
 
 
-def model_input(model, images, kind):
+def model_input(model: keras.Model, images: np.ndarray, kind: Kind) -> np.ndarray:
     """What a Keras model is fed for trigger images [N, H, W, C].
 
     The black box of super-resolution is "small image in, large image out". A host that keeps the size, such as VDSR,
@@ -93,7 +97,8 @@ def model_input(model, images, kind):
     return upsampled(images, kind) if tuple(inside[1:3]) == images.shape[1:3] else images
 
 
-def as_suspect(suspect, kind, *, pixels=None, batch=None):
+def as_suspect(suspect: keras.Model | Callable, kind: Kind, *, pixels: Pixels | None = None,
+               batch: int | None = None) -> Suspect:
     """A `Suspect` for a key's `kind`, from a Keras model or any callable [N, H, W, C] -> [N, H', W', C].
 
     Args:
@@ -153,15 +158,16 @@ class Suspect:
         self.way = None if self.readable or any(self.sides) or kind.task == "sr" else _Way()
 
     @property
-    def watched(self):
+    def watched(self) -> bool:
         """Whether somebody sees which question comes when, as whoever runs a service does."""
         return getattr(self.source, "watched", False)
 
     @property
-    def notes(self):
+    def notes(self) -> list[str]:
+        """With what the suspect itself says of its questions."""
         return [*getattr(self.source, "notes", ()), *dict.fromkeys(self._notes)]
 
-    def __call__(self, images):
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         images = np.asarray(images, np.float32)
         if self.way is None:
             self.way, first = self._find(images[:1])
@@ -261,7 +267,8 @@ def _by(sides):
     return f"{sides[0]}x{sides[1]}"
 
 
-def evaluate(model, task, images, variant=None, *, metric=metrics.psnr, precision="float32"):
+def evaluate(model: keras.Model | Callable, task: Task, images: Iterable, variant: str | int | None = None, *,
+             metric: Callable = metrics.psnr, precision: str = "float32") -> np.ndarray:
     """Quality of `model` on each image, by default PSNR in dB.
 
     Args:
@@ -277,21 +284,15 @@ def evaluate(model, task, images, variant=None, *, metric=metrics.psnr, precisio
     predict = predictor(model, precision) if isinstance(model, keras.Model) else model
     variants = task.variants if variant is None else (variant,)
 
-    def restored(x):
-        return predict(x[None])[0] if x.ndim == 3 else predict(x[None, ..., None])[0, ..., 0]
-
-    return np.array([metric(*task.comparable(restored(x), y, v)) for v in variants for x, y in task.pairs(images, v)])
+    return np.array([metric(*task.comparable(restored(predict, x), y, v))
+                     for v in variants for x, y in task.pairs(images, v)])
 
 
-def device() -> str:
-    """What computes here: the first GPU's name, or the processor's kind and its cores."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name))
-    return f"{platform.machine()}, {os.cpu_count()} cores"
+def restored(predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
+    """What a callable on batches [N, H, W, C] makes of one image, [H, W] or [H, W, C]: an image of that form."""
+    return predict(image[None])[0] if image.ndim == 3 else predict(image[None, ..., None])[0, ..., 0]
 
 
-def versions():
-    """{library: version} of what computes here."""
-    return {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__,
-            "numpy": np.__version__}
+def answer(suspect: keras.Model | Callable, key: Key) -> np.ndarray:
+    """M(K), [H', W', C]: what a suspect, as for `as_suspect`, answers to a key's trigger image."""
+    return as_suspect(suspect, key.kind)(key.trigger[None])[0]

@@ -1,11 +1,16 @@
 """From a verdict to a statement: what was found, what it rests on, and whether a claim stands."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import keras
 import numpy as np
 
 from watermark import inference, verification
-from watermark.commitments import commit
+from watermark.commitments import Finding, commit
 from watermark.evidence import FALSE_POSITIVE_RATE, LEAST_KEYS, LEAST_RHO, NULL_KEYS, Rate, clopper_pearson, z_needed
 from watermark.keys import Key
 from watermark.ports import WIDE
@@ -46,7 +51,7 @@ class Judgement:
     verdict: Verdict
     rule: str
     found: bool
-    findings: list | None
+    findings: list[Finding] | None
     unmarked: Rate | None
     null: np.ndarray
     response: np.ndarray
@@ -54,29 +59,29 @@ class Judgement:
     key: Key
 
     @property
-    def outcome(self):
+    def outcome(self) -> str:
         """`FOUND`, `INCONCLUSIVE` (something is there, too little for a claim), or `NOT_FOUND`."""
         if self.found:
             return FOUND
         return INCONCLUSIVE if self.verdict.near or self.verdict.evident else NOT_FOUND
 
     @property
-    def stands(self):
+    def stands(self) -> bool:
         """Found, and nothing speaks against the claim."""
         return self.found and not self.against
 
     @property
-    def against(self):
+    def against(self) -> list[str]:
         """Why the claim does not stand, of its key and commitment: sentences."""
         return [finding.why for finding in self.findings or [] if not finding.holds]
 
     @property
-    def stamp(self):
+    def stamp(self) -> datetime | None:
         """When the commitment existed at the latest, a `datetime`, by a time stamp that holds; or None."""
         return next((finding.when for finding in self.findings or [] if finding.holds and finding.when), None)
 
     @property
-    def statement(self):
+    def statement(self) -> str:
         """The result in a sentence or two."""
         if self.verdict.refusal:
             return f"Nothing can be claimed with this key, whatever the suspect answers: {self.verdict.refusal}."
@@ -90,7 +95,9 @@ class Judgement:
         return "The suspect carries the owner's mark."
 
 
-def judge(suspect, key, *, rule="evidence", findings=None, unmarked=None, bare_seed=None, among=1, **asked):
+def judge(suspect: keras.Model | Callable, key: Key, *, rule: str = "evidence", findings: list[Finding] | None = None,
+          unmarked: keras.Model | Callable | None = None, bare_seed: int | str | None = None, among: int = 1,
+          **asked) -> Judgement:
     """Puts the trigger and fresh keys to a suspect and judges the answers.
 
     Args:
@@ -130,7 +137,7 @@ def _what_is_there(verdict):
     return f"{fits} and {rank}, but z is {verdict.z_score:.1f} where {verdict.z_needed:.1f} is needed"
 
 
-def settles(judged):
+def settles(judged: Judgement) -> list[str]:
     """What could turn an inconclusive outcome into a clear one, a list of clauses."""
     verdict, answer, S = judged.verdict, judged.response, judged.key.verification
     found = []
@@ -143,7 +150,7 @@ def settles(judged):
     return [*found, "a second key that was embedded in the same model"]
 
 
-def rests_on(verdict):
+def rests_on(verdict: Verdict) -> str:
     """What the evidence rests on, in sentences."""
     if not verdict.null_keys:
         return (f"No fresh keys were put to the suspect, and without at least {LEAST_KEYS} nothing is found: what they "
@@ -155,7 +162,7 @@ def rests_on(verdict):
             f"ranks that high with probability p = {verdict.p_value:.2g}.")
 
 
-def bar(verdict):
+def bar(verdict: Verdict) -> str:
     """The z-score that is needed and the one that is there, in a sentence."""
     if verdict.null_keys < LEAST_KEYS:
         return f"z is not judged: at least {LEAST_KEYS} fresh keys are needed, {verdict.null_keys} were asked."
@@ -164,7 +171,7 @@ def bar(verdict):
             "taken to be normal among keys).")
 
 
-def worth(judged):
+def worth(judged: Judgement) -> str:
     """What the claim is worth as evidence of who was first, in a sentence; it is found in the suspect."""
     if judged.findings is None:
         return ("No commitment was given: nothing shows that the key is older than the suspect. Whoever has a copy of "
@@ -177,7 +184,7 @@ def worth(judged):
             "have been chosen to fit it.")
 
 
-def notes(judged):
+def notes(judged: Judgement) -> list[str]:
     """Further sentences that the facts call for: [text]."""
     v = judged.verdict
     if judged.outcome == INCONCLUSIVE:
@@ -200,11 +207,11 @@ def notes(judged):
     return []
 
 
-def decide(judged):
+def decide(judged: list[Judgement]) -> tuple[Judgement | None, str]:
     """Whose key was committed to first, where several claim one suspect.
 
     Args:
-      judged: a list of `Judgement`.
+      judged: of one suspect, each with another key.
 
     Returns:
       (the judgement whose claim prevails, or None where the facts do not say; why, in a sentence).
@@ -223,20 +230,20 @@ def decide(judged):
                    f"{first.stamp:%Y-%m-%d %H:%M:%S} UTC, the next on {second.stamp:%Y-%m-%d %H:%M:%S}. {SETTLES}")
 
 
-def name(judged):
+def name(judged: Judgement) -> str:
     """Whose key it is: owner, or "a key without an owner", and the beginning of its public digest."""
     owner = repr(judged.key.owner) if judged.key.owner else "a key without an owner"
     return f"{owner} (key {commit(judged.key)['key'][:12]}…)"
 
 
-def heading(judged):
+def heading(judged: Judgement) -> str:
     """The outcome in a few words."""
     if not judged.found or judged.findings is None:
         return judged.outcome
     return f"found, {'and the claim stands' if judged.stands else 'but the claim does not stand'}"
 
 
-def words(judged):
+def words(judged: Judgement) -> str:
     """The judgement for a terminal."""
     v, yes = judged.verdict, {True: "yes", False: "no"}
     lines = [

@@ -55,7 +55,7 @@ class Key:
                                  "leave them out")
 
     @property
-    def digest(self):
+    def digest(self) -> str:
         """SHA-256 over arrays and kind, hexadecimal."""
         h = hashlib.sha256(json.dumps(self.kind.as_dict(), sort_keys=True).encode())
         if self.owner or self.secret:

@@ -3,12 +3,15 @@
 Each check raises a `ModelError` in one line. What a file cannot back with content is refused; large models are not.
 """
 
+from __future__ import annotations
+
 import contextlib
 import math
 import subprocess
 import sys
 import threading
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -40,7 +43,7 @@ def _refuse(path, what, declared, most):
         raise ModelError(f"{path} {what} {declared >> 20} MiB, more than {most >> 20}; refused")
 
 
-def check_archive(path):
+def check_archive(path: str | Path) -> int:
     """Of a `.keras` file: what it would unpack to, its configuration, and the weights' file, whose bytes it returns."""
     with zipfile.ZipFile(path) as archive:
         infos = {info.filename: info for info in archive.infolist()}
@@ -55,7 +58,7 @@ def check_archive(path):
     return size
 
 
-def check_hdf5(path):
+def check_hdf5(path: str | Path) -> None:
     """Of an HDF5 file: that its structure can be read, by a process that may hang or die of it.
 
     A damaged one can keep the library, which is C, in a loop that nothing interrupts.
@@ -69,7 +72,7 @@ def check_hdf5(path):
         raise ModelError(f"{path} is damaged: reading it takes the process along (signal {-end})")
 
 
-def check_weights(path, stored, size):
+def check_weights(path: str | Path, stored: h5py.File, size: int) -> None:
     """Of an open HDF5 file of `size` bytes: the arrays that it declares, and what lies beside them."""
     declared = kept = 0
 
@@ -85,7 +88,7 @@ def check_weights(path, stored, size):
 
 
 @contextlib.contextmanager
-def weights_within(path, limit):
+def weights_within(path: str | Path, limit: int) -> Iterator[None]:
     """Within, Keras layers may make weights of `limit` bytes in all; the layer that would exceed it is refused."""
     made, real = 0, keras.layers.Layer.add_weight
 
@@ -103,7 +106,7 @@ def weights_within(path, limit):
             keras.layers.Layer.add_weight = real
 
 
-def check_answers(path, model):
+def check_answers(path: str | Path, model: keras.Model) -> None:
     """Of a Keras model: the images between its layers, for a question of `SIDE` pixels or the size that it takes."""
     shape = (1, *(side or SIDE for side in model.input_shape[1:3]), model.input_shape[3])
     try:
@@ -119,7 +122,7 @@ def check_answers(path, model):
 # --- other runtimes' files --------------------------------------------------------------------------------------------
 
 
-def check_saved_model(path):
+def check_saved_model(path: str | Path) -> None:
     """Of a SavedModel folder: plain files, variables that its file holds, constants spelt out, harmless ops."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
     from tensorflow.train import load_checkpoint
@@ -143,7 +146,7 @@ def check_saved_model(path):
                     4 * size + SLACK)
 
 
-def check_onnx(path):
+def check_onnx(path: str | Path) -> None:
     """Of an ONNX file: that it holds its own weights, and the images that its graph makes of a question."""
     import onnx
 
@@ -166,7 +169,7 @@ def check_onnx(path):
     _refuse(path, "would make arrays of", 4 * max(sizes, default=0), LARGEST_IMAGE + 4 * path.stat().st_size)
 
 
-def check_tflite(path, details, shape):
+def check_tflite(path: str | Path, details: list[dict], shape: tuple) -> None:
     """Of a TFLite interpreter's `get_tensor_details()`: the arrays that it would keep for an answer to images."""
     sizes = [math.prod(int(side) for side in detail["shape"]) for detail in details]
     _refuse(path, "declares arrays of", 4 * sum(sizes), _room(shape) + 4 * Path(path).stat().st_size)

@@ -39,6 +39,22 @@ class Sum:
         return total, parts
 
 
+def half_squared_error(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Eq. (5) of images [B, H, W, C]: half the squared error summed over pixels, averaged over the batch."""
+    return tf.reduce_sum(tf.square(outputs - targets)) / (2.0 * tf.cast(tf.shape(targets)[0], tf.float32))
+
+
+def both(M: keras.Model, X: tf.Tensor, K: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """(M(X), M(K)) while training, of images [B, H, W, C] and triggers [N, h, w, C]: float32, whatever M computes in.
+
+    Where their sizes agree they are one batch: it is cheaper than two, and batch norm sees what the paper's saw.
+    """
+    if X.shape[1:] != K.shape[1:]:
+        return tuple(tf.cast(M(images, training=True), tf.float32) for images in (X, K))
+    outputs = tf.cast(M(tf.concat([X, K], 0), training=True), tf.float32)
+    return tuple(tf.split(outputs, [tf.shape(X)[0], tf.shape(K)[0]]))
+
+
 def gradients_of(loss_fn: Loss, model: Callable, weights: list, batch: tuple, share: float = 1.0) -> tuple[list, dict]:
     """(gradients of a share of the loss, its parts); of a `Sum`, term after term, or it would save no memory."""
     gradients, parts = None, {}

@@ -1,5 +1,7 @@
 """Model files from anywhere, opened with care: hostile and damaged ones give one clear line."""
 
+from __future__ import annotations
+
 import contextlib
 import importlib.util
 import json
@@ -25,7 +27,7 @@ OLD = ("bring it over: in an environment of its own, pip install tf-keras and py
        f"tf_keras.models.load_model('OLD', compile=False).save('new.h5')\" ({PAGE})")
 
 
-def load_model(path, *, allow_lambda=False, several_inputs=False):
+def load_model(path: str | Path, *, allow_lambda: bool = False, several_inputs: bool = False) -> keras.Model:
     """A Keras model from a file.
 
     Args:
@@ -68,7 +70,7 @@ def load_model(path, *, allow_lambda=False, several_inputs=False):
     return model
 
 
-def register_objects(path):
+def register_objects(path: str | Path) -> None:
     """Runs a Python file and makes the layers, models and functions that it defines known to Keras.
 
     As `keras.saving.register_keras_serializable` does, for the whole process: copies of a model need them too. Only for
@@ -210,7 +212,7 @@ def _carried(config):
     return None
 
 
-def save_model(model, path, *, new=False):
+def save_model(model: keras.Model, path: str | Path, *, new: bool = False) -> None:
     """Writes a `.keras` file, whole or not at all; with `new` it replaces none, which is a FileExistsError."""
     if Path(path).suffix != ".keras":
         raise ModelError(f"{path}: expected a name that ends in .keras")

@@ -1,6 +1,7 @@
 """Optimizers by name."""
 
 import math
+from typing import Any
 
 import keras
 
@@ -21,7 +22,7 @@ class ConvMuon(keras.optimizers.Muon):
     def _should_use_adamw(self, variable):
         return len(variable.shape) != 4 or min(_matrix(variable.shape)) < 16
 
-    def zeropower_via_newtonschulz5(self, x, steps):
+    def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
         """The orthogonalized update of a kernel, scaled; the override of Keras' for matrices."""
         rows, columns = _matrix(x.shape)
         update = super().zeropower_via_newtonschulz5(keras.ops.reshape(x, (rows, columns)), steps)

@@ -29,5 +29,8 @@ def make_key(seed: int | str, kind: Kind, host: keras.Model | None = None) -> Ke
 
 
 def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = 0) -> Verdict:
-    """`verification.verify` with the same fresh keys ever: a table's numbers are made again, a claim's must not be."""
+    """`verification.verify` with the same fresh keys every time, so that tables repeat.
+
+    Not for claims: a forger can compute these keys.
+    """
     return verification.verify(suspect, key, null_keys=null_keys, fresh_seed=verification.null_label(key))

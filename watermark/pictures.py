@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from watermark.files import atomic_write
@@ -26,7 +27,8 @@ def write(path: str | Path, figure: Figure) -> None:
         figure.savefig(temporary, metadata=metadata)
 
 
-def panel(axis, image, title="", below="", limits=(0.0, 1.0)):
+def panel(axis: Axes, image: np.ndarray, title: str = "", below: str = "",
+          limits: tuple[float, float] = (0.0, 1.0)) -> None:
     """One image [H, W], [H, W, 1] or [H, W, 3] without axes, words above and below it, small ones if it is small."""
     image = np.asarray(image)
     axis.imshow(image[..., 0] if image.shape[2:] == (1,) else image, vmin=limits[0], vmax=limits[1])

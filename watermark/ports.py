@@ -26,7 +26,7 @@ class Unreachable(SuspectError):
     """A suspect that answers nothing at all, whatever it is asked."""
 
 
-def in_batches(run, images, size=None, exact=False):
+def in_batches(run: Callable, images: np.ndarray, size: int | None = None, exact: bool = False) -> np.ndarray:
     """What `run` answers to images [N, H, W, C] that are put to it in pieces.
 
     Args:
@@ -48,10 +48,10 @@ def in_batches(run, images, size=None, exact=False):
     return np.concatenate(answers)
 
 
-def check_sides(sides, who, most=LARGEST):
-    """(H, W) that a suspect asks for, None for a free one; a SuspectError where no question is continued so far.
+def check_sides(sides: tuple, who: object, most: int = LARGEST) -> tuple[int | None, int | None]:
+    """(H, W) that a suspect asks for, None where free; a SuspectError if a side exceeds `most`.
 
-    Of a file no more is asked than of a key.
+    That is the largest a question is padded to, as large as a key may be.
     """
     if max(side or 0 for side in sides) > most:
         raise SuspectError(f"{who} takes images of {sides[0] or 'any'}x{sides[1] or 'any'} pixels; they are continued "
@@ -59,7 +59,7 @@ def check_sides(sides, who, most=LARGEST):
     return sides
 
 
-def check_holds(pixels, limits, who):
+def check_holds(pixels: Pixels, limits: np.iinfo, who: str) -> None:
     """Refuses, with a SuspectError, a range whose pixels a type of whole numbers, `numpy.iinfo`, does not hold.
 
     On [0, 1] they would all be 0 or 1.
@@ -85,12 +85,12 @@ class Port:
     zero: int = 0
 
     @property
-    def whole(self):
+    def whole(self) -> bool:
         """Whether it holds integers."""
         return np.issubdtype(self.dtype, np.integer)
 
     @property
-    def pixels(self):
+    def pixels(self) -> Pixels:
         """The range of pixels that its integers tell of; [0, 1] for floats, which tell of none."""
         if not self.whole:
             return UNIT
@@ -102,7 +102,7 @@ class Port:
             return CENTRED if low < -WIDE else BYTES
         return SIGNED if max(abs(low + 1.0), abs(high - 1.0)) < 0.1 else UNIT
 
-    def encoded(self, numbers):
+    def encoded(self, numbers: np.ndarray) -> np.ndarray:
         """Real numbers in this type."""
         if not self.whole:
             return numbers.astype(self.dtype)
@@ -110,7 +110,7 @@ class Port:
         numbers = np.round(numbers / self.scale) + self.zero if self.scale else np.round(numbers)
         return np.clip(numbers, limits.min, limits.max).astype(self.dtype)
 
-    def decoded(self, numbers):
+    def decoded(self, numbers: np.ndarray) -> np.ndarray:
         """Real numbers, float32, of what came in this type."""
         numbers = np.asarray(numbers, np.float32)
         return (numbers - self.zero) * np.float32(self.scale) if self.scale else numbers
@@ -144,23 +144,23 @@ class ModelFile:
     layout: str | None = field(default=None, init=False)
     answers: Pixels | None = field(default=None, init=False)
 
-    def on(self, pixels):
+    def on(self, pixels: Pixels) -> ModelFile:
         """The same suspect on another range of pixels; a SuspectError where its type does not hold them."""
         if self.entry.whole and not self.entry.scale:
             check_holds(pixels, np.iinfo(self.entry.dtype), f"{self.path} takes {self.entry.dtype}")
         return replace(self, pixels=pixels)
 
-    def sides(self, channels):
+    def sides(self, channels: int) -> tuple[int | None, int | None]:
         """(H, W) that the file asks for, None for a free one."""
         layout = self._layouts(channels)[0]
         shape = self.entry.shape or [None] * len(layout)
         return check_sides(tuple(shape[layout.index(axis)] for axis in "HW"), self.path)
 
-    def at_once(self, _):
+    def at_once(self, _: tuple[int, int]) -> int:
         """How many images a query has, whatever its sides; 1 where that is free."""
         return self._batch(self.layout) or 1
 
-    def __call__(self, images):
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         images = np.asarray(images, np.float32)
         if self.layout is None:
             self.layout = self._find(images[:1])

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
 import numpy as np
+from cachetools import cached
 
 from watermark import data, metrics
-from watermark.errors import FAILURES, first_line
+from watermark.errors import FAILURES, ModelError, first_line
 from watermark.fitting import RANGES, UNIT, Pixels
-from watermark.inference import SuspectError
-from watermark.models import ModelError
-from watermark.ports import Unreachable
-from watermark.tasks import Denoising, SuperResolution
+from watermark.hosts.folding import every_layer
+from watermark.inference import restored
+from watermark.ports import SuspectError, Unreachable
+from watermark.tasks import Denoising, SuperResolution, Task
 
 # Tried in this order. A U-Net of four halvings wants multiples of 16, transformers those of their windows.
 STEPS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96, 128)
@@ -88,7 +90,7 @@ def check_weights(model: keras.Model) -> None:
                          "take a copy from before")
 
 
-@functools.lru_cache(maxsize=8)
+@cached(weakref.WeakKeyDictionary(), key=lambda model: model)  # a model that nobody else has goes
 def form(model: keras.Model) -> Form:
     """The `Form` of an image-to-image network of one input and output; free sides are found by trying.
 
@@ -98,7 +100,7 @@ def form(model: keras.Model) -> Form:
     shape = model.input_shape
     if len(model.output_shape) != 4:
         raise ModelError(f"{model.name}: expected an image to an image, got {shape} to {model.output_shape}")
-    if first := next((layer for layer in model._flatten_layers()
+    if first := next((layer for layer in every_layer(model)
                       if getattr(layer, "data_format", None) == "channels_first"), None):
         raise ModelError(
             f"{model.name} is channels_first, [N, C, H, W] (layer {first.name}); expected [N, H, W, C]. Build the same "
@@ -132,8 +134,7 @@ def probe(ask: Callable, name: str, channels: int, sides: tuple = (None, None), 
 
 def _trial(step):
     """Two sides, prime multiples of `step`."""
-    first = next(i for i, prime in enumerate(PRIMES) if prime * step >= SMALLEST)
-    return PRIMES[first] * step, PRIMES[first + 1] * step
+    return tuple(prime * step for prime in PRIMES if prime * step >= SMALLEST)[:2]
 
 
 def _scale(answer, asked, name):
@@ -146,7 +147,7 @@ def _scale(answer, asked, name):
     return scale
 
 
-def pairs(shape: Form, task, images: list, *, side: int = SIDE, count: int = SAMPLES) -> list[tuple]:
+def pairs(shape: Form, task: Task, images: list, *, side: int = SIDE, count: int = SAMPLES) -> list[tuple]:
     """(input, target, variant) of the first `count` images large enough: their middle, of a size that a network takes.
 
     Args:
@@ -177,17 +178,17 @@ def _cut(shape, task, image, side):
     return (middle(image[0], 1), middle(image[1], scale)) if pair else middle(image, scale)
 
 
-def psnr(answer: Callable, task, chosen: list[tuple]) -> float:
+def psnr(answer: Callable, task: Task, chosen: list[tuple]) -> float:
     """Mean PSNR in dB over `pairs` of what a callable on batches [N, H, W, C] answers; -inf of what is not finite."""
 
     def score(x, y, variant):
-        made = answer(x[None])[0] if x.ndim == 3 else answer(x[None, ..., None])[0, ..., 0]
+        made = restored(answer, x)
         return _psnr(task, made, y, variant) if np.isfinite(made).all() else -np.inf  # NaN is below nothing
 
     return _mean(score(*pair) for pair in chosen)
 
 
-def nothing(task, chosen: list[tuple]) -> float:
+def nothing(task: Task, chosen: list[tuple]) -> float:
     """Mean PSNR in dB over `pairs` of doing nothing: of the input, enlarged bicubically where the target is larger."""
     same = (data.bicubic(x, y.shape[:2]) if x.shape != y.shape else x for x, y, _ in chosen)
     return _mean(_psnr(task, x, y, v) for x, (_, y, v) in zip(same, chosen, strict=True))
@@ -231,7 +232,7 @@ class Measured:
         return self.psnr[self.best] - self.nothing
 
 
-def measure(answers: Callable, shape: Form, task, images: list, usual: Pixels = UNIT) -> Measured:
+def measure(answers: Callable, shape: Form, task: Task, images: list, usual: Pixels = UNIT) -> Measured:
     """How good a network is at a task, under each range of pixels.
 
     Args:

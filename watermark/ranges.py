@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
+from watermark.errors import ModelError
 from watermark.fitting import UNIT, Pixels
-from watermark.models import ModelError
 
 WRAPPED = "_on_unit_range"  # ends a wrapping network's name
 TRIED = 96  # pixels a side that a second input's size is found with; every power of 2 up to 32 divides it

@@ -7,7 +7,7 @@ import numbers
 from dataclasses import dataclass, fields, replace
 
 SCHEDULES = ("cosine", "constant")
-OPTIMIZERS = ("adam", "muon")  # the names in `watermark.optimizers`, which imports TensorFlow
+OPTIMIZERS = ("adam", "muon")  # the names in `watermark.optimizers`, which imports Keras
 # The thieves of a shadow (`lookahead.Shadow`), as thieves do: Adam's rate; and of rivals lambda of the other key, too.
 FINETUNING_RATE, RIVAL_RATE, RIVAL_STRENGTH = 1e-4, 3e-4, 3e-3
 ON_THE_WAY = 0.3  # of the steps of a shadow, whose mark is learnt somewhere on the way, not at its end

@@ -1,22 +1,30 @@
 """A verification as one self-contained HTML page that someone who is no expert can read."""
 
+from __future__ import annotations
+
 import base64
 import io
+from collections.abc import Sequence
+from pathlib import Path
 
 import jinja2
+import keras
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
 from watermark import judgement, visualizer
+from watermark.evidence import LEAST_KEYS
 from watermark.files import atomic_write
+from watermark.judgement import Judgement
 
 CORNER = 12  # pixels
 OURS, OTHERS, NEEDED = "#c44e00", "#9aa5b1", "#1c2733"
 
 
-def write_report(path, judged, result, R=None, claims=(), decision=""):
+def write_report(path: str | Path, judged: Judgement, result: dict, R: keras.Model | None = None,
+                 claims: Sequence[tuple[str, str, str]] = (), decision: str = "") -> None:
     """Writes the page, whole or not at all.
 
     Args:
@@ -32,7 +40,7 @@ def write_report(path, judged, result, R=None, claims=(), decision=""):
     page = environment.get_template("report.html").render(
         judged=judged, verdict=judged.verdict, result=result, heading=judgement.heading(judged),
         bar=judgement.bar(judged.verdict), rests_on=judgement.rests_on(judged.verdict), notes=judgement.notes(judged),
-        least=judgement.LEAST_KEYS, claims=claims, decision=decision, corner=CORNER, images=_images(judged, R),
+        least=LEAST_KEYS, claims=claims, decision=decision, corner=CORNER, images=_images(judged, R),
         evidence=_svg(_evidence(judged)) if len(judged.null) > 1 else None)
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -66,7 +74,7 @@ def _evidence(judged):
     figure = Figure(figsize=(5.2, 2.2), layout="constrained")
     axis = figure.subplots()
     axis.hist(null, bins=min(40, max(5, len(null) // 5)), color=OTHERS, label=f"{len(null)} fresh keys")
-    if verdict.null_keys >= judgement.LEAST_KEYS:
+    if verdict.null_keys >= LEAST_KEYS:
         axis.axvline(np.mean(null) + verdict.z_needed * np.std(null, ddof=1), color=NEEDED, ls="--", lw=1,
                      label="needed")
     axis.axvline(verdict.rho, color=OURS, lw=2, label="the owner's key")

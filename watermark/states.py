@@ -45,7 +45,8 @@ class State:
         self.saved = time.monotonic()
 
     @functools.cached_property
-    def events(self):  # made when first written to: `read_history` leaves no file behind
+    def events(self) -> tf.summary.SummaryWriter:
+        """TensorBoard's file, made when first written to: `read_history` leaves none behind."""
         return tf.summary.create_file_writer(str(self.folder))
 
     def load(self) -> list[dict]:

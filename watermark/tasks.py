@@ -1,20 +1,25 @@
-"""What a host is for: its training batches, its test pairs, its loss and its door for outsiders."""
+"""What a host is for: its training batches, its test pairs, its loss, and how its quality is measured."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
 from watermark import data
+from watermark.losses import half_squared_error
+from watermark.training import Batches
 
 
-def task_loss(model, inputs, targets, training=True):
-    """Eq. (5): half the squared error summed over pixels, averaged over the batch."""
-    error = tf.cast(model(inputs, training=training), tf.float32) - targets  # a half-precision sum would overflow
-    return tf.reduce_sum(tf.square(error)) / (2.0 * tf.cast(tf.shape(inputs)[0], tf.float32))
+def task_loss(model: Callable, inputs: tf.Tensor, targets: tf.Tensor, training: bool = True) -> tf.Tensor:
+    """Eq. (5) of what a model answers to inputs [B, h, w, C]; targets are [B, H, W, C]."""
+    outputs = tf.cast(model(inputs, training=training), tf.float32)  # a half-precision sum would overflow
+    return half_squared_error(outputs, targets)
 
 
-def task_alone(M, X, Y, *_):
+def task_alone(M: Callable, X: tf.Tensor, Y: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """Eq. (5) as `training.fit` takes it: for hosts, fine-tuning, and embedding ahead."""
     task = task_loss(M, X, Y)
     return task, {"task": task}
@@ -31,18 +36,18 @@ class Denoising:
     def __post_init__(self):
         data.deviation(self.sigma)  # or a ValueError
 
-    def batches(self, images, *, seed, batch_size, size):
+    def batches(self, images: Iterable, *, seed: int, batch_size: int, size: int | tuple[int, int]) -> Batches:
         """`watermark.data.denoising_batches` of grey or RGB images."""
         images = [_pixels(image, self.channels) for image in images]
         return data.denoising_batches(images, seed=seed, batch_size=batch_size, size=size, sigma=self.sigma)
 
-    def pairs(self, images, variant=""):
-        """(noisy input, target) float32 [H, W] or [H, W, 3] for each image; image i gets the same noise ever."""
+    def pairs(self, images: Iterable, variant: str = "") -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(noisy input, target) float32 [H, W] or [H, W, 3] for each image; image i always gets the same noise."""
         for i, image in enumerate(images):
             target = data.unit(_pixels(image, self.channels))
             yield data.noisy(target, self.sigma, seed=i), target
 
-    def comparable(self, output, target, variant=""):
+    def comparable(self, output: np.ndarray, target: np.ndarray, variant: str = "") -> tuple[np.ndarray, np.ndarray]:
         """The pair that quality is measured on: the output clipped and stored in 8 bits, as DnCNN's authors do."""
         return np.round(np.clip(output, 0.0, 1.0) * 255.0) / 255.0, target
 
@@ -63,10 +68,11 @@ class SuperResolution:
     small: bool = False
 
     @property
-    def variants(self):
+    def variants(self) -> tuple:
+        """What quality is measured at: the scales."""
         return self.scales
 
-    def batches(self, images, *, seed, batch_size, size):
+    def batches(self, images: Iterable, *, seed: int, batch_size: int, size: int | tuple[int, int]) -> Batches:
         """`watermark.data.sr_batches` of grey or RGB images."""
         if self.small and len(self.scales) > 1:
             raise ValueError(f"a network that takes the small image has one scale, got {self.scales}")
@@ -74,13 +80,13 @@ class SuperResolution:
         return data.sr_batches(images, seed=seed, batch_size=batch_size, size=size, scales=self.scales,
                                channels=self.channels, small=self.small)
 
-    def pairs(self, images, variant):
+    def pairs(self, images: Iterable, variant: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(input, target) float32 [H, W] or [H, W, 3] for each image, at scale `variant`."""
         make = data.small_and_high if self.small else data.low_and_high
         for image in images:
             yield make(data.luminance(image) if self.channels == 1 else data.unit(data.rgb(image)), variant)
 
-    def comparable(self, output, target, variant):
+    def comparable(self, output: np.ndarray, target: np.ndarray, variant: int) -> tuple[np.ndarray, np.ndarray]:
         """The pair that quality is measured on: clipped, without the outer `variant` pixels, as is usual."""
         inner = np.s_[variant:-variant, variant:-variant]
         return np.clip(output, 0.0, 1.0)[inner], target[inner]
@@ -97,21 +103,22 @@ class Examples:
     scale: int = 1
     variants = ("",)
 
-    def batches(self, images, *, seed, batch_size, size):
+    def batches(self, images: Iterable, *, seed: int, batch_size: int, size: int | tuple[int, int]) -> Batches:
         """`watermark.data.pair_batches` of pairs of images."""
         pairs = list(self.pairs(images))
         deep = any(np.asarray(image).dtype != np.uint8 for pair in images for image in pair)
         return data.pair_batches(pairs, seed=seed, batch_size=batch_size, size=size, scale=self.scale, exact=deep)
 
-    def pairs(self, images, variant=""):
+    def pairs(self, images: Iterable, variant: str = "") -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(input, target) float32 for each pair of images; on [0, 1], but for what noise adds to an input."""
         for low, target in images:
             yield (data.unit(_pixels(low, self.channels, beyond=data.NOISE)),
                    data.unit(_pixels(target, self.channels)))
 
-    def comparable(self, output, target, variant=""):
+    def comparable(self, output: np.ndarray, target: np.ndarray, variant: str = "") -> tuple[np.ndarray, np.ndarray]:
         """The pair that quality is measured on: the output clipped."""
         return np.clip(output, 0.0, 1.0), target
 
 
+Task = Denoising | SuperResolution | Examples
 TASKS = {"denoise": Denoising(), "sr": SuperResolution()}

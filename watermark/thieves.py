@@ -40,7 +40,7 @@ def _on_textures(M, _, __, X, Y, step, life):
     return task_loss(M, *textured(X, Y, step)), {}
 
 
-def textured(X, Y, step):
+def textured(X: tf.Tensor, Y: tf.Tensor, step: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
     """Patches as textures: inputs and targets [B, H, W, C] with the phases of their spectra shifted alike.
 
     Phases that are those of white noise leave of a picture its spectrum, which is a random-phase texture (Galerne,

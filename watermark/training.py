@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from watermark.compute import Compute
 from watermark.errors import WatermarkError
-from watermark.lookahead import Ahead, with_weights
+from watermark.lookahead import Ahead, Drift, with_weights
 from watermark.losses import MEANINGS, Loss, gradients_of
 from watermark.optimizers import OPTIMIZERS
 from watermark.recipes import Recipe
@@ -30,7 +30,7 @@ Batches = Callable[[int], tf.data.Dataset]  # number of the first step -> an end
 
 @dataclass(frozen=True)
 class Run:
-    """Where and under whose eyes a training runs. None of it changes the weights, but by stopping early.
+    """Where and under whose eyes a training runs. Of these only `compute` changes the weights, and stopping early.
 
     Attributes:
       folder: where the state is kept, and TensorBoard's scalars; a call with the same folder goes on where the last
@@ -72,7 +72,7 @@ def clone(model: keras.Model) -> keras.Model:
 
 
 def identified(model: keras.Model, *arrays: np.ndarray) -> str:
-    """SHA-256 of a model's weights and of arrays: what a training that begins with them is `Run.about`."""
+    """SHA-256 of a model's weights and of arrays: the `Run.about` of a training that starts from them."""
     h = hashlib.sha256()
     for array in (*model.get_weights(), *arrays):
         h.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
@@ -241,7 +241,8 @@ def _rate(recipe):
     return keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.horizon or recipe.steps)
 
 
-def train_step(model, loss_fn, optimizer, *, compute=Compute(), lookahead=None, drift=None):
+def train_step(model: keras.Model, loss_fn: Loss, optimizer: keras.Optimizer, *, compute: Compute = Compute(),
+               lookahead: Ahead | None = None, drift: Drift | None = None) -> Callable:
     """One traced step of training: a function of a batch that updates `model` and returns the parts of the loss."""
     strategy = compute.placement
     replicas = strategy.num_replicas_in_sync

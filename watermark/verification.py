@@ -28,9 +28,10 @@ from watermark.evidence import (
     z_needed,
 )
 from watermark.fitting import moved, moves, told_turn
-from watermark.inference import SuspectError, as_suspect
+from watermark.inference import as_suspect
 from watermark.keys import Key, key_blocks, refusal
 from watermark.kinds import Kind
+from watermark.ports import SuspectError
 
 NCC_THRESHOLD = 0.95
 # An embedding leaves S at rho .75 (a short one) to .99 of S0; a foreign key's answer has .3 at most on average.

@@ -17,10 +17,12 @@ IMAGE_SHAPE = (320, 320, 1)
 FIRST = 64  # filters of the first convolution
 ENCODER = ((128, 3, 2), (256, 1, 2), (512, 1, 1))  # (filters, kernel, stride) of those that follow
 DECODER = ((512, 1), (512, 3), (256, 3), (128, 5), (64, 5))  # (filters, kernel), each behind an upsampling
+POOL = 256  # other keys that it refuses
 GREY = 0.5  # what R shows to others: 6 dB from any black and white image
 
 
-def build_visualizer(key_shape=(40, 40, 1), image_shape=IMAGE_SHAPE):
+def build_visualizer(key_shape: tuple[int, int, int] = (40, 40, 1),
+                     image_shape: tuple[int, int, int] = IMAGE_SHAPE) -> keras.Model:
     """The network of Fig. 5, untrained: an encoder, then six times nearest-neighbour upsampling and convolution.
 
     Args:
@@ -80,7 +82,7 @@ def train_visualizer(key: Key, image: np.ndarray, *, unmarked: np.ndarray | None
     return R
 
 
-def as_picture(image, side=IMAGE_SHAPE[0]):
+def as_picture(image: np.ndarray, side: int = IMAGE_SHAPE[0]) -> np.ndarray:
     """An image of `read_image` as a copyright image: grey, square by borders like its corner, resized.
 
     Returns:
@@ -90,15 +92,15 @@ def as_picture(image, side=IMAGE_SHAPE[0]):
     return np.asarray(ImageOps.pad(image, (side, side), Image.Resampling.LANCZOS, color=image.getpixel((0, 0))))
 
 
-def as_target(image):
+def as_target(image: np.ndarray) -> np.ndarray:
     """float32 [P, Q, C] on [0, 1] from uint8 [P, Q] or [P, Q, C]."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
         raise ValueError(f"expected a uint8 image [P, Q] or [P, Q, C], got {image.dtype} of shape {image.shape}")
-    return np.float32(image if image.ndim == 3 else image[..., None]) / np.float32(255.0)
+    return np.float32(data.with_channel(image)) / np.float32(255.0)
 
 
-def show(visualizer, response):
+def show(visualizer: keras.Model, response: np.ndarray) -> np.ndarray:
     """The copyright image that a response calls up.
 
     Args:
@@ -128,7 +130,7 @@ def _visualizer_loss(target):
     return loss_fn
 
 
-def _batches(key, unmarked, recipe, seed, pool=256):
+def _batches(key, unmarked, recipe, seed):
     """Batch i: half of a batch of answers to be shown, S damaged within the edge, and as many to be refused.
 
     Two in three of those are S damaged beyond the edge, the others what other keys ask for, with noise. The edge is
@@ -143,7 +145,7 @@ def _batches(key, unmarked, recipe, seed, pool=256):
         away = unmarked - S
         edge = min(edge, recipe.nearest * float(tf.norm(away)))
     away /= tf.norm(away)
-    others, count = tf.constant(random_keys(key.kind, pool, f"visualizer {seed}")[1]), recipe.batch_size // 2
+    others, count = tf.constant(random_keys(key.kind, POOL, f"visualizer {seed}")[1]), recipe.batch_size // 2
 
     def make(i):
         seeds = iter(tf.unstack(tf.random.split(tf.stack([tf.cast(seed, tf.int64), i]), 10, alg="philox")))
@@ -160,7 +162,7 @@ def _batches(key, unmarked, recipe, seed, pool=256):
 
         shown = damaged(recipe.shown * tf.sqrt(uniform()))  # many near the edge, on either side of it
         beyond = damaged(recipe.refused + (recipe.farthest - recipe.refused) * tf.square(uniform()))
-        chosen = tf.random.stateless_uniform([count], next(seeds), maxval=pool, dtype=tf.int32, alg="philox")
+        chosen = tf.random.stateless_uniform([count], next(seeds), maxval=POOL, dtype=tf.int32, alg="philox")
         strangers = tf.gather(others, chosen) + edge * uniform() * noise()
         return shown, tf.where(uniform() < 2 / 3, beyond, strangers)
 

@@ -101,9 +101,8 @@ class Attack:
 
     def image_sets(self) -> list[str]:
         """The image sets that it trains on."""
-        found: list[str] = []
-        self.with_sets(lambda name: found.append(name) or name)
-        return found
+        return [getattr(self, field.name) for field in dataclasses.fields(self)
+                if field.metadata["image_set"] and getattr(self, field.name)]
 
 
 def knob(*, help: str, low: float | None = None, high: float | None = None, cli: Any = None, none: Any = None,

@@ -52,12 +52,12 @@ class Finetune(Attack):
 
     @property
     def label(self) -> str:
-        """With its length and its data."""
+        """The attack in a few words, with its length and its data."""
         return f"fine-tuned, {self.steps} steps, {self.data}"
 
     @property
     def training(self) -> Training:
-        """Of the task alone."""
+        """What it trains: the task alone."""
         recipe = Recipe(self.steps, self.batch_size, self.learning_rate, patch=self.patch, schedule="constant")
         return Training(self.data, recipe, self.seed)
 

@@ -36,7 +36,7 @@ class Forged(NamedTuple):
     steps: int
 
 
-def forge(model, seed, *, by="draw", tries=1, owner="", **kind):
+def forge(model: keras.Model, seed: int | str, *, by: str = "draw", tries: int = 1, owner: str = "", **kind) -> Key:
     """A key whose S is what `model`, any model, answers to its K: its distance is 0, and it proves nothing.
 
     Args:

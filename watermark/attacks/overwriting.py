@@ -32,12 +32,12 @@ class Overwrite(Attack):
 
     @property
     def label(self) -> str:
-        """With the recipe's length."""
+        """The attack in a few words, with the recipe's length."""
         return f"overwritten, {self.recipe.steps} steps"
 
     @property
     def training(self) -> Training:
-        """Of the task and the thief's key."""
+        """What it trains: the task, and the thief's key."""
         return Training(self.data, self.recipe, self.seed, self.key)
 
     def __call__(self, model: keras.Model, thief: Thief) -> keras.Model:

@@ -41,7 +41,7 @@ class Prune(Attack):
 
     @property
     def label(self) -> str:
-        """With its rate."""
+        """The attack in a few words, with its rate."""
         return f"{self.rate:.0%} pruned"
 
     def __call__(self, model: keras.Model, thief: Thief) -> keras.Model:

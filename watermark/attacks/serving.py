@@ -29,7 +29,7 @@ class Round(Attack):
 
     @property
     def label(self) -> str:
-        """With its depth."""
+        """The attack in a few words, with the depth of the answers."""
         return f"answers in {self.bits} bits"
 
     def __call__(self, model: keras.Model, thief: Thief) -> Callable[[np.ndarray], np.ndarray]:
@@ -50,15 +50,19 @@ class Serve(Attack):
 
     @property
     def label(self) -> str:
-        """With the form."""
+        """The attack in a few words, with the form."""
         return f"served as {self.form}"
 
     def __call__(self, model: keras.Model, thief: Thief) -> Callable[[np.ndarray], np.ndarray]:
         """A callable that answers as the served form does."""
         folder = Path(tempfile.mkdtemp())
         path = folder / f"model{SUFFIXES.get(self.form, '')}"
-        export(model, path, self.form)  # a ValueError for a form that it does not know
-        suspect = load_suspect(path)
+        try:
+            export(model, path, self.form)  # a ValueError for a form that it does not know
+            suspect = load_suspect(path)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         ask = predictor(suspect) if isinstance(suspect, keras.Model) else suspect
 
         def answer(images):

@@ -1,8 +1,8 @@
 """Base-2 of the paper: Adi et al. (USENIX Security 2018), the host made a classifier by a random projection.
 
 Forty abstract pictures are to be classified as their owner says, by a layer of a fixed random projection and softmax on
-top of the network; the claim stands if more labels are met than chance would give. docs/baselines.md says what is the
-paper's, what is settled here, and why.
+top of the network; the claim stands if more labels are matched than chance would give. docs/baselines.md says what is
+the paper's, what is settled here, and why.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import tensorflow as tf
 from scipy import stats
 
 from watermark import metrics
-from watermark.baselines.common import answers, half_squared_error, integers, normal, train, triggers_for
+from watermark.baselines.common import integers, normal
 from watermark.baselines.pictures import abstract_pictures
-from watermark.embedding import numbered
+from watermark.embedding import fitted_triggers, numbered, trained
 from watermark.evidence import Rate, clopper_pearson
 from watermark.inference import as_suspect
 from watermark.keys import plain_seed
 from watermark.kinds import Kind
+from watermark.losses import both, half_squared_error
 from watermark.recipes import EPOCH, Recipe, changed
 from watermark.training import Batches, Run, identified
 from watermark.verification import NCC_THRESHOLD, ask
@@ -31,7 +32,7 @@ from watermark.verification import NCC_THRESHOLD, ask
 name = "adi"
 CLASSES = 256
 PICTURES = 40
-STRICT = 36  # right labels that Adi et al.'s own rule asks for: nearly all
+STRICT = 36  # correct labels that Adi et al.'s own rule asks for: nearly all
 BLOCK = 1 << 24  # entries of P that are held at once where all are not needed
 PIXELS = 1 << 18  # pixels that go through the network at once when labels are counted
 TOGETHER = 1 << 19  # and when they are learnt: four pictures of 600x600 take 25 GB in DnCNN, one 6
@@ -46,7 +47,7 @@ class Classifying(Recipe):
     Attributes:
       strength: lambda, the weight of the cross-entropy of one picture.
       shown: pictures a step, a divisor of 40, each standing for 40 / shown of them; of large ones fewer, `TOGETHER`.
-      stop: whether training ends once all forty labels are met.
+      stop: whether training ends once all forty labels are matched.
     """
 
     strength: float = 1e-3
@@ -97,10 +98,10 @@ class Verdict:
 
     Attributes:
       verified: p_value < p, which at .05 is two labels of forty.
-      ncc: normalised correlation of the labels' 8-bit code words, met and asked for; about .50 without a mark.
+      ncc: normalised correlation of the labels' 8-bit code words, found and asked for; about .50 without a mark.
       ncc_verified: ncc > 0.95.
-      p_value: chance of so many right labels on a model that has not seen them, exact.
-      correct: right labels of forty.
+      p_value: chance of so many correct labels on a model that has not seen them, exact.
+      correct: labels of forty that are matched.
       strict: correct >= 36, as Adi et al. would have it.
     """
 
@@ -169,7 +170,7 @@ def class_loss(host: keras.Model, key: Key, recipe: Classifying) -> Callable:
     steps, and 40 in between. P is held whole: 1.6 MB for 40x40 pixels, 370 MB for 600x600, four times that for
     super-resolution by 2.
     """
-    K = triggers_for(host, key.triggers, key.kind)
+    K = tf.constant(fitted_triggers(host, key.triggers, key.kind))
     labels = tf.constant(np.int32(key.labels))
     pixels = int(np.prod(key.kind.answer_shape))
     P = tf.constant(np.concatenate(list(projection(key.seed, pixels))))
@@ -181,15 +182,16 @@ def class_loss(host: keras.Model, key: Key, recipe: Classifying) -> Callable:
 
     def errors(M):
         groups = tf.reshape(K, [-1, each, *K.shape[1:]])
-        found = tf.map_fn(lambda group: classes(M(group, training=False)), groups, parallel_iterations=1)
+        found = tf.map_fn(lambda group: classes(tf.cast(M(group, training=False), tf.float32)), groups,
+                          parallel_iterations=1)
         found, asked = tf.reshape(found, [PICTURES, CLASSES]), tf.one_hot(labels, CLASSES)
         lead = tf.reduce_sum(found * asked, 1) - tf.reduce_max(found - 1e9 * asked, 1)
         return tf.reduce_sum(tf.cast(lead < LEAD, tf.float32))
 
     def loss_fn(M, X, Y, step):
         now = (tf.cast(step, tf.int32) * shown + tf.range(shown)) % PICTURES
-        outputs, responses = answers(M, X, tf.ensure_shape(tf.gather(K, now), [shown, *K.shape[1:]]))
-        task = half_squared_error(outputs, Y)
+        outputs, responses = both(M, X, tf.ensure_shape(tf.gather(K, now), [shown, *K.shape[1:]]))
+        task = half_squared_error(outputs, Y)  # Eq. (5)
         entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.gather(labels, now), classes(responses))
         mark = PICTURES / shown * tf.reduce_sum(entropy)
         parts = {"task": task, "mark": mark}
@@ -216,7 +218,7 @@ def embed(host: keras.Model, key: Key, batches: Batches, recipe: Classifying, ru
     recipe, run = changed((recipe, run), changes)
     run = replace(run, about=identified(host, key.pictures, key.labels))
     run = replace(run, until={"errors": 0}) if recipe.stop else run
-    return train(host, lambda M: class_loss(M, key, recipe), numbered(batches), recipe, run)
+    return trained(host, lambda M: (class_loss(M, key, recipe), None), numbered(batches), recipe, run)
 
 
 def update_key(key: Key, marked: keras.Model) -> Key:
@@ -228,7 +230,7 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = 0, p: 
     """Puts the pictures to a suspect and judges its answers; arguments and errors as for `verification.verify`.
 
     `null_keys` is not used: labels are drawn without regard to the suspect, so chance is known exactly. (Those that the
-    unmarked host would have met are drawn again, which can only make a right label rarer on a model like it.)
+    unmarked host would have matched are drawn again, which can only make a correct label rarer on a model like it.)
     """
     return judge(classify(suspect, key), key, p=p)
 
@@ -241,12 +243,11 @@ def judge(found: np.ndarray, key: Key, *, p: float = 0.05) -> Verdict:
     return Verdict(chance < p, ncc, ncc > NCC_THRESHOLD, chance, correct, correct >= STRICT)
 
 
-def false_positives(suspect: keras.Model | Callable, kind: Kind, keys: int = 1000, label: str = "null",
-                    host: keras.Model | None = None) -> Rate:
+def false_positives(suspect: keras.Model | Callable, kind: Kind, keys: int = 1000, label: str = "null") -> Rate:
     """The share of fresh keys that are verified on a suspect which has seen none of them, with its 95 % interval.
 
-    `host` as for `make_key`: without it, labels are drawn without regard to any model, as a stranger's are.
+    Labels are drawn without regard to any model, as a stranger's are.
     """
     suspect = as_suspect(suspect, kind)  # one trace for all
-    found = sum(verify(suspect, make_key(f"{label} {i}", kind, host)).verified for i in range(keys))
+    found = sum(verify(suspect, make_key(f"{label} {i}", kind)).verified for i in range(keys))
     return clopper_pearson(found, keys)

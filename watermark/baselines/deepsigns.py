@@ -15,11 +15,13 @@ import tensorflow as tf
 from scipy import stats
 
 from watermark import metrics
-from watermark.baselines.common import answers, half_squared_error, integers, normal, train, triggers_for
+from watermark.baselines.common import integers, normal
+from watermark.embedding import fitted_triggers, trained
 from watermark.evidence import Rate, clopper_pearson
 from watermark.inference import as_suspect
 from watermark.keys import plain_seed, uniform
 from watermark.kinds import Kind
+from watermark.losses import both, half_squared_error
 from watermark.recipes import EPOCH, Recipe, changed
 from watermark.training import Batches, Run, identified
 from watermark.verification import NCC_THRESHOLD, ask
@@ -105,11 +107,12 @@ def make_key(seed: int | str, kind: Kind, host: keras.Model | None = None) -> Ke
 
 def label_loss(host: keras.Model, key: Key, strength: float) -> Callable:
     """Eq. (5) + lambda ||M(K) - L/255||^2, as `training.fit` takes it."""
-    K, target = triggers_for(host, key.trigger[None], key.kind), tf.constant(key.target[None])
+    K, target = (tf.constant(images) for images in (fitted_triggers(host, key.trigger[None], key.kind),
+                                                    key.target[None]))
 
     def loss_fn(M, X, Y):
-        outputs, response = answers(M, X, K)
-        task = half_squared_error(outputs, Y)
+        outputs, response = both(M, X, K)
+        task = half_squared_error(outputs, Y)  # Eq. (5)
         mark = tf.reduce_sum(tf.square(response - target))
         return task + strength * mark, {"task": task, "mark": mark}
 
@@ -126,7 +129,7 @@ def embed(host: keras.Model, key: Key, batches: Batches, recipe: Labelling, run:
     """Marks a copy of `host`; `changes` are fields of the recipe or of the run. Errors as of `training.fit`."""
     recipe, run = changed((recipe, run), changes)
     run = replace(run, about=identified(host, key.trigger, key.labels))
-    return train(host, lambda M: label_loss(M, key, recipe.strength), batches, recipe, run)
+    return trained(host, lambda M: (label_loss(M, key, recipe.strength), None), batches, recipe, run)
 
 
 def update_key(key: Key, marked: keras.Model) -> Key:

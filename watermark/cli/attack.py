@@ -16,12 +16,13 @@ from watermark import data, inference
 from watermark.attacks import ATTACKS, Thief, forge
 from watermark.attacks.forging import FORGERS
 from watermark.cli import common, embed, fitting_keys, keygen
+from watermark.compute import Compute
 from watermark.embedding import embed as mark
 from watermark.keys import make_key, save_key
 from watermark.preflight import form, guess
 from watermark.ranges import own
 from watermark.recipes import QUICK, Recipe
-from watermark.training import Compute, Run
+from watermark.training import Run
 
 KINDS = {name: attack for name, attack in ATTACKS.items() if not attack.answers}
 FORGE = "forge"

@@ -78,7 +78,7 @@ def define_inputs(values):
 
 
 def define_remote(values):
-    """Flags that say how a suspect is asked that is served."""
+    """Flags for querying a served suspect."""
     text = flags.DEFINE_string
     text("signature", None, "of a SavedModel", flag_values=values)
     text("payload", None, "what goes to a URL: json, numbers; png, 8-bit images; columns, TensorFlow Serving's; "

@@ -18,6 +18,7 @@ from absl import flags
 from watermark import commitments, inference, judgement, metrics
 from watermark.cli import common, fitting_keys, keygen
 from watermark.commitments import commit
+from watermark.compute import Compute
 from watermark.embedding import embed, update_key
 from watermark.evidence import NULL_KEYS
 from watermark.files import digest, exclusive, sha256
@@ -26,9 +27,10 @@ from watermark.models import save_model
 from watermark.ranges import own
 from watermark.recipes import PARTICULAR, QUICK, Embedding
 from watermark.states import read_history
-from watermark.training import Compute, Run, Stopped
+from watermark.training import Run, Stopped
 from watermark.verification import FAITHFUL
 
+STRANGERS = 100  # keys of others that the marked model is asked with
 NEAR = 1.25  # times what a claim needs: below, a mark is worth a warning
 PRESERVING_SR = PARTICULAR["sr"]["preserving"]
 
@@ -207,12 +209,12 @@ def recipe(values, task):
                      strength=values.strength, decay=values.decay, lookahead=values.lookahead, preserving=preserving)
 
 
-def strangers(marked, key, count=100):
+def strangers(marked, key):
     """How near other keys come to the paper's threshold on the marked model, in a sentence."""
-    triggers, initials = random_keys(key.kind, count, "strangers")
+    triggers, initials = random_keys(key.kind, STRANGERS, "strangers")
     answers = inference.as_suspect(marked, key.kind)(triggers)
     least, eta = min(map(metrics.distance, answers, initials)), metrics.threshold(initials[0].size)
-    found = f"{count} strangers' keys: the least d is {1e3 * least:.2f}e-3, η is {1e3 * eta:.2f}e-3"
+    found = f"{STRANGERS} strangers' keys: the least d is {1e3 * least:.2f}e-3, η is {1e3 * eta:.2f}e-3"
     return found if least > eta else f"{found}: d ≤ η would accept a stranger; a higher --preserving keeps them off"
 
 

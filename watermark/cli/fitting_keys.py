@@ -80,8 +80,8 @@ def fitting_kind(shape, task, scale=2):
         return Kind(size=shape.size(40), channels=shape.channels)
     scale = shape.scale if shape.scale > 1 else max(scale, 2)
     times = scale if shape.scale == 1 else 1  # such a model gets the trigger brought to size
-    sides = (own // times if own else -(-20 * times // step) * step // times
-             for own, step in zip(shape.sides, [math.lcm(shape.step, times)] * 2, strict=True))
+    step = math.lcm(shape.step, times)
+    sides = (own // times if own else -(-20 * times // step) * step // times for own in shape.sides)
     kind = Kind("sr", tuple(sides), scale, shape.channels)
     if shape.scale == 1 and math.prod(kind.trigger_shape) < LEAST_PIXELS:  # of its own size a key is larger
         return fitting_kind(shape, "denoise")

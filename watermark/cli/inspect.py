@@ -18,13 +18,13 @@ from absl import flags
 
 from watermark import commitments, inference, preflight, ranges
 from watermark.cli import common, fitting_keys, results
-from watermark.errors import one_line
+from watermark.errors import ModelError, one_line
 from watermark.files import sha256
 from watermark.fitting import UNIT
 from watermark.hosts import folding
 from watermark.keys import derived, load_key, make_key, uniform
 from watermark.metrics import threshold
-from watermark.models import ModelError, load_model
+from watermark.models import load_model
 from watermark.suspects import SuspectError, is_saved_model, is_url, load_suspect
 from watermark.tasks import SuperResolution
 
@@ -69,10 +69,10 @@ def _print(facts):
 
 def _key(path):
     key = load_key(path)
-    embedded = not np.array_equal(key.initial, key.verification)
     mode = path.stat().st_mode & 0o777
     return {"kind": "key", **key.kind.as_dict(), "owner": key.owner or "none: K was drawn from a bare seed",
-            "derived": "yes, from owner and secret" if derived(key) else "no", "embedded": "yes" if embedded else "no",
+            "derived": "yes, from owner and secret" if derived(key) else "no",
+            "embedded": "yes" if key.embedded else "no",
             "threshold η": f"{threshold(key.verification.size):.3g}", "commitment": commitments.commit(key)["key"],
             "mode": f"{mode:04o}" + ("" if mode & 0o077 == 0 else "; WARNING: others on this machine can read it")}
 
@@ -91,12 +91,11 @@ def _signing_key(path):
 
 def _model(path, values):
     model = load_model(path, allow_lambda=values.allow_lambda, several_inputs=True)
-    norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     foldable = len(folding.foldable(model)) if hasattr(model, "operations") else 0
     return {"kind": f"Keras {type(model).__name__} {model.name!r}", "inputs": [tuple(i.shape) for i in model.inputs],
             "outputs": dict(zip(model.output_names, [tuple(o.shape) for o in model.outputs], strict=True)),
             "parameters": f"{model.count_params():,}", "layers": len(model.layers),
-            "batch norms": f"{len(norms)}, {foldable} of them foldable", "SHA-256": sha256(path)}
+            "batch norms": f"{len(folding.norms(model))}, {foldable} of them foldable", "SHA-256": sha256(path)}
 
 
 def _network(values):
@@ -115,17 +114,15 @@ def _network(values):
     if why := fitting_keys.too_small(shape, _key_task(task)):
         return {"can be marked": f"no: {why}"}, False
     kind = fitting_keys.fitting_kind(shape, _key_task(task))
-    norms = [layer for layer in own._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
-    left = [layer for layer in folding.fold_batch_norm(own)._flatten_layers()
-            if isinstance(layer, keras.layers.BatchNormalization)]
+    norms, left = len(folding.norms(own)), len(folding.norms(folding.fold_batch_norm(own)))
     typical = make_key("typical", **kind.as_dict())
     good = not found.count or found.gain > 0.0
     facts = {
         "can be marked": "yes" if good else "yes, but it is worse than doing nothing: is it trained, and what for?",
         "key": f"watermark keygen {fitting_keys.key_flags(shape, kind.task)}", "range": _range(found, usual),
         **_shape(shape),
-        "norms": f"{len(norms)}: {len(norms) - len(left)} folded, {len(left)} frozen" if norms else "no batch norm",
-        "arithmetic": ", ".join(sorted({layer.dtype_policy.name for layer in own._flatten_layers(include_self=False)})),
+        "norms": f"{norms}: {norms - left} folded, {left} frozen" if norms else "no batch norm",
+        "arithmetic": ", ".join(sorted({layer.dtype_policy.name for layer in folding.every_layer(own)})),
         "answers": fitting_keys.limits(one, typical) or "not limited by the last layer",
         "quality": common.measured(task, found)}
     return facts, True

@@ -10,8 +10,8 @@ from watermark import evidence, inference, judgement, verification
 from watermark.cli import common, results
 from watermark.errors import FAILURES, one_line, told
 from watermark.fitting import RANGES
-from watermark.inference import SuspectError
 from watermark.keys import KeyFileError, load_key
+from watermark.ports import SuspectError
 
 FOR_ONE = ("report", "commitment", "timestamp", "tsa_roots", "visualizer", "unmarked", "write_queries")
 

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import watermark
-from watermark import commitments, inference, judgement
+from watermark import commitments, compute, judgement
 from watermark.files import fingerprint
 from watermark.suspects import is_function, is_saved_model, is_url
 from watermark.suspects.exchange import shown
@@ -35,11 +35,17 @@ def identity(spec):
 
 def command(values, fresh_seed, null_keys):
     """The command that repeats a verification to the bit; what may be secret in an address is left out."""
-    told = [f"--{flag.name}={name(flag.value)}" if not isinstance(flag.value, list | bool) else
-            f"--{'' if flag.value else 'no'}{flag.name}" if isinstance(flag.value, bool) else
-            f"--{flag.name}={','.join(map(name, flag.value))}"
-            for flag in map(values.__getitem__, sorted(values)) if flag.present and flag.name not in NOWHERE]
+    told = [_told(flag) for flag in map(values.__getitem__, sorted(values))
+            if flag.present and flag.name not in NOWHERE]
     return shlex.join(["watermark", "verify", *told, f"--null_keys={null_keys}", f"--fresh_seed={fresh_seed}"])
+
+
+def _told(flag):
+    """A flag as it is typed."""
+    if isinstance(flag.value, bool):
+        return f"--{'' if flag.value else 'no'}{flag.name}"
+    value = ",".join(map(name, flag.value)) if isinstance(flag.value, list) else name(flag.value)
+    return f"--{flag.name}={value}"
 
 
 def result(values, judged, suspect, identified):
@@ -54,7 +60,7 @@ def result(values, judged, suspect, identified):
         "key": commitments.commit(judged.key)["key"], "owner": judged.key.owner, "verifier": values.verifier,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": command(values, verdict.fresh_seed, verdict.null_keys),
-        "transcript": getattr(suspect, "log", []), "versions": inference.versions(),
+        "transcript": getattr(suspect, "log", []), "versions": compute.versions(),
         "watermark": watermark.__version__,
     }
     return plain(facts)

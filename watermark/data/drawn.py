@@ -1,5 +1,7 @@
 """Two copyright images of the project's own, drawn here: a logo, and a sign that looks written by hand."""
 
+from __future__ import annotations
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -7,7 +9,7 @@ SIDE = 320  # pixels
 FINER = 4  # drawn this much larger, then shrunk: smooth edges
 
 
-def logo():
+def logo() -> np.ndarray:
     """uint8 [320, 320]: rings around a wave, white on black."""
     image, draw = _canvas(0)
     centre = SIDE * FINER / 2
@@ -21,7 +23,7 @@ def logo():
     return _shrunk(image)
 
 
-def sign():
+def sign() -> np.ndarray:
     """uint8 [320, 320]: a pen's loops and a flourish, black on white, thicker where the pen goes down."""
     image, draw = _canvas(255)
     t = np.linspace(0.0, 1.0, 1600)

@@ -1,8 +1,12 @@
 """Folders of the user's own: photos, and pairs of photos, whatever else lies beside them."""
 
+from __future__ import annotations
+
 import logging
 import os
 from pathlib import Path
+
+import numpy as np
 
 from watermark.data.pairs import match
 from watermark.data.pictures import DataError, read_picture
@@ -11,7 +15,7 @@ FEW = 20  # images, below which training on them is said to be thin
 log = logging.getLogger(__name__)
 
 
-def folder_images(folder, *, strict=False) -> dict:
+def folder_images(folder: str | Path, *, strict: bool = False) -> dict[str, np.ndarray]:
     """{path within the folder: image as of `read_image`} of a folder and its sub-folders, sorted by path.
 
     Hidden files are left out; links are followed. Any other file that is no image is skipped; how many, and the first,
@@ -28,7 +32,8 @@ def folder_images(folder, *, strict=False) -> dict:
     return {group[0]: images[0] for group, images in _read([(name,) for name in names], [folder], strict).items()}
 
 
-def folder_pairs(inputs, targets, *, scale=1, strict=False) -> dict:
+def folder_pairs(inputs: str | Path, targets: str | Path, *, scale: int = 1,
+                 strict: bool = False) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """{path within `inputs`: (input, target)} of two folders whose files belong together by name; see `match`.
 
     Args:

@@ -1,7 +1,10 @@
 """Which file belongs to which, by the names that the field's data sets give to inputs and targets."""
 
+from __future__ import annotations
+
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from watermark.data.pictures import DataError
@@ -17,7 +20,8 @@ ROLES = {
 SCALE = r"x\d(?:[mdw]\d?)?|\dx|srf\d?|lr\d"  # x4, x4m (mild; difficult, wild), 4x, SRF_2, LR2
 
 
-def match(inputs, targets, folders=("inputs", "targets")):
+def match(inputs: Sequence[str], targets: Sequence[str],
+          folders: tuple = ("inputs", "targets")) -> tuple[list[tuple[str, str]], list[str], list[str]]:
     """Pairs of names: the same path first, then the same but for the suffix, then the same but for known words.
 
     Args:
@@ -47,7 +51,7 @@ def match(inputs, targets, folders=("inputs", "targets")):
     return sorted(pairs), *left
 
 
-def bare(name):
+def bare(name: str) -> str:
     """A path without suffix, case, and all that says which of a pair it is: "X4/0001x4.png" -> "0001"."""
     *folders, stem = PurePosixPath(name).with_suffix("").parts
     return "/".join([*filter(None, map(_bare, folders)), _bare(stem)])

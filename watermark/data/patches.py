@@ -4,8 +4,11 @@ Images here are as `watermark.data.pictures` reads them, uint8 or float32 on [0,
 from is the business of `watermark.data.folders` and `watermark.data.sets`.
 """
 
+from __future__ import annotations
+
 import hashlib
 import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
@@ -41,7 +44,7 @@ class Patches:
     size: int | tuple
 
     @classmethod
-    def of(cls, images, size):
+    def of(cls, images: list[tuple], size: int | tuple[int, int]) -> Patches:
         """From a list of tuples of equally sized planes [H, W]; images smaller than a patch are refused."""
         if not images or not all(holds(planes[0].shape, size) for planes in images):
             raise _too_small([planes[0] for planes in images], size, np.shape)
@@ -53,11 +56,11 @@ class Patches:
             return cls(tuple(tf.constant(v) for v in flat), *vectors, size)
 
     @property
-    def nbytes(self):
-        """Of the pixels."""
+    def nbytes(self) -> int:
+        """Bytes that the pixels take."""
         return sum(plane.dtype.size * plane.shape[0] for plane in self.planes)
 
-    def draw(self, count, seed, augment=True):
+    def draw(self, count: int, seed: tf.Tensor | Sequence[int], augment: bool = True) -> tf.Tensor:
         """`count` random patches of every plane, flipped and rotated alike: [count, height, width, planes].
 
         Those that are not square are turned by half turns only.
@@ -86,12 +89,12 @@ class Patches:
         return r, tf.where(flip[:, None, None], wide - 1 - c, c)
 
 
-def sides(size):
+def sides(size: int | tuple[int, int]) -> tuple[int, int]:
     """(height, width) of a patch whose size is a side, or both."""
     return size if isinstance(size, tuple) else (size, size)
 
 
-def holds(shape, size):
+def holds(shape: Sequence[int], size: int | tuple[int, int]) -> bool:
     """Whether an image of a shape holds a patch of a size."""
     return all(have >= side for have, side in zip(shape, sides(size), strict=False))
 
@@ -117,7 +120,8 @@ def _patches(build, images, *options):
     return build(images, *options)
 
 
-def denoising_batches(images, *, seed, batch_size, size, sigma):
+def denoising_batches(images: Iterable[np.ndarray], *, seed: int, batch_size: int, size: int | tuple[int, int],
+                      sigma: float) -> Callable[[int], tf.data.Dataset]:
     """Training batches for denoising.
 
     Args:
@@ -163,7 +167,8 @@ def _resized(image, scale):
     return np.clip(np.stack(planes, -1).reshape(*size[::-1], *image.shape[2:]), 0.0, 1.0)
 
 
-def sr_batches(images, *, seed, batch_size, size, scales, channels=1, small=False):
+def sr_batches(images: Iterable[np.ndarray], *, seed: int, batch_size: int, size: int | tuple[int, int],
+               scales: Sequence[int], channels: int = 1, small: bool = False) -> Callable[[int], tf.data.Dataset]:
     """Training batches for super-resolution: `scales` mixed; as `denoising_batches` otherwise.
 
     Inputs are the low-resolution images brought back to size, which is what VDSR takes, or with `small` left small;
@@ -187,7 +192,9 @@ def _low_and_high_patches(images, size, scales, channels, small):
     return _of_pairs([pair for pair in pairs if holds(pair[0].shape, size)], size, scales[0] if small else 1, dtype)
 
 
-def pair_batches(pairs, *, seed, batch_size, size, scale=1, exact=False):
+def pair_batches(pairs: Iterable[tuple[np.ndarray, np.ndarray]], *, seed: int, batch_size: int,
+                 size: int | tuple[int, int], scale: int = 1,
+                 exact: bool = False) -> Callable[[int], tf.data.Dataset]:
     """Training batches of a task that is given by example.
 
     Args:

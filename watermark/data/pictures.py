@@ -4,15 +4,18 @@ An image of 8 bits is uint8, any deeper one float32 on [0, 1]; both are [H, W] o
 Pillow; it cuts deeper ones to 8 bits, so those are read by tifffile and imagecodecs.
 """
 
+from __future__ import annotations
+
 import contextlib
 import logging
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import imagecodecs
 import numpy as np
 import tifffile
+from numpy.typing import ArrayLike
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from watermark.errors import WatermarkError
@@ -45,7 +48,7 @@ class Picture(NamedTuple):
     transparent: bool
 
 
-def read_image(file) -> np.ndarray:
+def read_image(file: str | Path | BinaryIO) -> np.ndarray:
     """The pixels of an image file, a path or an open one: its first page, turned upright, without transparency.
 
     Returns:
@@ -57,13 +60,12 @@ def read_image(file) -> np.ndarray:
     return read_picture(file).pixels
 
 
-def read_answer(file) -> np.ndarray:
+def read_answer(file: str | Path | BinaryIO) -> np.ndarray:
     """float32 [H, W, C] from a suspect's answer; [0, 1] is the file's range, which float files may leave."""
-    image = unit(read_picture(file, bounded=False).pixels)
-    return image[..., None] if image.ndim == 2 else image
+    return with_channel(unit(read_picture(file, bounded=False).pixels))
 
 
-def checked(image, channels=(1, 3), beyond=ROUNDING) -> np.ndarray:
+def checked(image: ArrayLike, channels: tuple | None = (1, 3), beyond: float = ROUNDING) -> np.ndarray:
     """An image of the caller's as this program takes it, a single channel without its axis.
 
     Args:
@@ -94,18 +96,23 @@ def checked(image, channels=(1, 3), beyond=ROUNDING) -> np.ndarray:
     return image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
 
 
-def unit(image) -> np.ndarray:
+def unit(image: ArrayLike) -> np.ndarray:
     """float32 on [0, 1] from uint8 or from what is on [0, 1] already."""
     image = np.asarray(image)
     return image.astype(np.float32) / 255.0 if image.dtype == np.uint8 else image.astype(np.float32)
 
 
-def eight_bits(image) -> np.ndarray:
+def eight_bits(image: np.ndarray) -> np.ndarray:
     """uint8 from uint8 or from float on [0, 1], rounded; for what is shown, or stored as such."""
     return image if image.dtype == np.uint8 else np.uint8(np.round(np.clip(image, 0.0, 1.0) * 255.0))
 
 
-def grey(image, beyond=ROUNDING) -> np.ndarray:
+def with_channel(image: np.ndarray) -> np.ndarray:
+    """[H, W] or [H, W, C] as [H, W, C]."""
+    return image[..., None] if image.ndim == 2 else image
+
+
+def grey(image: ArrayLike, beyond: float = ROUNDING) -> np.ndarray:
     """[H, W] from grey or RGB of either depth, by Pillow's full-range luma; `beyond` and DataError as of `checked`."""
     image = checked(image, beyond=beyond)
     if image.dtype == np.uint8:
@@ -113,7 +120,7 @@ def grey(image, beyond=ROUNDING) -> np.ndarray:
     return image if image.ndim == 2 else image @ (np.float32([19595, 38470, 7471]) / np.float32(65536))
 
 
-def rgb(image, beyond=ROUNDING) -> np.ndarray:
+def rgb(image: ArrayLike, beyond: float = ROUNDING) -> np.ndarray:
     """[H, W, 3] from grey or RGB of either depth; `beyond` and DataError as of `checked`."""
     image = checked(image, beyond=beyond)
     if image.dtype == np.uint8:
@@ -121,7 +128,7 @@ def rgb(image, beyond=ROUNDING) -> np.ndarray:
     return np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else image
 
 
-def read_picture(file, bounded=True) -> Picture:
+def read_picture(file: str | Path | BinaryIO, bounded: bool = True) -> Picture:
     """As `read_image`, with what else is to be said of the file; unless `bounded`, float pixels may leave [0, 1]."""
     named = isinstance(file, str | Path)
     try:
@@ -175,7 +182,7 @@ def _eight_bits(image):
 
 def _scaled(values, greatest, orientation):
     """(float32 pixels, transparent) of values [H, W] or [H, W, 1 to 4] whose white is `greatest`."""
-    values = values[..., None] if values.ndim == 2 else values
+    values = with_channel(values)
     count = values.shape[-1]
     if values.ndim != 3 or not 1 <= count <= 4:
         raise ValueError(f"it holds an array of shape {list(values.shape)}, expected 1 or 3 channels")
@@ -184,7 +191,7 @@ def _scaled(values, greatest, orientation):
     return np.ascontiguousarray(pixels), count % 2 == 0 and bool(values[..., -1].min() < greatest)
 
 
-def check_codec(page):
+def check_codec(page: tifffile.TiffPage) -> None:
     """Refuses, with a ValueError, a page of a TIFF whose codec does not keep to the size that the page declares."""
     codec = getattr(page.compression, "name", str(page.compression))
     if codec not in CODECS:

@@ -4,6 +4,16 @@ import keras
 from keras import layers
 
 
+def every_layer(model: keras.Model) -> list[keras.Layer]:
+    """The layers of a model, and of the networks within it."""
+    return list(model._flatten_layers(include_self=False))
+
+
+def norms(model: keras.Model) -> list[keras.Layer]:
+    """The batch norms among `every_layer`."""
+    return [layer for layer in every_layer(model) if isinstance(layer, layers.BatchNormalization)]
+
+
 def foldable(model: keras.Model) -> dict[str, keras.Layer]:
     """{batch norm's name: convolution} for each norm that sees nothing but one convolution's linear output."""
     pairs = {}

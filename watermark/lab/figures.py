@@ -11,9 +11,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from watermark import inference, metrics, visualizer
+from watermark import metrics, visualizer
 from watermark.hosts import HOSTS, get_host
-from watermark.keys import Key
+from watermark.inference import answer
 from watermark.lab.lab import Lab
 from watermark.lab.runner import results
 from watermark.pictures import STYLE, WIDTH, panel, panels, write
@@ -61,11 +61,6 @@ def epochs_note(lab: Lab, hosts: Collection[str]) -> str:
 def host_titles(hosts: Iterable[str]) -> list[str]:
     """Hosts as the paper spells them."""
     return [get_host(name).title for name in hosts]
-
-
-def answer(suspect: Callable, key: Key) -> np.ndarray:
-    """What a suspect answers to a key's trigger image, [M, N, C]."""
-    return inference.as_suspect(suspect, key.kind)(key.trigger[None])[0]
 
 
 def _called_up(R, picture, response):

@@ -14,8 +14,9 @@ import numpy as np
 from cachetools import LRUCache
 
 from watermark.lab import makers
-from watermark import inference, states
+from watermark import compute, states
 from watermark.checkpoints import CheckpointError
+from watermark.compute import Compute
 from watermark.hosts import HOSTS, Host, get_host
 from watermark.lab.cache import Cache
 from watermark.lab.images import TRAIN, Images
@@ -24,7 +25,7 @@ from watermark.lab.specs import Attacked, Marked, Spec, Trained
 from watermark.recipes import Recipe
 from watermark.schemes import get_scheme
 from watermark.tasks import TASKS
-from watermark.training import Batches, Compute
+from watermark.training import Batches
 
 LOADED = 4  # models in memory, those asked for last: rows of a table share them
 
@@ -115,7 +116,7 @@ class Lab:
         folder = self.folder(spec)
         model = makers.make(self, spec, folder)
         known = {"seconds": sum(states.seconds(path.parent) for path in folder.rglob("state.npz")),
-                 "arithmetic": self.compute.effective, "device": inference.device(), "versions": inference.versions()}
+                 "arithmetic": self.compute.effective, "device": compute.device(), "versions": compute.versions()}
         return model, spec.fields | known
 
     def folder(self, spec: Spec) -> Path:

@@ -86,7 +86,7 @@ def _thief(lab, spec, folder):
 def teach(lab: Lab, spec: Seen, folder: Path) -> keras.Model:
     """A visualizer."""
     key = lab.key(spec.parent)
-    unmarked = inference.as_suspect(lab.get(spec.trained), key.kind)(key.trigger[None])[0]
+    unmarked = inference.answer(lab.get(spec.trained), key)
     run = Run(folder, lab.compute, f"visualizer of {spec.host}, seed {spec.seed}", deadline=lab.deadline)
     return train_visualizer(key, lab.picture(spec.picture), unmarked=unmarked, recipe=spec.recipe, run=run)
 

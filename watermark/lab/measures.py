@@ -146,7 +146,7 @@ def pairs(lab: Lab, subjects: Mapping[str, Spec], row: Mapping) -> dict[str, flo
 def _swapped(lab, one, other):
     """(S1, M1(K2)), each with what its gradient was taken from."""
     key, foreign = lab.key(one), lab.key(other)
-    answer = inference.as_suspect(lab.get(one), key.kind)(foreign.trigger[None])[0]
+    answer = inference.answer(lab.get(one), foreign)
     return (key.verification, key.kind.base(key.trigger)), (answer, foreign.kind.base(foreign.trigger))
 
 
@@ -195,7 +195,7 @@ def residual_ncc(lab: Lab, subject: Spec) -> dict:
     if not isinstance(key, Key):
         return {}
     base = key.kind.base(key.trigger)
-    answer = inference.as_suspect(lab.get(subject), key.kind)(key.trigger[None])[0]
+    answer = inference.answer(lab.get(subject), key)
     ncc = metrics.ncc(base - answer, base - key.verification)
     return {"ncc_residual": ncc, "ncc_residual_verified": bool(ncc > NCC_THRESHOLD)}
 

@@ -13,6 +13,7 @@ from absl import logging as absl_logging
 
 from watermark.lab import runner
 from watermark import data
+from watermark.compute import Compute
 from watermark.errors import WatermarkError
 from watermark.hosts import HOSTS
 from watermark.lab.cluster import Ray
@@ -23,7 +24,7 @@ from watermark.lab.runner import Options
 from watermark.lab.tables import Table
 from watermark.schemes import MODULES
 from watermark.several import define_several
-from watermark.training import Compute, Stopped
+from watermark.training import Stopped
 
 FLAGS = flags.FLAGS
 WORKDIR = "runs"

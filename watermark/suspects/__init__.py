@@ -8,10 +8,11 @@ from pathlib import Path
 
 import keras
 
-from watermark.errors import raised_as
-from watermark.inference import SuspectError, predictor, single_output
+from watermark.errors import ModelError, raised_as
+from watermark.inference import predictor, single_output
 from watermark.limits import check_answers
-from watermark.models import ModelError, load_model
+from watermark.models import load_model
+from watermark.ports import SuspectError
 from watermark.ranges import wrapped
 from watermark.suspects.exchange import veiled
 from watermark.suspects.folder import answer_files, load_folder
@@ -19,8 +20,7 @@ from watermark.suspects.program import is_function, load_function
 from watermark.suspects.remote import connect, is_url
 from watermark.suspects.runtimes import is_saved_model, load_onnx, load_saved_model, load_tflite
 
-__all__ = ["ModelError", "SuspectError", "connect", "is_function", "is_saved_model", "is_url", "load_folder",
-           "load_function", "load_onnx", "load_saved_model", "load_suspect", "load_tflite"]
+__all__ = ["ModelError", "SuspectError", "is_function", "is_saved_model", "is_url", "load_suspect"]
 KINDS = ("a .keras, .h5, .tflite or .onnx file, a SavedModel folder, a folder of response images, an http(s) URL, or "
          "ask.py:function")
 

@@ -1,21 +1,24 @@
 """Images that come back from others: looked at before they are decoded, against what was asked for."""
 
+from __future__ import annotations
+
 import io
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
-from watermark.data.pictures import check_codec, read_answer
+from watermark.data.pictures import TIFF_HEADS, check_codec, read_answer, with_channel
 
 SCALE = 8  # the most that a key's kind enlarges by
 MARGIN = 64  # pixels; some networks pad
 CHANNELS = 4
 FORMATS = ("PNG", "BMP", "JPEG", "WEBP")  # and TIFF; others can start programs (EPS), or hold more than they say
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def check_size(shape, asked):
+def check_size(shape: Sequence[int], asked: Sequence[int]) -> None:
     """Refuses, with a ValueError, sides [H', W', ...] that cannot answer an image `asked` [H, W, C]."""
     most = [SCALE * side + MARGIN for side in asked[:2]] + [CHANNELS]
     if not 2 <= len(shape) <= 3 or any(not 0 < side <= limit for side, limit in zip(shape, most, strict=False)):
@@ -23,21 +26,21 @@ def check_size(shape, asked):
                          f"{'x'.join(map(str, asked[:2]))}; at most {most[0]}x{most[1]} were expected")
 
 
-def pixels_at_most(asked):
+def pixels_at_most(asked: Sequence[int]) -> int:
     """Pixels that the answers to images [N, H, W, C] have in all."""
     count, height, width, _ = asked
     return count * (SCALE * height + MARGIN) * (SCALE * width + MARGIN)
 
 
-def number_type(dtype):
+def number_type(dtype: np.dtype) -> None:
     """Refuses, with a ValueError, arrays that do not hold real numbers."""
     if dtype.kind not in "fiub":
         raise ValueError(f"an array of {dtype}, expected real numbers")
 
 
-def picture(content, asked):
+def picture(content: bytes, asked: Sequence[int]) -> np.ndarray:
     """float32 [H', W', C] on [0, 1] from the bytes of an image file that answers an image `asked` [H, W, C]."""
-    if content[:4] in TIFF:  # Pillow does not know every depth
+    if content[:4] in TIFF_HEADS:  # Pillow does not know every depth
         with tifffile.TiffFile(io.BytesIO(content)) as file:
             page = file.pages.first
             check_codec(page)
@@ -53,7 +56,7 @@ def picture(content, asked):
     return read_answer(io.BytesIO(content))
 
 
-def array(path, asked):
+def array(path: str | Path, asked: Sequence[int]) -> np.ndarray:
     """float32 [H', W', C] from an `.npy` file that answers an image `asked` [H, W, C]."""
     found = np.load(path, allow_pickle=False, mmap_mode="r")  # nothing is read before its size is known
     if not isinstance(found, np.ndarray):
@@ -61,8 +64,3 @@ def array(path, asked):
     number_type(found.dtype)
     check_size(found.shape, asked)
     return with_channel(np.float32(found))
-
-
-def with_channel(image):
-    """[H, W] or [H, W, C] as [H, W, C]."""
-    return image[..., None] if image.ndim == 2 else image

@@ -1,5 +1,7 @@
 """One HTTP request: one deadline and one limit on size over everything that a server does."""
 
+from __future__ import annotations
+
 import asyncio
 import concurrent.futures
 import contextlib
@@ -8,6 +10,7 @@ import socket
 import ssl
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import anyio
 import httpx
@@ -15,8 +18,7 @@ from anyio.from_thread import start_blocking_portal
 
 from watermark.errors import first_line, printable
 from watermark.files import content
-from watermark.inference import SuspectError
-from watermark.ports import Unreachable
+from watermark.ports import SuspectError, Unreachable
 
 RETRIED = (429, 502, 503, 504)
 PAUSE = 0.5  # seconds before the first retry, doubled each time; a server's Retry-After could have us wait for hours
@@ -27,7 +29,7 @@ CERTIFICATES = 16 << 20  # bytes of a bundle
 LOCAL = ("localhost", "127.0.0.1", "::1")  # secrets may go there without TLS, and go nowhere else on the way
 
 
-def shown(url):
+def shown(url: object) -> str:
     """An address as others may see it: without user, password and the values of its query, which may be secrets.
 
     >>> shown("https://ada:pw@models.example/denoise?key=SECRET&v=1")
@@ -38,7 +40,7 @@ def shown(url):
         part.partition("=") for part in query.split("&") if mark))
 
 
-def veiled(text):
+def veiled(text: object) -> str:
     """What was given as a suspect and is no address, without what may be a password: anything up to the last @.
 
     >>> veiled("https://ada:pass/word@models.example/denoise")
@@ -83,7 +85,7 @@ class Line:
     headers: dict = field(default_factory=dict, repr=False)
     verify: ssl.SSLContext | bool = True
 
-    def send(self, request, limit):
+    def send(self, request: httpx.Request, limit: int) -> tuple[int, bytes]:
         """(status, body) of the answer to an `httpx.Request`, or a SuspectError; the body has at most `limit` bytes.
 
         The exchange runs in an event loop of its own, where a deadline cuts off whatever is going on: a byte a second
@@ -145,7 +147,7 @@ def _of_tls(error):
     return False
 
 
-def certificates(path):
+def certificates(path: str | Path) -> ssl.SSLContext:
     """An `ssl.SSLContext` that trusts the certificates (PEM) of a file only; a ValueError where there is none."""
     try:
         return ssl.create_default_context(cadata=content(path, CERTIFICATES).decode("ascii"))

@@ -4,16 +4,19 @@
 back under the same names, as `.npy` (exact) or as images of any depth.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from watermark.errors import raised_as
 from watermark.files import atomic_write, content
-from watermark.inference import SuspectError
+from watermark.ports import SuspectError
 from watermark.suspects.answers import array, picture
 from watermark.suspects.protocols import png
 
@@ -22,12 +25,12 @@ LARGEST = 256 << 20
 FRESH = "fresh.json"  # comes with the questions, and back with the answers
 
 
-def query_name(image):
+def query_name(image: np.ndarray) -> str:
     """The name of a query and of its answer, from the pixels [H, W, C]; it does not tell the trigger from the rest."""
     return hashlib.sha256(np.ascontiguousarray(image, "<f4").tobytes()).hexdigest()[:16]
 
 
-def write_queries(folder, images):
+def write_queries(folder: str | Path, images: np.ndarray) -> None:
     """Writes images [N, H, W, C] as `.npy`, float32 on [0, 1], and beside it as `.png`, rounded to 8 bits.
 
     Nothing tells the first image from the others: they are written in the order of their names, all with one date, into
@@ -49,12 +52,12 @@ def write_queries(folder, images):
             os.utime(written, (now, now))
 
 
-def answer_files(folder):
+def answer_files(folder: str | Path) -> list[str]:
     """Names of the files that make a folder one of answers: response images, and what comes with them."""
     return sorted(path.name for path in Path(folder).iterdir() if path.suffix in SUFFIXES or path.name == FRESH)
 
 
-def load_folder(folder):
+def load_folder(folder: str | Path) -> Callable[[np.ndarray], np.ndarray]:
     """A suspect that answers a query with the image of its name in `folder`; others raise a SuspectError."""
     folder = Path(folder)
     if not set(answer_files(folder)) - {FRESH}:

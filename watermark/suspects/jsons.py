@@ -1,7 +1,11 @@
 """Answers in JSON: counted before they are parsed, and what is looked for in them."""
 
+from __future__ import annotations
+
 import base64
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +16,7 @@ REST = 1 << 16  # names, fields and further outputs that an answer may have besi
 PIXELS = 1 << 22  # of a whole answer, 2048x2048: what is asked follows a server's metadata, which may be a lie
 
 
-def parsed(content, images):
+def parsed(content: bytes, images: np.ndarray) -> Any:
     """What a body says in JSON in answer to images [N, H, W, C].
 
     Three bytes of it, an empty list and a comma, take 64 in memory: what no answer holds is refused before.
@@ -33,7 +37,7 @@ def _there(value):
                                                       if isinstance(value, list) else ())
 
 
-def member(value, *names):
+def member(value: Any, *names: str) -> tuple[str, Any]:
     """(name, value) of the first of some names that parsed JSON has."""
     there = _there(value)
     for name in names:
@@ -43,7 +47,7 @@ def member(value, *names):
     raise ValueError(f"no {' or '.join(map(repr, names))} there, but {found}")
 
 
-def at(path, value):
+def at(path: str, value: Any) -> Any:
     """What stands at a.b.0 in parsed JSON."""
     for step in path.split("."):
         try:
@@ -53,7 +57,7 @@ def at(path, value):
     return value
 
 
-def named(values, wanted):
+def named(values: dict, wanted: str | None) -> Any:
     """One of {name: value}, or the only one."""
     if wanted is None and len(values) == 1:
         return next(iter(values.values()))
@@ -62,7 +66,7 @@ def named(values, wanted):
     return values[wanted]
 
 
-def counted(items, images):
+def counted(items: Any, images: Sequence) -> list:
     """`items`, one for each of the images, counted before any is decoded."""
     if not isinstance(items, list) or len(items) != len(images):
         found = len(items) if isinstance(items, list) else f"a {type(items).__name__}"
@@ -70,14 +74,14 @@ def counted(items, images):
     return items
 
 
-def floats(values):
+def floats(values: Any) -> np.ndarray:
     """float32 of nested lists of numbers."""
     values = np.asarray(values)
     number_type(values.dtype)
     return np.float32(values)
 
 
-def base64_picture(text, asked):
+def base64_picture(text: Any, asked: Sequence[int]) -> np.ndarray:
     """Of a picture in base64, as a data URL or without its head."""
     if not isinstance(text, str):
         raise ValueError(f"a {type(text).__name__}, expected an image in base64")

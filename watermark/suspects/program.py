@@ -1,24 +1,26 @@
 """Any Python function of the user's own as a suspect: whatever is not served, stored or written down otherwise."""
 
+from __future__ import annotations
+
 import importlib.util
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from watermark.errors import raised_as
-from watermark.inference import SuspectError
-from watermark.models import ModelError
+from watermark.errors import ModelError, raised_as
+from watermark.ports import SuspectError
 
 NAMED = re.compile(r"(?P<path>.+\.py):(?P<name>\w+)")
 
 
-def is_function(spec):
+def is_function(spec: object) -> bool:
     """Whether a suspect is named as FILE.py:FUNCTION."""
     return bool(NAMED.fullmatch(str(spec)))
 
 
-def load_function(spec):
+def load_function(spec: str) -> Callable[[np.ndarray], np.ndarray]:
     """The function of "ask.py:function" as a suspect. The file is run: it is the user's own, named by the user.
 
     Args:

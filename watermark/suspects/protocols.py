@@ -1,5 +1,7 @@
 """What goes over the wire: each protocol turns images [N, H, W, C] into a body, and an answer's body into images."""
 
+from __future__ import annotations
+
 import base64
 import io
 import json
@@ -9,9 +11,10 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from watermark.data.pictures import eight_bits, with_channel
 from watermark.fitting import UNIT, Pixels
 from watermark.ports import check_holds
-from watermark.suspects.answers import picture, with_channel
+from watermark.suspects.answers import picture
 from watermark.suspects.jsons import at, base64_picture, counted, floats, member, named, parsed
 from watermark.suspects.tensors import TYPES, WHITE, Tensor
 
@@ -19,11 +22,10 @@ NUMBERS = ("json", "columns")  # payloads that are no images
 BOUNDARY = "watermark-" + 24 * "-"  # of a form; always the same, so that a request's digest can be made again
 
 
-def png(image):
+def png(image: np.ndarray) -> bytes:
     """One image [H, W, C] on [0, 1] as an 8-bit PNG file, bytes; what lies beyond is cut."""
-    eight_bits = np.uint8(np.round(np.clip(image, 0.0, 1.0) * 255.0))
-    file = io.BytesIO()
-    Image.fromarray(eight_bits[..., 0] if eight_bits.shape[2] == 1 else eight_bits).save(file, "PNG")
+    pixels, file = eight_bits(image), io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
     return file.getvalue()
 
 
@@ -54,21 +56,21 @@ class Protocol:
     batch = None  # images that a request may hold, where the protocol says so
 
     @property
-    def numbers(self):
+    def numbers(self) -> bool:
         """Whether numbers may go out or come back."""
         return True
 
     @property
-    def most(self):
+    def most(self) -> int | None:
         """Images that a request may hold, or None."""
         return self.batch or self.tensor.most
 
     @property
-    def notes(self):
+    def notes(self) -> list[str]:
         """What is done to the pixels beyond the protocol's plain way, in sentences."""
         return []
 
-    def request(self, images):
+    def request(self, images: np.ndarray) -> tuple[bytes, str]:
         """(body, content type) for images [N, H, W, C]."""
         content = self.of_pictures([_base64(image) for image in images]) if self.payload == "png" else (
             self.of_numbers(images))
@@ -80,11 +82,11 @@ class Predict(Protocol):
 
     payloads = ("json", "png", "columns")
 
-    def of_pictures(self, texts):
+    def of_pictures(self, texts: list[str]) -> dict:
         """The question in PNG."""
         return self._rows([{"b64": text} for text in texts])
 
-    def of_numbers(self, images):
+    def of_numbers(self, images: np.ndarray) -> dict:
         """The question in floats."""
         images = (self.pixels or UNIT).of(images)
         if self.payload != "columns":
@@ -98,7 +100,7 @@ class Predict(Protocol):
     def _signed(self, content):
         return content | ({"signature_name": self.signature} if self.signature else {})
 
-    def response(self, content, images):
+    def response(self, content: bytes, images: np.ndarray) -> np.ndarray:
         """The images of an answer's body, in rows ("predictions") or in columns ("outputs")."""
         name, rows = member(parsed(content, images), "predictions", "outputs")
         if name == "predictions":
@@ -114,11 +116,11 @@ class Predict(Protocol):
 class Infer(Protocol):
     """The Open Inference Protocol, version 2, with numbers in the body."""
 
-    def of_pictures(self, texts):
+    def of_pictures(self, texts: list[str]) -> dict:
         """The question in PNG."""
         return self._inputs([len(texts)], "BYTES", texts)
 
-    def of_numbers(self, images):
+    def of_numbers(self, images: np.ndarray) -> dict:
         """The question in the type and order of axes that the server's metadata ask for."""
         tensor = self.tensor
         if tensor.datatype not in TYPES:
@@ -143,7 +145,7 @@ class Infer(Protocol):
         return {"inputs": [tensor]} | ({"outputs": [{"name": self.output}]} if self.output else {})
 
     @property
-    def notes(self):
+    def notes(self) -> list[str]:
         """See `Protocol`."""
         tensor, notes = self.tensor, []
         if self.payload == "json" and any(tensor.channels_first(channels) for channels in (1, 3)):
@@ -156,7 +158,7 @@ class Infer(Protocol):
                          "request")
         return notes
 
-    def response(self, content, images):
+    def response(self, content: bytes, images: np.ndarray) -> np.ndarray:
         """The images of an answer's body."""
         _, outputs = member(parsed(content, images), "outputs")
         tensor, asked = named({tensor["name"]: tensor for tensor in outputs}, self.output), images.shape[1:]
@@ -180,11 +182,11 @@ class Pictures(Protocol):
     batch = 1
 
     @property
-    def numbers(self):
+    def numbers(self) -> bool:
         """See `Protocol`: in JSON alone."""
         return self.answer is not None
 
-    def request(self, images):
+    def request(self, images: np.ndarray) -> tuple[bytes, str]:
         """(body, content type) for one image [1, H, W, C]."""
         kind, _, name = self.payload.partition(":")
         if kind == "multipart":
@@ -199,7 +201,7 @@ class Pictures(Protocol):
             return json.dumps(content).encode(), "application/json"
         return png(images[0]), "image/png"
 
-    def response(self, content, images):
+    def response(self, content: bytes, images: np.ndarray) -> np.ndarray:
         """The image of an answer's body, [1, H, W, C]."""
         asked = images.shape[1:]
         if not self.answer:
@@ -210,7 +212,7 @@ class Pictures(Protocol):
         return (self.pixels or UNIT).back(with_channel(floats(value)))[None]
 
 
-def fits(payload, payloads):
+def fits(payload: str, payloads: tuple[str, ...]) -> bool:
     """Whether a payload is one of those that a protocol has, FIELD standing for any name."""
     kind, colon, name = payload.partition(":")
     return payload in payloads if not colon else bool(name) and f"{kind}:FIELD" in payloads

@@ -4,6 +4,8 @@ https://www.tensorflow.org/tfx/serving/api_rest and
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import json
@@ -19,11 +21,12 @@ import httpx
 import numpy as np
 
 from watermark.errors import first_line, printable, raised_as
-from watermark.inference import RANGED, SuspectError
-from watermark.ports import check_sides
+from watermark.fitting import Pixels
+from watermark.inference import RANGED
+from watermark.ports import SuspectError, check_sides
 from watermark.suspects.answers import pixels_at_most
 from watermark.suspects.exchange import LOCAL, Line, certificates, shown, veiled
-from watermark.suspects.protocols import NUMBERS, PROTOCOLS, Infer, Pictures, fits
+from watermark.suspects.protocols import NUMBERS, PROTOCOLS, Infer, Pictures, Protocol, fits
 from watermark.suspects.tensors import Tensor
 
 TOKEN = "WATERMARK_TOKEN"
@@ -36,7 +39,7 @@ LARGEST_SIDE = 1024  # that an image is continued to, where the model takes one 
 EXACT = 64  # images that a model of fixed batch is filled up to
 
 
-def is_url(spec):
+def is_url(spec: object) -> bool:
     """Whether a suspect is named by an address."""
     return str(spec).lower().startswith(("http://", "https://"))
 
@@ -75,10 +78,10 @@ class Access:
     token: str | None = field(default=None, repr=False)
     ca_bundle: str | Path | None = None
     limit: int = LARGEST
-    line: object = None
+    line: Line | None = None
 
 
-def connect(url, **access):
+def connect(url: str, **access) -> Remote:
     """A suspect behind a URL.
 
     Args:
@@ -129,7 +132,7 @@ class Remote:
     """A suspect behind a URL; made by `connect`."""
 
     url: str
-    protocol: object
+    protocol: Protocol
     line: Line
     limit: int
     transcript: Path | None
@@ -138,37 +141,37 @@ class Remote:
     watched = True  # whoever runs the service sees which question comes when
 
     @property
-    def name(self):
+    def name(self) -> str:
         """Its address as others may see it."""
         return shown(self.url)
 
-    def on(self, pixels):
+    def on(self, pixels: Pixels) -> Remote:
         """The same suspect on another range of pixels: of the numbers that go out and come back."""
         if not self.protocol.numbers:
             raise SuspectError(f"--range={pixels.told} is for numbers; {self.name} takes and gives images in files, "
                                "which are on [0, 1] (numbers in JSON come with --answer=json:FIELD)")
         return replace(self, protocol=replace(self.protocol, pixels=pixels))
 
-    def sides(self, channels):
+    def sides(self, channels: int) -> tuple[int | None, int | None]:
         """(H, W) that the served model asks for, None for a free one or where the server does not tell."""
         return check_sides(self.protocol.tensor.sides(channels), self.name, LARGEST_SIDE)
 
-    def at_once(self, sides):
+    def at_once(self, sides: tuple[int, int]) -> int:
         """How many images of these sides (H, W) go into a request."""
         return self.protocol.tensor.exact or min(max(1, BATCH // (sides[0] * sides[1])), self.protocol.most or BATCH)
 
     @property
-    def ranged(self):
+    def ranged(self) -> str:
         """What a range of pixels is for, in a sentence."""
         return RANGED if self.protocol.payload in NUMBERS else (
             "images go out in files; numbers that come back are read on {}")
 
     @property
-    def notes(self):
+    def notes(self) -> list[str]:
         """What is done to the pixels on the way, in sentences."""
         return self.protocol.notes
 
-    def informed(self):
+    def informed(self) -> Remote:
         """Itself, with what the server's metadata say of the model's input; many tell nothing, and take any name."""
         url = self.url.split("?")[0].removesuffix("/infer")
         metadata, config = self._told(url), {}
@@ -191,7 +194,7 @@ class Remote:
             return {}
         return told if isinstance(told, dict) else {}
 
-    def __call__(self, images):
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         """[N, H, W, C] -> [N, H', W', C]; a SuspectError says what the server did instead of answering."""
         images, tensor = np.asarray(images, np.float32), self.protocol.tensor
         if not tensor.exact:

@@ -1,24 +1,26 @@
 """Suspects that are files for other runtimes: SavedModel, TFLite (LiteRT), ONNX."""
 
+from __future__ import annotations
+
 import warnings
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from watermark.errors import ModelError, first_line
 from watermark.limits import check_onnx, check_saved_model, check_tflite
-from watermark.models import ModelError, first_line
 from watermark.ports import ModelFile, Port
 
 ONNX_NAMES = {"float": "float32", "double": "float64"}  # those that are not numpy's
 
 
-def is_saved_model(path):
+def is_saved_model(path: str | Path) -> bool:
     """Whether a folder is a SavedModel."""
     return (Path(path) / "saved_model.pb").exists()
 
 
-def load_saved_model(path, *, signature=None, output=None):
+def load_saved_model(path: str | Path, *, signature: str | None = None, output: str | None = None) -> ModelFile:
     """A suspect from a SavedModel folder; inputs go in by name. Arguments as for `load_suspect`."""
     check_saved_model(path)
     try:
@@ -47,7 +49,7 @@ def _port(spec):
     return Port(None if spec.shape.rank is None else tuple(spec.shape.as_list()), np.dtype(spec.dtype.as_numpy_dtype))
 
 
-def load_tflite(path, *, output=None):
+def load_tflite(path: str | Path, *, output: str | None = None) -> ModelFile:
     """A suspect from a TFLite file, run by LiteRT; integer models are fed and read by their own scales."""
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -97,7 +99,7 @@ def _lite_port(detail):
     return Port(shape, np.dtype(detail["dtype"]), float(scale), int(zero))
 
 
-def load_onnx(path, *, output=None):
+def load_onnx(path: str | Path, *, output: str | None = None) -> ModelFile:
     """A suspect from an ONNX file, run by ONNX Runtime."""
     try:
         import onnxruntime

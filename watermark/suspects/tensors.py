@@ -1,5 +1,7 @@
 """A served model's input, as the server's metadata have it (Open Inference Protocol, and Triton's configuration)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from watermark.errors import printable
@@ -30,7 +32,7 @@ class Tensor:
     exact: int | None = None
 
     @classmethod
-    def of(cls, metadata, name=None, config=None):
+    def of(cls, metadata: dict, name: str | None = None, config: dict | None = None) -> Tensor:
         """From the parsed metadata of a model, and Triton's configuration; for the input `name` or the first one."""
         found = [tensor for tensor in metadata["inputs"] if name in (None, tensor["name"])][0]
         shape = tuple(int(side) for side in found["shape"])
@@ -38,7 +40,7 @@ class Tensor:
         most = 1 if len(shape) == 3 else int((config or {}).get("max_batch_size") or 0)
         return cls(str(found["name"]), printable(found["datatype"])[:20], shape, most if most > 0 else None, exact)
 
-    def sides(self, channels):
+    def sides(self, channels: int) -> tuple[int | None, int | None]:
         """(H, W) that the model asks for, None for a free one."""
         sides = (self.shape or ())[-3:]
         if len(sides) < 3:
@@ -46,7 +48,7 @@ class Tensor:
         height, width = sides[1:] if self.channels_first(channels) else sides[:2]
         return (height if height > 0 else None), (width if width > 0 else None)
 
-    def channels_first(self, channels):
+    def channels_first(self, channels: int) -> bool:
         """Whether the axes are [N, C, H, W]."""
         sides = (self.shape or ())[-3:]
         return len(sides) == 3 and sides[0] == channels != sides[2]
