@@ -7,6 +7,7 @@ with the same command; `tensorboard --logdir=runs` shows its course, and `runs/r
 model so far.
 
     python experiments/train_hosts.py --hosts=dncnn
+    python experiments/train_hosts.py --hosts=red --seed=1            # the second RED of pairs_uniqueness.py
     python experiments/train_hosts.py --hosts=dncnn --keep=runs/jax   # finished by train_hosts_jax.py: kept, measured
 """
 
@@ -25,15 +26,18 @@ from watermark.hosts import HOSTS
 from watermark.states import read_history
 
 
-def main(lab, options, trained=None):
-    """Trains each host that is asked for, or takes it from the folder `trained`, measures it, and keeps what it is."""
+def main(lab, options, trained=None, seed=0):
+    """Trains each host that is asked for, or takes it from the folder `trained`, measures it, and keeps what it is.
+
+    Another seed, another initialisation.
+    """
     if options.stop_after is not None:
         lab = dataclasses.replace(lab, deadline=time.monotonic() + 60.0 * options.stop_after)
     for name in options.hosts or list(HOSTS):
+        spec, file = lab.profile.host(name, seed), f"{name}-{seed}" if seed else name
         if trained:
-            _keep_course(lab, name, [[row["step"], _average(row)] for row in elsewhere.take_host(
-                lab, lab.profile.host(name), trained)])
-        spec = lab.resolve(lab.profile.host(name))
+            _keep_course(lab, file, [[row["step"], _average(row)] for row in elsewhere.take_host(lab, spec, trained)])
+        spec = lab.resolve(spec)
         model, measured = lab.get(spec), {}
         for row in (row for row in GRID if row["host"] == name):
             test_set, scale = row["test_set"], row["scale"]
@@ -43,7 +47,7 @@ def main(lab, options, trained=None):
             measured[used] = found | ({"published": published} if published else {})
             print(f"{name}  {used}: {found['psnr']:.2f} dB" + (f" (paper: {published['psnr']})" if published else ""))
         if points := [[row["step"], row["psnr"]] for row in course(lab, spec) if "psnr" in row]:
-            _keep_course(lab, name, points)
+            _keep_course(lab, file, points)
         path, examples = lab.cache.path(spec.name), sum(phase.steps * phase.batch_size for phase in spec.recipes)
         found = {"quality": measured, "examples": examples}
         if path.is_relative_to(lab.workdir.resolve()) and describe(path) | found != describe(path):
@@ -75,4 +79,5 @@ def course(lab, spec):
 
 if __name__ == "__main__":
     flags.DEFINE_string("keep", None, "folder of train_hosts_jax.py whose finished hosts are kept in place of training")
-    scripts.run_main(lambda lab, options: main(lab, options, flags.FLAGS.keep))
+    flags.DEFINE_integer("seed", 0, "of the initialisation", lower_bound=0)
+    scripts.run_main(lambda lab, options: main(lab, options, flags.FLAGS.keep, flags.FLAGS.seed))

@@ -99,11 +99,12 @@ def test_a_host_trained_elsewhere_is_kept_under_the_recipe_that_made_it(lab, tmp
            "average": 0.9, "growth": [], "bfloat16": True, "seed": 0}
     row = {"step": 6, "seconds": 1.5, "pixels": 3072, "loss": 1.0, "psnr": 20.0, "psnr_average": 21.0}
     options = Options(hosts=["dncnn"])
-    with pytest.raises(ValueError, match="no finished dncnn"):
-        module.main(lab, options, tmp_path)
+    for seed, name in ((0, "dncnn"), (1, "dncnn-1")):
+        with pytest.raises(ValueError, match=f"no finished {name};"):
+            module.main(lab, options, tmp_path, seed)
     model = hosts.fold_batch_norm(hosts.HOSTS["dncnn"].build())
     model.save(tmp_path / "dncnn.keras")
-    for changes in ({"steps": 7}, {"growth": [[0.8, 2]]}):
+    for changes in ({"steps": 7}, {"growth": [[0.8, 2]]}, {"seed": 1}):
         (tmp_path / "dncnn.json").write_text(json.dumps({"course": how | changes, "rows": [row]}))
         with pytest.raises(ValueError, match="another training than profile smoke has"):
             module.main(lab, options, tmp_path)

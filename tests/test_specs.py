@@ -14,7 +14,7 @@ from watermark.lab.profiles import PROFILES, get_profile
 from watermark.lab.runner import RESULTS
 from watermark.lab.specs import UNNAMED, Marked, Trained, named
 from watermark.lab.tables import identity
-from watermark.recipes import QUICK, Embedding, Recipe, Showing
+from watermark.recipes import PAPER, QUICK, Embedding, Recipe, Showing
 
 PROFILE = PROFILES["quick"]
 HOSTS = {"dncnn": "dncnn-host-0-c275a47804", "red": "red-host-0-d4177cc380", "vdsr": "vdsr-host-0-293e32feee",
@@ -126,6 +126,11 @@ def test_a_mark_of_another_generator_has_a_key_of_it():
     usual, other = (PROFILE.mark("vdsr", 0, gradient=name) for name in ("sobel_xy_8bit", "corner_sobel_xy_8bit"))
     assert usual == PROFILE.mark("vdsr", 0) and usual.name != other.name
     assert [PROFILE.kind(mark).gradient for mark in (usual, other)] == ["sobel_xy_8bit", "corner_sobel_xy_8bit"]
+
+
+def test_a_mark_by_another_recipe():
+    assert PROFILE.mark("dncnn", 0, recipe=PAPER).recipe == PAPER
+    assert PROFILE.mark("dncnn", 0, recipe=QUICK) == PROFILE.mark("dncnn", 0)
 
 
 def test_chains():

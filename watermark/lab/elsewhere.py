@@ -157,18 +157,18 @@ def take_host(lab: Lab, spec: Trained, folder: str | Path) -> list[dict]:
       ElsewhereError: where the host is kept already, and for one that is not trained to its end, or otherwise than
         `spec` says, or is of another network, or not finite.
     """
-    path = Path(folder) / f"{spec.host}.keras"
+    path = Path(folder) / f"{spec.host}{f'-{spec.seed}' if spec.seed else ''}.keras"
     if lab.has(spec):
         raise ElsewhereError(f"{lab.cache.path(spec.name)} is kept already; to have the one in {folder}, move it away")
     if not path.exists() or path.with_suffix(".npz").exists():
-        raise ElsewhereError(f"{folder} has no finished {spec.host}; train it to its end by train_hosts_jax.py")
+        raise ElsewhereError(f"{folder} has no finished {path.stem}; train it to its end by train_hosts_jax.py")
     with _told(path.with_suffix(".json")) as told:
         how, rows, recipes = told["course"], told["rows"], _recipes(told["course"])
         known = {"arithmetic": "bfloat16" if how["bfloat16"] else "float32", "seconds": rows[-1]["seconds"],
                  "device": "JAX"}
-    if spec.recipes != recipes:
+    if (spec.recipes, spec.seed) != (recipes, how["seed"]):
         raise ElsewhereError(f"{path} is of another training than profile {lab.profile.name} has for {spec.host}: "
-                             f"expected {spec.recipes}, got {how}; a host is kept under the recipe that made it")
+                             f"expected {spec.recipes} and seed {spec.seed}, got {how}; a host is kept under the recipe that made it")
     model = _fitting(path, spec)
     lab.cache.get(spec.name, lambda: (model, spec.fields | known))
     return rows

@@ -70,10 +70,13 @@ class Profile:
         return Trained(host.name, self.hosts[host.name], host.train_set, seed)
 
     def mark(self, host: str, seed: int, scheme: str = "ours", **changes) -> Marked:
-        """The marked model of a trial; `changes` are of the recipe, or of the key: `size` in pixels, `gradient`."""
-        size, gradient = changes.pop("size", None), changes.pop("gradient", None)
+        """The marked model of a trial.
+
+        `changes` are of the profile's recipe, or `recipe` in its place; or of the key: `size` in pixels, `gradient`.
+        """
+        size, gradient, recipe = (changes.pop(name, None) for name in ("size", "gradient", "recipe"))
         size = None if size == get_host(host).trigger else size  # one mark, one name
-        recipe = replace(get_scheme(scheme).recipe(self.name, get_host(host).task), **changes)
+        recipe = replace(recipe or get_scheme(scheme).recipe(self.name, get_host(host).task), **changes)
         parent = self.host(host)
         gradient = None if gradient == Kind.gradient else gradient
         return Marked(parent, recipe, seed, parent.train_set, self.precision, scheme, size, self.own_keys, gradient)
