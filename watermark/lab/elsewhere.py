@@ -168,7 +168,8 @@ def take_host(lab: Lab, spec: Trained, folder: str | Path) -> list[dict]:
                  "device": "JAX"}
     if (spec.recipes, spec.seed) != (recipes, how["seed"]):
         raise ElsewhereError(f"{path} is of another training than profile {lab.profile.name} has for {spec.host}: "
-                             f"expected {spec.recipes} and seed {spec.seed}, got {how}; a host is kept under the recipe that made it")
+                             f"expected {spec.recipes} and seed {spec.seed}, got {how}; a host is kept under the "
+                             "recipe that made it")
     model = _fitting(path, spec)
     lab.cache.get(spec.name, lambda: (model, spec.fields | known))
     return rows
