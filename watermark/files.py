@@ -213,6 +213,23 @@ def content(path, limit):
     return Path(path).read_bytes()
 
 
+def on_disk(path):
+    """Bytes of data that a file, or the files of a folder, have; the holes of sparse ones are none."""
+    path = Path(path)
+    if path.is_dir():
+        return sum(on_disk(file) for file in path.rglob("*") if file.is_file())
+    end = path.stat().st_size
+    if not hasattr(os, "SEEK_DATA"):
+        return end
+    data = place = 0
+    with open(path, "rb") as file, contextlib.suppress(OSError):  # where the rest is one hole
+        while place < end:
+            start = os.lseek(file.fileno(), place, os.SEEK_DATA)
+            place = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            data += place - start
+    return data
+
+
 def sha256(path):
     """SHA-256 of a file, as 64 hexadecimal digits."""
     with open(path, "rb") as file:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from watermark import metrics
+from watermark import limits, metrics
 from watermark.fitting import multiples, padded
 from watermark.ports import PIXELS, ModelFile, Port, SuspectError, check_sides, in_batches
 from watermark.training import Compute
@@ -36,9 +36,11 @@ def predictor(model, precision="float32"):
     def predict(images):
         images = np.asarray(images, np.float32)
         _check_input(model, images)
+        most = limits.at_once(forward, images.shape[1:3], model.input_shape)
         with compute.active():
-            return in_batches(lambda piece: forward(tf.constant(piece)).numpy(), images, batch, exact=batch is not None)
+            return in_batches(lambda piece: forward(tf.constant(piece)).numpy(), images, batch, batch is not None, most)
 
+    predict.forward = forward
     return predict
 
 
