@@ -153,8 +153,9 @@ def test_every_op_that_names_a_file_an_address_or_a_program_is_known():
 
 def test_what_networks_run_is_no_reaching_out():
     """Names of ops by hand: of layers, of loops, of random numbers, of variables."""
-    for op in ("Conv2D", "ResizeBicubic", "StatefulPartitionedCall", "While", "RandomUniform", "VarHandleOp", "RestoreV2",
-               "ReadVariableOp", "LookupTableFindV2", "TensorArrayReadV3", "StatefulTruncatedNormal", "Assert", "Mine"):
+    for op in ("Conv2D", "ResizeBicubic", "StatefulPartitionedCall", "While", "RandomUniform", "VarHandleOp",
+               "RestoreV2", "ReadVariableOp", "LookupTableFindV2", "TensorArrayReadV3", "StatefulTruncatedNormal",
+               "Assert", "Mine"):
         assert not graphs.reaches_out(op), op
     for op in ("RemoteCall", "SleepOp", "XlaCustomCall", "ImmutableConst", "WorkerHeartbeat", "ImportEvent", "Recv",
                "IteratorV2", "CollectiveReduceV2", "ConfigureDistributedTPU", "CopyHost"):

@@ -30,7 +30,7 @@ def peak(steps):
     if not order:
         return sum(made for _, made in steps.values())
     place, every = {name: i for i, name in enumerate(order)}, (1 << len(order)) - 1
-    before, after, readers = [0] * len(order), [0] * len(order), [[] for _ in order]  # the first two in bits, one a step
+    before, after, readers = [0] * len(order), [0] * len(order), [[] for _ in order]  # the first two: a bit a step
     for i, name in enumerate(order):
         for source in map(place.get, sources[name]):
             before[i] |= before[source] | 1 << source
@@ -58,9 +58,9 @@ def size(sides, item=4):
 
 
 def traced(function):
-    """A function that tells, of the shape of its one input, the `peak` of a concrete function that may leave it free.
+    """The `peak` of a concrete function that may leave its one input's shape free, as a function of that shape.
 
-    Nothing is run and nothing is traced again: TensorFlow infers the shapes, but for those in functions that are called,
+    Nothing is run and nothing is traced again: TensorFlow infers the shapes. Not those in functions that are called,
     whose arrays are taken at `SIDE` where they leave theirs free. `function` itself is not kept.
     """
     graph, variables = function.graph.as_graph_def(), {id(variable.handle): variable for variable in function.variables}
@@ -76,16 +76,21 @@ def traced(function):
         with tf.Graph().as_default() as sized:
             given = {name: tf.raw_ops.VarHandleOp(dtype=dtype, shape=sides, shared_name=name) if variable
                      else tf.compat.v1.placeholder(dtype, sides) for name, (dtype, sides, variable) in captured.items()}
-            tf.import_graph_def(graph, {image[0]: tf.compat.v1.placeholder(image[1], shape)} | given, name="asked")
-        return inner + peak({step.name: (
-            [source.op.name for source in step.inputs] + [source.name for source in step.control_inputs],
-            0 if step.type in KEPT else sum(_bytes(array) for array in step.outputs)) for step in sized.get_operations()})
+            given |= {image[0]: tf.compat.v1.placeholder(image[1], shape)}
+            try:
+                tf.import_graph_def(graph, given, name="asked")
+            except ValueError as error:  # sizes that do not fit; it would say so as it runs
+                raise tf.errors.InvalidArgumentError(None, None, str(error)) from error
+        return inner + peak({step.name: _step(step) for step in sized.get_operations()})
 
     return needed
 
 
-def _bytes(array):
-    return 0 if array.shape.rank is None else size(array.shape.as_list(), array.dtype.size)
+def _step(step):
+    """(what it reads or waits for, bytes that it makes)."""
+    made = [size(array.shape.as_list(), array.dtype.size) for array in step.outputs if array.shape.rank is not None]
+    return [*(source.op.name for source in step.inputs), *(source.name for source in step.control_inputs)], (
+        0 if step.type in KEPT else sum(made))
 
 
 def _source(entry):

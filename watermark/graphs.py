@@ -13,8 +13,8 @@ REFUSED = re.compile("Abort|.*PyFunc(Stateless)?|.*File(?!name|spec).*|.*Dataset
                      "(De|En)codeProto.*|ImmutableConst|XlaCustomCall.*|Copy(Host)?")
 # Of ops that TensorFlow itself calls stateful, which reach beyond their arguments, these alone: variables, what calls
 # parts of the graph, random numbers, tables, lists and stacks, messages, checks; what an exporter of JAX writes.
-STATEFUL = re.compile("Var(HandleOp|IsInitializedOp|iable(V2|Shape)?)|TemporaryVariable|(Read|Assign|AssignAdd|AssignSub)"
-                      "VariableOp|Resource(Gather|Scatter|Sparse|Apply|StridedSlice|CountUpTo).*|DestroyResourceOp|"
+STATEFUL = re.compile("Var(HandleOp|IsInitializedOp|iable(V2|Shape)?)|TemporaryVariable|"
+                      "(Read|Assign|AssignAdd|AssignSub)VariableOp|Resource(Gather|Scatter|Sparse|Apply|StridedSlice|CountUpTo).*|DestroyResourceOp|"
                       "DisableCopyOnRead|GuaranteeConst|DeepCopy|Empty|StatefulPartitionedCall|If|While|Case|"
                       "Random(Uniform|StandardNormal|Gamma|Poisson|Shuffle|Crop)(Int|V2)?|TruncatedNormal|Multinomial|"
                       "ParameterizedTruncatedNormal|Stateful.*(Uniform|Normal|Binomial).*|Rng.*|NonDeterministicInts|"
@@ -27,7 +27,7 @@ STREAMS = (b"stderr", b"log(info)", b"log(warning)", b"log(error)")  # of tf.pri
 
 
 def check_graph(path, meta):
-    """Of a `MetaGraphDef`: that it holds no op that `reaches_out`, and that only saving the model again runs any of `SAVING`.
+    """Of a `MetaGraphDef`: that no op in it `reaches_out`, and that only saving the model again runs any of `SAVING`.
 
     Raises:
       ModelError: otherwise.

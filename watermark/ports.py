@@ -171,11 +171,14 @@ class ModelFile:
         return in_batches(lambda piece: self._ask(piece, self.layout), images, size, size is not None, most)
 
     def _most(self, images, layout):
-        """How many images are put at once; a ModelError where one query is too much."""
+        """How many images are put at once; a SuspectError where one query is too much."""
         shape = _turned(images[:1], layout).shape
         if "N" in layout:
             shape = (self._batch(layout) or 1, *shape[1:])
-        return self.most(shape) if self.most else None
+        try:
+            return self.most(shape) if self.most else None
+        except Exception as error:
+            raise self._fails(images.shape, error) from error
 
     def _batch(self, layout):
         """How many images a query must have, or None."""
@@ -217,10 +220,13 @@ class ModelFile:
         try:
             answer = np.asarray(self.run(self.entry.encoded(_turned(numbers, layout))))
         except Exception as error:
-            raise SuspectError(f"{self.path} takes {self.entry} and does not answer images of shape "
-                               f"{list(images.shape)}: {' '.join(str(error).split())[:200]}") from error
+            raise self._fails(images.shape, error) from error
         answer = _images(self.exit.decoded(answer), layout, images.shape)
         return (self.pixels or self._read_on(answer)).back(answer)
+
+    def _fails(self, shape, error):
+        return SuspectError(f"{self.path} takes {self.entry} and does not answer images of shape {list(shape)}: "
+                            f"{' '.join(str(error).split())[:200]}")
 
     def _read_on(self, answer):
         """The range that answers lie on by what the file says; the first one settles it, and `notes` say so."""
