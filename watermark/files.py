@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import stat
@@ -239,11 +240,21 @@ def sha256(path):
     return digest.hexdigest()
 
 
-def fingerprint(path):
-    """(SHA-256, bytes) of a file; of a folder, over the names and SHA-256 of all files in it, and their sum."""
+def fingerprint(path, names=None, limit=math.inf):
+    """(SHA-256, bytes) of a file; of a folder, over the names and SHA-256 of the files in it, and their sum.
+
+    Args:
+      path: of the file or folder.
+      names: of the files that count, by default all, however deep.
+      limit: bytes in all; an OSError says that there are more, before any is read.
+    """
     path = Path(path)
+    inside = path.rglob("*") if names is None else map(path.joinpath, names)
+    files = sorted(file for file in inside if file.is_file()) if path.is_dir() else [path]
+    size = sum(file.stat().st_size for file in files)
+    if size > limit:
+        raise OSError(f"{path} has {size} bytes, more than {limit}")
     if not path.is_dir():
-        return sha256(path), path.stat().st_size
-    files = sorted(file for file in path.rglob("*") if file.is_file())
+        return sha256(path), size
     lines = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
-    return hashlib.sha256(lines.encode()).hexdigest(), sum(file.stat().st_size for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest(), size
