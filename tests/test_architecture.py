@@ -16,7 +16,7 @@ LEVELS = {
     "evidence": 0, "jaxtraining": 1, "checkpoints": 1, "questions": 1, "ranges": 1, "thieves": 1.2, "preflight": 1.5,
     "embedding": 1.5, "visualizer": 1.5, "verification": 1.5, "suspects": 1.5, "schemes": 1.5, "exporting": 1.7,
     "attacks": 2, "ours": 2, "baselines": 2, "commitments": 2, "judgement": 2.2, "report": 2.5, "": 2.5, "cli": 2.7,
-    "lab": 3, "__main__": 4,
+    "lab": 3, "__main__": 4, "footprint": -1,
 }
 UNTYPED = ("cli",)  # folders whose functions are not typed throughout
 EXPERIMENTS = sorted((PACKAGE.parent / "experiments").glob("*.py"))

@@ -82,12 +82,17 @@ def test_bare_seeds_need_to_be_named(home, capsys):
     assert "bare seed 1" in watermark(capsys, "verify", suspect, f"--key={home}/bare.npz", "--bare_seed=1")[1]
     said = watermark(capsys, "verify", suspect, f"--key={home}/bare.npz", "--bare_seed=0")[1]
     assert said.startswith("NOT FOUND: The owner's mark was not found")
+    keys.save_key(keys.make_key("my dog", size=16), home / "pet.npz")
+    _, told, _ = watermark(capsys, "verify", suspect, f"--key={home}/pet.npz", "--bare_seed=my dog", "--json",
+                           "--null_keys=20", f"--report={home}/bare.html")  # K follows from it, whoever reads it
+    assert "my dog" not in told + (home / "bare.html").read_text() and "--bare_seed=…" in json.loads(told)["command"]
     code, _, said = watermark(capsys, "embed", f"--model={home}/host.keras", f"--key={home}/bare.npz",
                               f"--images={home}", f"--out={home}/o.keras")
     assert code == 2 and "nothing could be claimed with this key" in said
     out = (f"--model={home}/host.keras", f"--out={home}/out.keras")
     keys.save_key(keys.make_key("a secret", size=16, channels=3, owner="Ada"), home / "colour.npz")
-    for key, flags, why in (("bare", (), "name it: bare_seed="), ("bare", ("--bare_seed=1",), "bare seed 1"),
+    for key, flags, why in (("bare", (), "name it: bare_seed=…, --bare_seed=SEED"),
+                            ("bare", ("--bare_seed=1",), "bare seed 1"),
                             ("colour", (), "the model has 1 channels")):
         code, _, said = watermark(capsys, "export", *out, f"--key={home}/{key}.npz", *flags)
         assert code == 2 and why in said and said.count("\n") == 1 and not (home / "out.keras").exists()

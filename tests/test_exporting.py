@@ -83,3 +83,16 @@ def test_a_key_for_another_model_is_refused_before_anything_is_written(owned, tm
     with pytest.raises(ValueError, match="takes images"):
         exporting.export(owned.marked, tmp_path / "saved", "saved_model", key=key)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.onnx", "m.tflite", "m", "m.pb"])
+def test_the_form_is_what_the_name_says_here_as_in_the_command(name, owned, tmp_path, monkeypatch):
+    """Nothing is written: which form is asked for is seen."""
+    forms = {"m.keras": "keras", "m.onnx": "onnx", "m.tflite": "tflite", "m": "saved_model"}
+    monkeypatch.setattr(exporting, "FORMATS", ())
+    with pytest.raises(ValueError, match=f"unknown format '{forms[name]}'" if name in forms else
+                       "m.pb: expected a name that ends in .keras, .tflite or .onnx, or a folder's"):
+        exporting.export(owned.marked, tmp_path / name)
+    if name not in forms:
+        with pytest.raises(ModelError, match="or a folder's"):
+            exporting.by_name(name)

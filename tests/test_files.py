@@ -1,6 +1,7 @@
 """Files appear whole or not at all, whenever the process that writes them is killed. Oracle: the folder's listing."""
 
 import contextlib
+import hashlib
 import os
 import signal
 import subprocess
@@ -195,3 +196,27 @@ def test_a_file_is_no_more_open_than_umask_and_what_was_there(tmp_path, monkeypa
     with files.atomic_write(tmp_path / "kept") as temporary:
         temporary.write_text("x")
     assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_sparse_file_has_on_the_disk(tmp_path):
+    """By hand: 4 KiB of zeros that are written, in 1 GiB of which the rest never is."""
+    for name in ("a", "b"):
+        with open(tmp_path / name, "wb") as file:
+            file.truncate(1 << 30)
+            file.write(bytes(1 << 12))
+    assert files.on_disk(tmp_path / "a") in (1 << 12, 1 << 30)  # not every file system has holes
+    assert files.on_disk(tmp_path) == 2 * files.on_disk(tmp_path / "a")
+    (tmp_path / "c").write_bytes(b"12345")
+    assert files.on_disk(tmp_path / "c") == 5
+
+
+def test_a_fingerprint_is_of_what_counts_and_reads_no_more_than_it_may(tmp_path):
+    """Oracle: the clock would be that of 16 TiB; SHA-256 of one line, by hashlib."""
+    (tmp_path / "a.npy").write_bytes(b"1")
+    with open(tmp_path / "notes.bin", "wb") as file:
+        file.truncate(1 << 40)
+    line = f"{hashlib.sha256(b'1').hexdigest()}  a.npy\n".encode()
+    assert files.fingerprint(tmp_path, ["a.npy"], 1) == (hashlib.sha256(line).hexdigest(), 1)
+    for path in (tmp_path, tmp_path / "notes.bin"):
+        with pytest.raises(OSError, match="has 109951162777[67] bytes, more than 1000"):
+            files.fingerprint(path, limit=1000)

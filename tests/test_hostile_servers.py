@@ -17,7 +17,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from watermark import suspects
+from watermark import inference, suspects
+from watermark.kinds import Kind
 
 QUESTION = np.linspace(0, 1, 64, dtype=np.float32).reshape(1, 8, 8, 1)
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -203,9 +204,23 @@ def test_what_is_small_on_the_wire_stays_small(how):
     b"[]", b"null", b"\xff\xfe", b'{"inputs": []}', b'{"inputs": [{"name": 7}]}', b"[" * 100_000,
     b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1e400]}]}',
     b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1000000000, -1, -1, 1]}]}',
+    b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [64, 1024, 1024, 3]}]}',
     b'{"inputs": [{"name": "x", "datatype": "\\u001b[2J", "shape": [-1, -1, -1, 1]}]}',
 ])
 def test_metadata_are_not_trusted(metadata):
     """The same bytes answer the question too, which is then no image: one line, whatever they were."""
     with _serving(OK + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(metadata) + metadata) as url:
         _refused(f"{url}/v2/models/m/infer", "no image|takes 1000000000 images|cannot be asked", timeout=10)
+
+
+@pytest.mark.parametrize("shape", [(12, 1024, 1024, 1), (64, 512, 512, 1), (2, 1024, 1024, 3)])
+def test_no_request_grows_as_a_server_likes(shape):
+    """By metadata of a few bytes; the largest memory of this process, where a request would have had gigabytes."""
+    told = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": shape}]}).encode()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with _serving(OK + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(told) + told) as url:
+        suspect = inference.as_suspect(suspects.load_suspect(f"{url}/v2/models/m/infer", timeout=10),
+                                       Kind(size=16, channels=shape[3]))
+        with pytest.raises(suspects.SuspectError, match=r"a request, [0-9,]+ numbers; at most 4,194,304 are sent"):
+            suspect(np.zeros((3, 16, 16, shape[3]), np.float32))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # kB

@@ -12,7 +12,7 @@ import onnx
 import pytest
 import tensorflow as tf
 
-from watermark import limits, models, suspects
+from watermark import exporting, footprint, inference, limits, models, ports, suspects
 
 HUGE = 40_000_000
 
@@ -77,7 +77,7 @@ def test_images_between_layers(tmp_path):
     model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.UpSampling2D(1000),
                               keras.layers.AveragePooling2D(1000)])
     model.save(tmp_path / "m.keras")
-    _refused(tmp_path / "m.keras", "would make images of 15625 MiB")
+    _refused(tmp_path / "m.keras", "would make images of [0-9]+ MiB, more than 10..; refused")
 
 
 def test_saved_models(tmp_path):
@@ -177,7 +177,90 @@ def test_a_large_question_may_take_more_memory(tmp_path):
     """RED as TFLite keeps 1.2 GB for an honest 512x512 image, which nothing of 64x64 needs."""
     path = tmp_path / "model.tflite"
     path.write_bytes(b"")
-    details = [{"shape": [1, 512, 512, 64]}] * 18
-    limits.check_tflite(path, details, (1, 512, 512, 1))
-    with pytest.raises(models.ModelError, match="declares arrays of 1152 MiB, more than 1024; refused"):
-        limits.check_tflite(path, details, (1, 64, 64, 1))
+    needed = limits.tflite_arrays([{"shape": [1, 512, 512, 64]}] * 18)
+    at_once = limits.questions(path, "declares arrays of", lambda _: needed)
+    assert at_once((1, 512, 512, 1)) == 1
+    for shape in ((1, 64, 64, 1), (1, 3, 64, 64)):
+        with pytest.raises(models.ModelError, match="declares arrays of 1152 MiB, more than 1024; refused"):
+            at_once(shape)
+    with pytest.raises(models.ModelError, match="declares arrays of 5120 MiB, more than 4096; refused"):
+        limits.questions(path, "declares arrays of", lambda _: 5 << 30)((1, 2400, 2400, 1))
+
+
+def _wide(filters, batch=None, sides=(None, None)):
+    """A small file of many filters, whose images are large."""
+    x = keras.Input(batch_shape=(batch, *sides, 1))
+    return keras.Model(x, keras.layers.Conv2D(1, 1)(keras.layers.Conv2D(filters, 1, activation="relu")(x)))
+
+
+def test_a_network_that_makes_much_of_an_image_is_asked_of_few_at_once(tmp_path):
+    """By hand: convolution, bias and ReLU have 12,000 bytes a pixel, so that 1 GiB holds 87 of 32x32, 21 of 64x64."""
+    _wide(1000).save(tmp_path / "m.keras")
+    exporting.save_saved_model(_wide(1000), tmp_path / "saved")
+    model, asked = suspects.load_suspect(tmp_path / "m.keras"), []
+    forward = inference.predictor(model).forward
+    assert [limits.at_once(forward, (side, side), model.input_shape) for side in (32, 64)] == [87, 21]
+    assert limits.at_once(inference.predictor(_wide(1)).forward, (64, 64), (None, None, None, 1)) is None
+    ports.in_batches(lambda piece: asked.append(len(piece)) or piece, np.zeros((100, 64, 64, 1)), most=32)
+    assert asked == [32, 32, 32, 4]
+    assert suspects.load_suspect(tmp_path / "saved").most((1, 64, 64, 1)) < 64
+
+
+def _nested(inner):
+    x = keras.Input((None, None, 1))
+    return keras.Model(x, keras.Sequential([keras.Input((None, None, 1)), *inner])(x))
+
+
+def _attention():
+    x = keras.Input((64, 64, 1))
+    y = keras.layers.Reshape((4096, 1))(x)
+    return keras.Model(x, keras.layers.Reshape((64, 64, 1))(keras.layers.MultiHeadAttention(40, 1)(y, y)))
+
+
+def _branches():
+    """None of the images is large."""
+    x = keras.Input((None, None, 1))
+    large = [keras.layers.AveragePooling2D(40)(keras.layers.UpSampling2D(40)(x)) for _ in range(20)]
+    return keras.Model(x, keras.layers.Add()(large))
+
+
+@pytest.mark.parametrize("model", [
+    lambda: _wide(40_000), lambda: _wide(300, 400), lambda: _wide(300, None, (2400, 2400)),
+    lambda: _nested([keras.layers.UpSampling2D(1000), keras.layers.AveragePooling2D(1000)]), _attention, _branches,
+], ids=["wide", "a batch", "large sides", "within", "attention", "branches"])
+def test_images_that_no_layers_answer_shows(model, tmp_path):
+    model().save(tmp_path / "m.keras")
+    _refused(tmp_path / "m.keras", "would make images of [0-9]+ MiB, more than [0-9]+; refused")
+
+
+def test_a_later_question_is_bounded_too(tmp_path):
+    """844 MiB for 64x64, 64 times as much for 512x512: no honest network takes that."""
+    _wide(18_000).save(tmp_path / "m.keras")
+    model = suspects.load_suspect(tmp_path / "m.keras")
+    with pytest.raises(models.ModelError, match="m.keras would make images of 54003 MiB, more than 41..; refused"):
+        inference.predictor(model)(np.zeros((1, 512, 512, 1), np.float32))
+
+
+def test_onnx_answers_together(tmp_path):
+    """Ten arrays of 200 MB, of which none is too large; and a wide one is asked of few at once."""
+    node, nodes = onnx.helper.make_node, []
+    sides = onnx.helper.make_tensor("sides", onnx.TensorProto.FLOAT, [4], [1, 110, 110, 1])
+    for i in range(10):
+        nodes += [node("Resize", ["image", "", "sides"], [f"large{i}"]), node("ReduceMean", [f"large{i}"], [f"mean{i}"],
+                                                                          keepdims=1)]
+    nodes.append(node("Sum", ["image", *(f"mean{i}" for i in range(10))], ["answer"]))
+    _refused(_onnx(tmp_path / "m.onnx", nodes, [sides]), "would make arrays of 18.. MiB, more than 1024; refused")
+    large = onnx.helper.make_tensor("sides", onnx.TensorProto.FLOAT, [4], [1, 60, 60, 1])
+    nodes = [node("Resize", ["image", "", "sides"], ["large"]), node("AveragePool", ["large"], ["answer"],
+                                                                     kernel_shape=[60, 1], strides=[60, 1])]
+    at_once = limits.check_onnx(_onnx(tmp_path / "n.onnx", nodes[:1], [large]))
+    assert at_once((1, 64, 64, 1)) == 18
+
+
+def test_arrays_that_may_be_there_at_once():
+    """By hand: of a chain two neighbours, and what is read at the end; of branches all, whichever runs first."""
+    chain = {"a": ([], 1), "b": (["a"], 10), "c": (["b"], 100), "d": (["c"], 1000), "e": (["d"], 1)}
+    assert footprint.peak(chain) == 1100 and footprint.peak(chain | {"e": (["d", "a"], 1)}) == 1101
+    branches = {"x": ([], 1)} | {f"{i}": (["x"], 10) for i in range(5)} | {f"{i}y": ([f"{i}"], 1) for i in range(5)}
+    assert footprint.peak(branches | {"sum": ([f"{i}y" for i in range(5)], 1)}) == 1 + 5 * 10 + 5 * 1
+    assert footprint.peak({}) == 0 and footprint.peak({"a": (["b"], 2), "b": (["a"], 3)}) == 5

@@ -12,7 +12,7 @@ import tensorflow as tf
 from test_runtimes import nchw
 
 from watermark import cli, evidence, exporting, judgement, keys, models
-from watermark.cli import common
+from watermark.cli import common, many
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +188,20 @@ def test_inspect_heeds_what_a_file_says(case, owned, capsys):
 def test_an_answer_on_another_range_is_not_called_damaged(case, owned):
     judged = judgement.judge(lambda images: 255 * owned.marked.predict(images, verbose=0), owned.key, null_keys=100)
     assert judged.found and "another range of pixels" in judgement.notes(judged)[0]
+
+
+def test_a_table_says_where_the_seed_was_named(case, owned, capsys):
+    """Of rows that are found, as one verification does: named by a flag, or with questions."""
+    flags = ("--suspect={0}/marked.keras", "--suspect={0}/host.keras", "--key={0}/keys/mine.npz")
+    code, said, _ = verify(capsys, case, *flags, "--fresh_seed=abc")
+    line, = (line for line in said.splitlines() if many.NAMED in line)
+    assert code == 0 and line.startswith(f"{case}/marked.keras, {case}/keys/mine.npz: ")
+    assert many.NAMED not in verify(capsys, case, *flags)[1]
+    assert verify(capsys, case, "--write_queries={0}/questions", "--key={0}/keys/mine.npz")[0] == 0
+    (case / "answers").mkdir()
+    for path in (case / "questions").glob("*.npy"):
+        np.save(case / "answers" / path.name, owned.marked(np.load(path)[None])[0])
+    shutil.copy(case / "questions" / "fresh.json", case / "answers")
+    _, said, _ = verify(capsys, case, "--suspect={0}/answers", *flags[1:], "--json")
+    assert [(row["found"], many.NAMED in row["notes"]) for row in json.loads(said)["rows"]] == [
+        (True, True), (False, False)]

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from watermark import keys, limits, models, suspects, verification
+from watermark.cli import results
 from watermark.suspects import folder
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -180,6 +181,18 @@ def test_a_zip_bomb_is_refused_by_size(tmp_path, monkeypatch):
         archive.writestr("model.weights.h5", bytes(2 << 20))
     assert (tmp_path / "bomb.keras").stat().st_size < 1 << 14
     _refused(tmp_path / "bomb.keras", "would unpack to")
+
+
+def test_what_lies_beside_answers_is_not_of_them(tmp_path):
+    """A sparse file of 1 TiB, which takes an hour to read; and one that is sent for an answer is refused."""
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    before = results.identity(str(tmp_path))
+    with open(tmp_path / "notes.bin", "wb") as file:
+        file.truncate(1 << 40)
+    assert results.identity(str(tmp_path)) == before and before["suspect_bytes"] == 152
+    (tmp_path / "notes.bin").rename(tmp_path / "b.npy")
+    with pytest.raises(OSError, match="more than 4294967296"):
+        results.identity(str(tmp_path))
 
 
 def test_response_files_hold_no_pickle(tmp_path, owned):

@@ -31,6 +31,8 @@ def run(values):
     print("1 of 3 done", file=sys.stderr, flush=True)
     if values.end == "badly":
         raise ValueError("the server said\\x1b]0;owned\\x07\\r\\nand more")
+    if values.end == "long":
+        print("and more\\n" * 100_000)
     if values.end == "quietly":
         sys.exit(0)
     if values.end == "late":
@@ -137,3 +139,25 @@ def test_verdicts_are_broken_at_the_terminals_width_and_nowhere_else(monkeypatch
     assert lines.pop() == command and len(lines) > 6 and max(map(len, lines)) <= 60
     assert all(line.startswith("  ") for line in lines[1:]) and " ".join(" ".join(lines).split()) == " ".join(
         text.removesuffix(command).split())
+
+
+@pytest.mark.parametrize("end", ["long", "well"])  # nobody reads on; nobody has begun to
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_nobody_reads_any_more_is_a_quiet_end(end, unbuffered):
+    """As other programs end by SIGPIPE."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", PROGRAM, "noisy", f"--end={end}"], stdout=writer, text=True,
+                          stderr=subprocess.PIPE, cwd=Path(__file__).parents[1],
+                          env=os.environ | {"PYTHONUNBUFFERED": unbuffered})
+    os.close(writer)
+    assert done.returncode == 128 + signal.SIGPIPE and done.stderr in ("", "1 of 3 done\n")
+
+
+@pytest.mark.parametrize("arguments", [["noisy"], ["noisy", "--end=long"], ["--version"], ["verify", "--help"]])
+def test_a_full_disk_is_an_error(arguments):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], stdout=full, text=True,
+                              stderr=subprocess.PIPE, cwd=Path(__file__).parents[1])
+    assert done.returncode == 2 and done.stderr.endswith("error: [Errno 28] No space left on device\n")
+    assert done.stderr.count("error") == 1

@@ -114,9 +114,22 @@ def test_any_image_becomes_a_copyright_image():
 
 def test_bad_images_are_refused(picture):
     key = keys.make_key("mine", size=16)
-    with pytest.raises(ValueError, match="uint8"):
-        visualizer.train_visualizer(key, picture / 255.0)
+    for bad, why in ((picture.astype(np.int64), "int64"), (picture * 1.0, "from 0 to 255"), (picture * np.nan, "NaN"),
+                     (np.zeros(64), "an image .H, W.")):
+        with pytest.raises(data.DataError, match=why):
+            visualizer.train_visualizer(key, bad)
     with pytest.raises(ValueError, match="multiples of 64, got 60x128"):
         visualizer.train_visualizer(key, picture[:60])
     with pytest.raises(ValueError, match="answers of shape"):
         visualizer.show(visualizer.build_visualizer(image_shape=(64, 64, 1)), np.zeros((20, 20, 1)))
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 64, 1), (64, 64, 3)])
+def test_an_image_may_be_bytes_or_on_0_to_1(shape):
+    """By division."""
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    expected = image.reshape(64, 64, -1) / 255.0
+    for given in (image, image / 255.0, np.float32(image / 255.0)):
+        target = visualizer.as_target(given)
+        assert target.dtype == np.float32 and target.shape == expected.shape
+        np.testing.assert_allclose(target, expected, atol=1e-7)

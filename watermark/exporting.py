@@ -44,20 +44,29 @@ class Exported:
     verdict: Verdict | None
 
 
-def export(model: keras.Model, path: str | Path, form: str, *, key: Key | None = None,
+def by_name(path: str | Path) -> str:
+    """The form of `FORMATS` that a name stands for; a ModelError where it stands for none."""
+    for form, suffix in SUFFIXES.items():
+        if suffix == Path(path).suffix:
+            return form
+    raise ModelError(f"{path}: expected a name that ends in .keras, .tflite or .onnx, or a folder's")
+
+
+def export(model: keras.Model, path: str | Path, form: str | None = None, *, key: Key | None = None,
            calibration: Iterable[np.ndarray] | None = None, null_keys: int = 100, pixels: Pixels = UNIT) -> Exported:
     """Writes `model` in another form and checks it.
 
     >>> from watermark import hosts
-    >>> done = watermark.export(hosts.dncnn(depth=3, filters=4), "mine.keras", "keras")
+    >>> done = watermark.export(hosts.dncnn(depth=3, filters=4), "mine.keras")
     >>> done.path.name, done.parity < 1e-6
     ('mine.keras', True)
 
     Args:
       model: a Keras model, image to image.
       path: file or, for "saved_model", folder to write; it appears whole or not at all.
-      form: one of `FORMATS`. "saved_model" has the signature `serving_default` and `.serve`, with free batch and, as
-        far as the model's are, free sides. "tflite_int8" has 8-bit weights and activations, floats in and out.
+      form: one of `FORMATS`, by default what the name of `path` says. "saved_model" has the signature `serving_default`
+        and `.serve`, with free batch and, as far as the model's are, free sides. "tflite_int8" has 8-bit weights and
+        activations, floats in and out.
       key: the owner's, to verify the exported form with.
       calibration: float32 images [H, W, C] on [0, 1], typical inputs for the ranges of "tflite_int8"; by default
         smooth noise. Eight images of uniform noise are added, or the ranges would cut what any trigger calls up; the
@@ -71,7 +80,7 @@ def export(model: keras.Model, path: str | Path, form: str, *, key: Key | None =
     Raises:
       ValueError: for an unknown form, another suffix, or a key that is not for this kind of model; nothing is written.
     """
-    if form not in FORMATS:
+    if (form := form or by_name(path)) not in FORMATS:
         raise ValueError(f"unknown format {form!r}; choose from {', '.join(FORMATS)}")
     path, own = Path(path), None if pixels == UNIT else pixels
     if path.suffix != SUFFIXES[form]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,23 @@ def content(path: str | Path, limit: int) -> bytes:
     return Path(path).read_bytes()
 
 
+def on_disk(path: str | Path) -> int:
+    """Bytes of data that a file, or the files of a folder, have; the holes of sparse ones are none."""
+    path = Path(path)
+    if path.is_dir():
+        return sum(on_disk(file) for file in path.rglob("*") if file.is_file())
+    end = path.stat().st_size
+    if not hasattr(os, "SEEK_DATA"):
+        return end
+    data = place = 0
+    with open(path, "rb") as file, contextlib.suppress(OSError):  # where the rest is one hole
+        while place < end:
+            start = os.lseek(file.fileno(), place, os.SEEK_DATA)
+            place = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            data += place - start
+    return data
+
+
 def sha256(path: str | Path) -> str:
     """SHA-256 of a file, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
@@ -225,11 +243,21 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def fingerprint(path: str | Path) -> tuple[str, int]:
-    """(SHA-256, bytes) of a file; of a folder, over the names and SHA-256 of all files in it, and their sum."""
+def fingerprint(path: str | Path, names: Iterable[str] | None = None, limit: float = math.inf) -> tuple[str, int]:
+    """(SHA-256, bytes) of a file; of a folder, over the names and SHA-256 of the files in it, and their sum.
+
+    Args:
+      path: of the file or folder.
+      names: of the files that count, by default all, however deep.
+      limit: bytes in all; an OSError says that there are more, before any is read.
+    """
     path = Path(path)
+    inside = path.rglob("*") if names is None else map(path.joinpath, names)
+    files = sorted(file for file in inside if file.is_file()) if path.is_dir() else [path]
+    size = sum(file.stat().st_size for file in files)
+    if size > limit:
+        raise OSError(f"{path} has {size} bytes, more than {limit}")
     if not path.is_dir():
-        return sha256(path), path.stat().st_size
-    files = sorted(file for file in path.rglob("*") if file.is_file())
+        return sha256(path), size
     lines = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
-    return hashlib.sha256(lines.encode()).hexdigest(), sum(file.stat().st_size for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest(), size

@@ -8,26 +8,38 @@ from typing import Any
 
 from watermark.errors import ModelError
 
-# Ops that no network needs for an answer: they end the process (Abort, with exit code 0 if it likes), run Python, or
-# read, write or ask for what lies outside the graph. ShardedFilename and its like make a name and open nothing.
+# Ops that no network needs for an answer: they end the process (Abort, with exit code 0 if it likes), run Python or
+# other programs, or read, write or ask for what lies outside the graph. ShardedFilename and its like make a name and
+# open nothing.
 REFUSED = re.compile("Abort|.*PyFunc(Stateless)?|.*File(?!name|spec).*|.*Dataset.*|.*Reader.*|Rpc.*|CreateSummary.*|"
                      "Debug(Identity|N).*|DumpTensor|RecordInput|LoadAndRemapMatrix|GenerateVocabRemapping|Skipgram|"
                      "FixedUnigramCandidateSampler|CalibrationStatisticsSaver|DistributedSave|DTensorRestore.*|"
-                     "(De|En)codeProto.*")
+                     "(De|En)codeProto.*|ImmutableConst|XlaCustomCall.*|Copy(Host)?")
+# Of ops that TensorFlow itself calls stateful, which reach beyond their arguments, these alone: variables, what calls
+# parts of the graph, random numbers, tables, lists and stacks, messages, checks; what an exporter of JAX writes.
+STATEFUL = re.compile("Var(HandleOp|IsInitializedOp|iable(V2|Shape)?)|TemporaryVariable|"
+                      "(Read|Assign|AssignAdd|AssignSub)VariableOp|Resource(Gather|Scatter|Sparse|Apply|StridedSlice|CountUpTo).*|DestroyResourceOp|"
+                      "DisableCopyOnRead|GuaranteeConst|DeepCopy|Empty|StatefulPartitionedCall|If|While|Case|"
+                      "Random(Uniform|StandardNormal|Gamma|Poisson|Shuffle|Crop)(Int|V2)?|TruncatedNormal|Multinomial|"
+                      "ParameterizedTruncatedNormal|Stateful.*(Uniform|Normal|Binomial).*|Rng.*|NonDeterministicInts|"
+                      "StatelessRandomGetAlg|SampleDistortedBoundingBox.*|(Mutable|Anonymous)*(Dense)?HashTable.*|"
+                      "LookupTable.*|InitializeTable(V2)?|TensorArray.*|Stack(Push|Pop|Close)?(V2)?|Mutex(V2|Lock)|"
+                      "ConsumeMutexLock|Print(V2)?|Assert|CheckNumerics(V2)?|CudnnRNN.*|Restore(V2|Slice)?|"
+                      "DeviceIndex|GlobalIterId|Timestamp|XlaCallModule")
 SAVING = {"Save", "SaveSlices", "SaveV2", "MergeV2Checkpoints"}  # in every SavedModel, for whoever saves it once more
 STREAMS = (b"stderr", b"log(info)", b"log(warning)", b"log(error)")  # of tf.print, which knows files and stdout too
 
 
 def check_graph(path: str | Path, meta: Any) -> None:
-    """Of a `MetaGraphDef`: that it holds no op of `REFUSED`, and that only saving the model again runs any of `SAVING`.
+    """Of a `MetaGraphDef`: that no op in it `reaches_out`, and that only saving the model again runs any of `SAVING`.
 
     Raises:
       ModelError: otherwise.
     """
     library = meta.graph_def.library.function
     for node in [*meta.graph_def.node, *(node for function in library for node in function.node_def)]:
-        if REFUSED.fullmatch(node.op) or (node.op == "PrintV2" and "output_stream" in node.attr
-                                          and node.attr["output_stream"].s not in STREAMS):
+        printed = node.attr["output_stream"].s if "output_stream" in node.attr else STREAMS[0]
+        if reaches_out(node.op) or (node.op == "PrintV2" and printed not in STREAMS):
             _refuse(path, node.op)
     savers = {function.signature.name: function for function in library
               if any(node.op in SAVING for node in function.node_def)}
@@ -35,6 +47,15 @@ def check_graph(path: str | Path, meta: Any) -> None:
     inner = any(_calls(node, savers) for function in library for node in function.node_def)
     if swapped or inner or _mentions(meta, savers):
         _refuse(path, "SaveV2 where it answers or loads")
+
+
+def reaches_out(op: str) -> bool:
+    """Whether an op, by its name, may do what no network needs for an answer; False for one that TensorFlow lacks."""
+    from tensorflow.python.framework import op_def_registry  # there is no public one
+
+    known = op_def_registry.get(op)
+    return bool(REFUSED.fullmatch(op)) or (known is not None and known.is_stateful and op not in SAVING
+                                           and not STATEFUL.fullmatch(op))
 
 
 def _refuse(path, what):

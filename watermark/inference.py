@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from watermark import metrics
+from watermark import limits, metrics
 from watermark.compute import Compute
 from watermark.fitting import Pixels, multiples, padded
 from watermark.keys import Key
@@ -40,9 +40,11 @@ def predictor(model: keras.Model, precision: str = "float32") -> Callable[[np.nd
     def predict(images):
         images = np.asarray(images, np.float32)
         _check_input(model, images)
+        most = limits.at_once(forward, images.shape[1:3], model.input_shape)
         with compute.active():
-            return in_batches(lambda piece: forward(tf.constant(piece)).numpy(), images, batch, exact=batch is not None)
+            return in_batches(lambda piece: forward(tf.constant(piece)).numpy(), images, batch, batch is not None, most)
 
+    predict.forward = forward
     return predict
 
 

@@ -207,7 +207,7 @@ def refusal(key: Key, bare_seed: int | str | None = None) -> str:
     if bare_seed is not None:
         return f"K is not what the bare seed {bare_seed!r} gives"
     return ("K is not derived from an owner's name and a secret, so that it may have been chosen to suit the suspect "
-            "(for a key of a bare seed, name it: bare_seed=…)")
+            "(for a key of a bare seed, name it: bare_seed=…, --bare_seed=SEED)")
 
 
 def save_key(key: Key, path: str | Path) -> None:

@@ -6,19 +6,24 @@ Each check raises a `ModelError` in one line. What a file cannot back with conte
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import subprocess
 import sys
 import threading
+import weakref
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import h5py
 import keras
+import tensorflow as tf
 
+from watermark import footprint
 from watermark.errors import ModelError, raised_as
-from watermark.files import content
+from watermark.files import content, on_disk
+from watermark.footprint import SIDE
 from watermark.graphs import check_graph
 
 LARGEST = 4 << 30  # bytes that a model file may unpack to; VDSR has 3 MB, the largest restoration transformers 1 GB
@@ -26,8 +31,10 @@ CONFIGURATION = 16 << 20  # bytes; a network of a thousand layers has one
 RATIO = 100  # of unpacked to packed: pruned weights pack well, but not like blanks
 SLACK = 16 << 20  # bytes that a file may declare beyond its content, in any case
 GRAPH = 1 << 30  # bytes of a SavedModel's graph or an ONNX file
-SIDE = 64  # pixels of a question where a model leaves its size free
-LARGEST_IMAGE = 1 << 30  # bytes of one array that such a question leads to; 64 channels of it, enlarged 8 times: 64 MiB
+LARGEST_IMAGE = 1 << 30  # bytes of the arrays that a question of `SIDE` leads to; 64 channels, enlarged 8 times: 64 MiB
+BACKED = 32  # bytes of such arrays for each of the file; transformers, which are large, keep many
+SMALL = 1 << 16  # bytes of a constant that may say a size
+ASKED = weakref.WeakKeyDictionary()  # {traced function of a file's model: its `questions`}
 BUILDING = threading.Lock()
 PATIENCE = 30.0  # seconds for the structure of an HDF5 file
 PROBE = """
@@ -48,7 +55,7 @@ def check_archive(path: str | Path) -> int:
     with zipfile.ZipFile(path) as archive:
         infos = {info.filename: info for info in archive.infolist()}
         unpacked = sum(info.file_size for info in archive.infolist())
-        packed = Path(path).stat().st_size
+        packed = on_disk(path)
         _refuse(path, "would unpack to", unpacked, min(LARGEST, RATIO * packed + SLACK))
         for name in ("config.json", "metadata.json"):
             _refuse(path, "has a configuration of", infos[name].file_size if name in infos else 0, CONFIGURATION)
@@ -106,17 +113,46 @@ def weights_within(path: str | Path, limit: int) -> Iterator[None]:
             keras.layers.Layer.add_weight = real
 
 
-def check_answers(path: str | Path, model: keras.Model) -> None:
-    """Of a Keras model: the images between its layers, for a question of `SIDE` pixels or the size that it takes."""
-    shape = (1, *(side or SIDE for side in model.input_shape[1:3]), model.input_shape[3])
-    try:
-        layers = [layer.output for layer in model.layers if isinstance(layer.output, keras.KerasTensor)]
-        images = keras.Model(model.inputs, layers).compute_output_shape(shape)
-    except (AttributeError, ValueError, TypeError):  # a subclass; a layer that is called twice; models in models
-        images = model.compute_output_shape(shape)
-    images = images if isinstance(images, list) else [images]
-    _refuse(path, "would make images of", max(4 * math.prod(side or 1 for side in image) for image in images),
-            _room(shape))
+def questions(path: str | Path, what: str, needed: Callable[[tuple], int]) -> Callable[[tuple], int]:
+    """How many questions are put at once to what came from a file, as a function of the shape of the smallest query.
+
+    Together they lead to arrays of `LARGEST_IMAGE`; one alone may have more, if it is large, or the file is.
+
+    Args:
+      path: of the file.
+      what: it does, for a refusal.
+      needed: shape -> bytes of the arrays that a query leads to.
+
+    Returns:
+      A function shape -> int, which raises a ModelError where one query is too much.
+    """
+    @functools.lru_cache(maxsize=64)
+    def at_once(shape):
+        pixels = math.prod(shape) // (3 if 3 in (shape[-1], shape[-3:][0]) else 1)
+        room = min(LARGEST_IMAGE * max(1, pixels // SIDE**2), LARGEST) + BACKED * on_disk(path)
+        _refuse(path, what, declared := needed(shape), room)
+        return max(1, LARGEST_IMAGE // max(1, declared))
+
+    return at_once
+
+
+def check_answers(path: str | Path, model: keras.Model, forward: Callable) -> None:
+    """Of a Keras model: the images on its way, for a question of `SIDE` pixels or the size that it takes.
+
+    Later questions to `forward`, its traced function, are bounded likewise (`at_once`).
+    """
+    ASKED[forward] = questions(path, "would make images of", footprint.traced(forward))
+    with contextlib.suppress(tf.errors.InvalidArgumentError):  # another size is wanted; it is looked at when asked for
+        at_once(forward, [side or SIDE for side in model.input_shape[1:3]], model.input_shape)
+
+
+def at_once(forward: Callable, sides: Sequence[int], shape: tuple) -> int | None:
+    """How many images of these sides a traced function of a file's takes at once; None for any other function.
+
+    Raises:
+      ModelError: one is too many.
+    """
+    return forward in ASKED and ASKED[forward]((shape[0] or 1, *sides, shape[3])) or None
 
 
 # --- other runtimes' files --------------------------------------------------------------------------------------------
@@ -133,7 +169,7 @@ def check_saved_model(path: str | Path) -> None:
             raise ModelError(f"{file} is no plain file; refused")
     with raised_as(ModelError, f"{path} cannot be read as a SavedModel"):
         text = content(path / "saved_model.pb", GRAPH)
-        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        size = on_disk(path)
         if (path / "variables" / "variables.index").exists():
             declared = load_checkpoint(str(path / "variables" / "variables")).get_variable_to_shape_map()
             _refuse(path, "declares variables of", sum(8 * math.prod(shape) for shape in declared.values()),
@@ -146,8 +182,12 @@ def check_saved_model(path: str | Path) -> None:
                     4 * size + SLACK)
 
 
-def check_onnx(path: str | Path) -> None:
-    """Of an ONNX file: that it holds its own weights, and the images that its graph makes of a question."""
+def check_onnx(path: str | Path) -> Callable[[tuple], int]:
+    """Of an ONNX file: that it holds its own weights, and the images that its graph makes of a question.
+
+    Returns:
+      What bounds later questions, see `questions`.
+    """
     import onnx
 
     path = Path(path)
@@ -158,23 +198,13 @@ def check_onnx(path: str | Path) -> None:
                 where = {entry.key: entry.value for entry in tensor.external_data}["location"]
                 if Path(where).name != where or not (path.parent / where).is_file():
                     raise ModelError(f"{path} keeps weights in {where!r}, which is no file beside it")
-        for entry in model.graph.input:
-            sides = entry.type.tensor_type.shape.dim
-            for place, side in enumerate(sides):
-                if not side.dim_value:
-                    side.dim_value = 1 if place == 0 else SIDE
-        found = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    sizes = [math.prod(side.dim_value or 1 for side in value.type.tensor_type.shape.dim)
-             for value in [*found.graph.value_info, *found.graph.output]]
-    _refuse(path, "would make arrays of", 4 * max(sizes, default=0), LARGEST_IMAGE + 4 * path.stat().st_size)
+            elif len(tensor.raw_data) > SMALL:  # no shape follows from it, and it need not be kept
+                tensor.ClearField("raw_data")
+        at_once = questions(path, "would make arrays of", lambda shape: footprint.onnx_arrays(model, shape))
+        at_once(footprint.onnx_question(model))
+    return at_once
 
 
-def check_tflite(path: str | Path, details: list[dict], shape: tuple) -> None:
-    """Of a TFLite interpreter's `get_tensor_details()`: the arrays that it would keep for an answer to images."""
-    sizes = [math.prod(int(side) for side in detail["shape"]) for detail in details]
-    _refuse(path, "declares arrays of", 4 * sum(sizes), _room(shape) + 4 * Path(path).stat().st_size)
-
-
-def _room(shape):
-    """Bytes that the answer to images of a shape may take on its way."""
-    return LARGEST_IMAGE * max(1, math.prod(shape) // SIDE**2)
+def tflite_arrays(details: list[dict]) -> int:
+    """Bytes of the arrays that a TFLite interpreter would keep for a question, by its `get_tensor_details()`."""
+    return sum(4 * math.prod(int(side) for side in detail["shape"]) for detail in details)

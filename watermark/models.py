@@ -15,7 +15,7 @@ import keras
 
 from watermark import limits
 from watermark.errors import FAILURES, ModelError, first_line, raised_as
-from watermark.files import atomic_write
+from watermark.files import atomic_write, on_disk
 
 # Classes in a model's config that bring code, or run what a path names. Keras' safe mode stops some, in some versions.
 CARRIERS = {"Lambda": "Python code in a Lambda layer", "__lambda__": "Python code in a lambda",
@@ -159,7 +159,7 @@ def _check_container(path, allow_lambda):
     else:
         limits.check_hdf5(path)
         with raised_as(ModelError, f"{path} is not an HDF5 file or is damaged"), h5py.File(path) as file:
-            limits.check_weights(path, file, size := path.stat().st_size)
+            limits.check_weights(path, file, size := on_disk(path))
             if "model_config" not in file.attrs:
                 raise ModelError(f"{path} holds weights without a model; save the whole model (model.save)")
             carried = _carried(file.attrs["model_config"])

@@ -26,15 +26,17 @@ class Unreachable(SuspectError):
     """A suspect that answers nothing at all, whatever it is asked."""
 
 
-def in_batches(run: Callable, images: np.ndarray, size: int | None = None, exact: bool = False) -> np.ndarray:
+def in_batches(run: Callable, images: np.ndarray, size: int | None = None, exact: bool = False,
+               most: int | None = None) -> np.ndarray:
     """What `run` answers to images [N, H, W, C] that are put to it in pieces.
 
     Args:
       run: images -> as many answers.
       size: images a piece; by default what bounds memory (`PIXELS`).
       exact: whether every piece has that size; the last image is repeated where some are missing.
+      most: images a piece at most, where no size is given; of a network that makes much of each.
     """
-    size = size or max(1, PIXELS // (images.shape[1] * images.shape[2]))
+    size = size or max(1, min(PIXELS // (images.shape[1] * images.shape[2]), most or PIXELS))
     answers = []
     for i in range(0, len(images), size):
         piece = images[i:i + size]
@@ -131,6 +133,7 @@ class ModelFile:
       path: of the file, for messages.
       entry, exit: the `Port`s.
       run: an array as `entry` has it -> the answer as `exit` has it.
+      most: shape of the smallest query -> how many such it is asked at once (`watermark.limits.questions`), or None.
       pixels: the range it works on, or None for what the file says.
       notes: what was done to make question and answer fit, a line each.
     """
@@ -139,6 +142,7 @@ class ModelFile:
     entry: Port
     exit: Port
     run: Callable
+    most: Callable | None = None
     pixels: Pixels | None = None
     notes: list = field(default_factory=list)
     layout: str | None = field(default=None, init=False)
@@ -164,8 +168,18 @@ class ModelFile:
         images = np.asarray(images, np.float32)
         if self.layout is None:
             self.layout = self._find(images[:1])
-        size = self._batch(self.layout)
-        return in_batches(lambda piece: self._ask(piece, self.layout), images, size, exact=size is not None)
+        size, most = self._batch(self.layout), self._most(images, self.layout)
+        return in_batches(lambda piece: self._ask(piece, self.layout), images, size, size is not None, most)
+
+    def _most(self, images, layout):
+        """How many images are put at once; a SuspectError where one query is too much."""
+        shape = _turned(images[:1], layout).shape
+        if "N" in layout:
+            shape = (self._batch(layout) or 1, *shape[1:])
+        try:
+            return self.most(shape) if self.most else None
+        except Exception as error:
+            raise self._fails(images.shape, error) from error
 
     def _batch(self, layout):
         """How many images a query must have, or None."""
@@ -190,6 +204,7 @@ class ModelFile:
         chosen = layouts[0]
         for layout in layouts if len(layouts) > 1 else ():
             try:
+                self._most(image, layout)
                 if _like(self._ask(np.repeat(image, self._batch(layout) or 1, axis=0), layout), image):
                     chosen = layout
                     break
@@ -206,10 +221,13 @@ class ModelFile:
         try:
             answer = np.asarray(self.run(self.entry.encoded(_turned(numbers, layout))))
         except Exception as error:
-            raise SuspectError(f"{self.path} takes {self.entry} and does not answer images of shape "
-                               f"{list(images.shape)}: {' '.join(str(error).split())[:200]}") from error
+            raise self._fails(images.shape, error) from error
         answer = _images(self.exit.decoded(answer), layout, images.shape)
         return (self.pixels or self._read_on(answer)).back(answer)
+
+    def _fails(self, shape, error):
+        return SuspectError(f"{self.path} takes {self.entry} and does not answer images of shape {list(shape)}: "
+                            f"{' '.join(str(error).split())[:200]}")
 
     def _read_on(self, answer):
         """The range that answers lie on by what the file says; the first one settles it, and `notes` say so."""

@@ -63,7 +63,7 @@ def train_visualizer(key: Key, image: np.ndarray, *, unmarked: np.ndarray | None
 
     Args:
       key: a `Key`, its S updated.
-      image: uint8 [P, Q] or [P, Q, C], sides multiples of 64.
+      image: uint8, or floats on [0, 1]; [P, Q] or [P, Q, C], sides multiples of 64.
       unmarked: what the network answered to the key before it was marked, [M, N, C]. It is refused even if it is within
         eta of S, as a super-resolution network's may be.
       recipe: of the training; half of a batch is shown, half refused.
@@ -93,11 +93,8 @@ def as_picture(image: np.ndarray, side: int = IMAGE_SHAPE[0]) -> np.ndarray:
 
 
 def as_target(image: np.ndarray) -> np.ndarray:
-    """float32 [P, Q, C] on [0, 1] from uint8 [P, Q] or [P, Q, C]."""
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim not in (2, 3):
-        raise ValueError(f"expected a uint8 image [P, Q] or [P, Q, C], got {image.dtype} of shape {image.shape}")
-    return np.float32(data.with_channel(image)) / np.float32(255.0)
+    """float32 [P, Q, C] on [0, 1] from [P, Q] or [P, Q, C], uint8 or on [0, 1]; a DataError for any other array."""
+    return data.with_channel(data.unit(data.checked(image, None)))
 
 
 def show(visualizer: keras.Model, response: np.ndarray) -> np.ndarray:

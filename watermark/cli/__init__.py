@@ -29,12 +29,29 @@ VERBS = {
 
 
 KEEP = ("keygen", "embed", "attack")  # verbs that, stopped, have something to go on with
+UNREAD = 128 + 13  # what a program ends with whose output nobody reads any more: SIGPIPE, which Windows lacks
 LIBRARIES = ("absl", "h5py", "httpx", "PIL", "tensorflow", "tf2onnx", "tifffile")  # that log warnings
 
 
 def main(argv=None):
     """Runs one verb; returns the exit code."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    code = None
+    try:
+        code = _main(list(sys.argv[1:] if argv is None else argv))
+        if sys.stdout:
+            sys.stdout.flush()  # now, while there is somebody to tell
+        return code
+    except OSError as error:  # of standard output: nobody reads it any more, as behind `| head`, or the disk is full
+        with contextlib.suppress(OSError):  # what is left would fail once more when the process ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return UNREAD
+        if code != 2:
+            print(f"error: {_line(error)}", file=sys.stderr)
+        return 2
+
+
+def _main(argv):
     if not argv or argv[0] in ("--help", "-h", "help"):
         print(usage())
         return 0 if argv else 2
@@ -74,6 +91,8 @@ def _run(verb, rest):
     except KeyboardInterrupt as stop:
         print("stopped" + ("; the same command goes on with what it has kept" if verb in KEEP else ""), file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+    except BrokenPipeError:  # other pipes than a terminal's are not written to without a try
+        raise
     except FAILURES as error:
         if os.environ.get("WATERMARK_DEBUG"):
             print(printable(traceback.format_exc()), file=sys.stderr)

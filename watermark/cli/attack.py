@@ -3,7 +3,8 @@
 What a thief may do, to see what a mark outlives: prune (--rate), finetune (--steps of the model's own task, fresh
 Adam), overwrite (embeds another key by the same method). And forge: no model is changed, a key is made up whose S is
 what the model answers, --out=forged.npz, with a commitment of today. --by=draw takes its K from a hash, the best of
---tries; --by=declare makes up S₀ too; --by=gradient descends on K. verify refuses all three, and says why.
+--tries; --by=declare makes up S₀ too; --by=gradient descends on K. verify says why it claims nothing: it does not find
+the mark of the first, exit code 1, and refuses the other two when it reads them, 2.
 """
 
 import dataclasses

@@ -5,8 +5,6 @@ tflite_float16, tflite_int8), .onnx; measures how far its answers are from the m
 mark in the exported form. Exit code 1 if the mark is lost there. Seconds.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from watermark import data, exporting, inference, preflight, ranges
@@ -32,7 +30,7 @@ def run(values):
     """Exports, checks, says so."""
     common.required(values, "out")
     common.check_new(values.out)
-    form = values.format or _by_name(values.out)
+    form = values.format or exporting.by_name(values.out)
     _, one = common.open_model(values)
     pixels = common.own_range(values, ranges.own(one))
     if pixels != UNIT:  # it is exported as its owner has it; constants of further inputs are built in
@@ -50,14 +48,6 @@ def run(values):
           f"{1e3 * verdict.threshold:.2f}e-3), ρ = {verdict.rho:.3f}, z = {verdict.z_score:.1f} "
           f"({verdict.z_needed:.1f} needed)")
     return 0 if found else 1
-
-
-def _by_name(out):
-    suffix = Path(out).suffix
-    for form, ending in exporting.SUFFIXES.items():
-        if ending == suffix:
-            return form
-    raise ValueError(f"--out={out}: expected a name that ends in .keras, .tflite or .onnx, or a folder's")
 
 
 def _inputs(values, one):

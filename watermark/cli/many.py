@@ -13,12 +13,20 @@ from watermark.fitting import RANGES
 from watermark.keys import KeyFileError, load_key
 from watermark.ports import SuspectError
 
+# By the noncentral t: the best of some 1e5 keys, and then seeds that happen to draw its fresh keys close together.
+NAMED = ("the fresh keys follow from a seed that was named, by --fresh_seed or with the questions: unless you drew it, "
+         "it may have been chosen, and a claim then takes about a million answers' work")
 FOR_ONE = ("report", "commitment", "timestamp", "tsa_roots", "visualizer", "unmarked", "write_queries")
 
 
 def several(values):
     """Whether the flags name more than one suspect or key."""
     return len(values.suspect or ()) > 1 or any(Path(key).is_dir() for key in values.key)
+
+
+def named(values):
+    """Whether the fresh keys for the one suspect in the flags follow from what others may have chosen."""
+    return bool(values.fresh_seed) or results.is_folder(values.suspect)
 
 
 def notes(suspect, verdict):
@@ -106,7 +114,7 @@ def _rows(values, spec, keys, open_suspect, judge):
         except FAILURES as error:
             rows.append(row | {"error": told(error)})
             continue
-        row |= {"verdict": judged.verdict, "notes": notes(asked, judged.verdict)}
+        row |= {"verdict": judged.verdict, "notes": notes(asked, judged.verdict), "seed_named": named(values)}
         for line in row["notes"]:
             print(f"note: {one_line(f'{name}, {path}: {line}')}", file=sys.stderr)
         rows.append(row)
@@ -117,8 +125,10 @@ def _corrected(row, rule, tried):
     """The row with its numbers, and what they are worth among so many pairs."""
     verdict = row["verdict"]
     among = verdict.among(tried)
+    found = judgement.RULES[rule](among)
     return row | {"verdict": dataclasses.asdict(verdict), "p_corrected": among.p_value,
-                  "z_needed_corrected": among.z_needed, "found": judgement.RULES[rule](among)}
+                  "z_needed_corrected": among.z_needed, "found": found,
+                  "notes": row["notes"] + ([NAMED] if found and row["seed_named"] else [])}
 
 
 def _words(rows, tried):
@@ -138,6 +148,7 @@ def _words(rows, tried):
     lines += [f"error: {one_line(row['suspect'] or row['key'])}: {row['error']}" for row in rows if "error" in row]
     lines += [f"{', '.join(_pair(row))}: nothing can be claimed with this key: {one_line(row['verdict']['refusal'])}"
               for row in rows if "error" not in row and row["verdict"]["refusal"]]
+    lines += [f"{', '.join(_pair(row))}: {NAMED}" for row in rows if NAMED in row.get("notes", ())]
     lines.append(f"{tried} pairs were tried: p x {tried} is the chance that any of them looks so good for nothing, and "
                  "the bar on z is that of one try in so many. The threshold η knows no such correction.")
     return "\n".join(lines)

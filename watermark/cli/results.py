@@ -9,12 +9,22 @@ from pathlib import Path
 import watermark
 from watermark import commitments, compute, judgement
 from watermark.files import fingerprint
+from watermark.limits import LARGEST
 from watermark.suspects import is_function, is_saved_model, is_url
 from watermark.suspects.exchange import shown
+from watermark.suspects.folder import answer_files
 
 FORMS = {".keras": "Keras model", ".h5": "Keras model, HDF5", ".hdf5": "Keras model, HDF5", ".tflite": "TFLite model",
          ".onnx": "ONNX model", ".py": "Python function"}
 NOWHERE = ("report", "json", "transcript", "fresh_seed", "null_keys")  # flags that change nothing, or are set below
+
+
+SECRET = ("bare_seed",)  # flags whose value whoever reads the result may not know: K follows from it
+
+
+def is_folder(spec):
+    """Whether a suspect is a folder of answers."""
+    return Path(spec).is_dir() and not is_saved_model(spec)
 
 
 def name(spec):
@@ -27,14 +37,15 @@ def identity(spec):
     if is_url(spec):
         return {"suspect": name(spec), "suspect_form": "web service", "suspect_sha256": None, "suspect_bytes": None}
     path = Path(spec.rpartition(":")[0] if is_function(spec) else spec)  # what a function calls is not known
-    folder = "SavedModel" if is_saved_model(path) else "folder of response images"
-    digest, size = fingerprint(path)
+    folder = "folder of response images" if is_folder(path) else "SavedModel"
+    # Of a folder of answers, what is read: who sends it may put anything beside them.
+    digest, size = fingerprint(path, answer_files(path) if is_folder(path) else None, LARGEST)
     return {"suspect": spec, "suspect_form": folder if path.is_dir() else FORMS.get(path.suffix, "file"),
             "suspect_sha256": digest, "suspect_bytes": size}
 
 
 def command(values, fresh_seed, null_keys):
-    """The command that repeats a verification to the bit; what may be secret in an address is left out."""
+    """The command that repeats a verification to the bit; what may be secret, in an address too, is left out."""
     told = [_told(flag) for flag in map(values.__getitem__, sorted(values))
             if flag.present and flag.name not in NOWHERE]
     return shlex.join(["watermark", "verify", *told, f"--null_keys={null_keys}", f"--fresh_seed={fresh_seed}"])

@@ -34,15 +34,12 @@ from watermark.keys import load_key, random_keys
 from watermark.models import load_model
 from watermark.report import write_report
 from watermark.several import define_several
-from watermark.suspects import SuspectError, is_saved_model, is_url, load_suspect
+from watermark.suspects import SuspectError, is_url, load_suspect
 from watermark.suspects.folder import FRESH, write_queries
 from watermark.verification import FARTHEST, null_label
 
 REMOTE_NULL_KEYS = 20  # a service may ask money for each
 QUERIES_NULL_KEYS = 100
-# By the noncentral t: the best of some 1e5 keys, and then seeds that happen to draw its fresh keys close together.
-NAMED = ("the fresh keys follow from a seed that was named, by --fresh_seed or with the questions: unless you drew it, "
-         "it may have been chosen, and a claim then takes about a million answers' work")
 
 README = """{count} questions to an image-processing network, each {height} rows by {width} columns of pixels.
 
@@ -109,8 +106,8 @@ def run(values):
     required(values, "suspect")
     if values.report:
         common.check_out(values.report, ".html", "report")
-    named = _is_folder(values.suspect) or bool(values.fresh_seed)
-    if not _is_folder(values.suspect):  # one seed for all keys: one command repeats them
+    named = many.named(values)
+    if not results.is_folder(values.suspect):  # one seed for all keys: one command repeats them
         values.fresh_seed = values.fresh_seed or secrets.token_hex(16)
     findings, visualizer = _findings(values, keys), _visualizer(values, keys[0])
     suspect = _suspect(values)
@@ -120,7 +117,7 @@ def run(values):
         asked = inference.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
         judged.append(_judge(values, asked, key, found, unmarked, among=len(keys)))
         fitted = many.notes(asked, judged[-1].verdict) + ([] if judged[-1].found else many.range_hint(asked, key))
-        fitted += [NAMED] if named and judged[-1].found else []
+        fitted += [many.NAMED] if named and judged[-1].found else []
         result = results.result(values, judged[-1], suspect, identified)
         told.append(result | {"notes": [*fitted, *result["notes"]]})
         for line in fitted:
@@ -177,7 +174,7 @@ def _words(judged, told, decision):
 def _fresh(values, key):
     """(how many fresh keys, what they are drawn from); the latter None for this machine's randomness."""
     path = Path(values.suspect)
-    if is_url(values.suspect) or not _is_folder(path):
+    if is_url(values.suspect) or not results.is_folder(path):
         count = REMOTE_NULL_KEYS if is_url(values.suspect) else NULL_KEYS
         return count if values.null_keys is None else values.null_keys, values.fresh_seed
     if values.fresh_seed:
@@ -199,11 +196,6 @@ def _fresh(values, key):
         raise SuspectError(f"{path / FRESH} tells of {count} fresh keys, and fewer than {LEAST_KEYS} are no evidence; "
                            f"is it as --write_queries left it? --null_keys={count} takes it so")
     return (count if values.null_keys is None else min(count, values.null_keys)), _seed(nonce, key)
-
-
-def _is_folder(spec):
-    """Whether a suspect is a folder of answers."""
-    return Path(spec).is_dir() and not is_saved_model(spec)
 
 
 def _seed(nonce, key):
@@ -236,7 +228,7 @@ def _write_queries(values, keys):
 
 def _suspect(values):
     suspect = common.open_suspect(values)
-    if values.range and _is_folder(values.suspect):
+    if values.range and results.is_folder(values.suspect):
         raise ValueError(f"--range={values.range} is for numbers; folders of answers are read on [0, 1]")
     return suspect
 

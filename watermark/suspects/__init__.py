@@ -93,6 +93,6 @@ def _keras(spec, output, allow_lambda, fixed):
     one = wrapped(model, fixed=fixed, output=output) if fixed else single_output(model, output)
     if model is not spec:
         with raised_as(ModelError, f"{spec} is a Keras model that cannot be run"):
-            check_answers(spec, one)
-            predictor(one)  # traced here, where it is known which file it is; kept for the questions
+            # Traced here, where it is known which file it is; kept for the questions.
+            check_answers(spec, one, predictor(one).forward)
     return one

@@ -37,6 +37,7 @@ METADATA = 1 << 20  # bytes
 BATCH = 1 << 14  # pixels a request: a trigger a request from 128x128 up, 10 of 40x40
 LARGEST_SIDE = 1024  # that an image is continued to, where the model takes one size only
 EXACT = 64  # images that a model of fixed batch is filled up to
+FILLED = 1 << 22  # numbers of such a request; in JSON some 100 bytes each on the way
 
 
 def is_url(spec: object) -> bool:
@@ -202,6 +203,9 @@ class Remote:
             return np.concatenate([self._ask(images[i:i + piece]) for i in range(0, len(images), piece)])
         if tensor.exact > EXACT:
             raise SuspectError(f"{self.name} takes {tensor.exact} images a request, no fewer; at most {EXACT} are sent")
+        if tensor.exact > 1 and (numbers := tensor.exact * images[0].size) > FILLED:
+            raise SuspectError(f"{self.name} takes {tensor.exact} images {list(images.shape[1:])} a request, "
+                               f"{numbers:,} numbers; at most {FILLED:,} are sent")
         fill = np.repeat(images[-1:], -len(images) % tensor.exact, axis=0)
         filled = np.concatenate([images, fill])
         answers = [self._ask(filled[i:i + tensor.exact]) for i in range(0, len(filled), tensor.exact)]

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from watermark import footprint
 from watermark.errors import ModelError, first_line
-from watermark.limits import check_onnx, check_saved_model, check_tflite
+from watermark.limits import check_onnx, check_saved_model, questions, tflite_arrays
 from watermark.ports import ModelFile, Port
 
 ONNX_NAMES = {"float": "float32", "double": "float64"}  # those that are not numpy's
@@ -39,7 +40,8 @@ def load_saved_model(path: str | Path, *, signature: str | None = None, output: 
     def run(images, loaded=loaded):  # held here, or its variables would be collected
         return function(**{entry: tf.constant(images)})[exit_].numpy()
 
-    return ModelFile(path, _port(inputs[entry]), _port(function.structured_outputs[exit_]), run)
+    most = questions(path, "would make images of", footprint.traced(function))
+    return ModelFile(path, _port(inputs[entry]), _port(function.structured_outputs[exit_]), run, most)
 
 
 def _port(spec):
@@ -74,20 +76,21 @@ def load_tflite(path: str | Path, *, output: str | None = None) -> ModelFile:
             raise ModelError(str(error) or "its arrays would take more memory than there is") from error
         return interpreter
 
+    def needed(shape):
+        # Without delegates memory is asked for and not touched; LiteRT's own one, XNNPACK, fills it.
+        plain = Interpreter(str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+        return tflite_arrays(sized(plain, shape).get_tensor_details())
+
     def run(images):
         if ready != [images.shape]:
-            # Without delegates memory is asked for and not touched; LiteRT's own one, XNNPACK, fills it.
-            kind = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-            plain = Interpreter(str(path), experimental_op_resolver_type=kind)
-            check_tflite(path, sized(plain, images.shape).get_tensor_details(), images.shape)
-            del plain
             sized(interpreter, images.shape)
             ready[:] = [images.shape]
         interpreter.set_tensor(entry["index"], images)
         interpreter.invoke()
         return interpreter.get_tensor(exit_["index"])
 
-    return ModelFile(path, _lite_port(entry), _lite_port(exit_), run)
+    most = questions(path, "declares arrays of", needed)
+    return ModelFile(path, _lite_port(entry), _lite_port(exit_), run, most)
 
 
 def _lite_port(detail):
@@ -105,7 +108,7 @@ def load_onnx(path: str | Path, *, output: str | None = None) -> ModelFile:
         import onnxruntime
     except ImportError as error:
         raise ModelError(f"{path} needs ONNX Runtime: pip install onnx onnxruntime") from error
-    check_onnx(path)
+    most = check_onnx(path)
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -118,7 +121,7 @@ def load_onnx(path: str | Path, *, output: str | None = None) -> ModelFile:
     def run(images):
         return session.run([exit_.name], {entry.name: images})[0]
 
-    return ModelFile(path, _onnx_port(entry, path, scales), _onnx_port(exit_, path, scales), run)
+    return ModelFile(path, _onnx_port(entry, path, scales), _onnx_port(exit_, path, scales), run, most)
 
 
 def _onnx_scales(path):
