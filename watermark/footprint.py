@@ -21,18 +21,22 @@ def peak(steps: Mapping[str, tuple[Iterable[str], int]]) -> int:
     """Bytes of the arrays that may be there at once.
 
     An array is there with a step unless it is made behind it, or all that read it are done before it. So the number
-    holds in whatever order those steps run that do not wait for one another, and on however many threads.
+    holds in whatever order those steps run that do not wait for one another, and on however many threads. Memory grows
+    as a step makes something: those that make little, such as what shapes a bias, are only added, or it would be all
+    the arrays, each of which may be there with a step that waits for nothing.
 
     Args:
       steps: {name: (names of the steps that it reads or waits for, bytes that it makes)}.
     """
+    total = sum(made for _, made in steps.values())
+    little = total / (10 * max(1, len(steps)))
     sources = {name: [source for source in read if source in steps] for name, (read, _) in steps.items()}
     try:
         order = list(graphlib.TopologicalSorter(sources).static_order()) if len(steps) <= MOST else []
     except graphlib.CycleError:
         order = []
     if not order:
-        return sum(made for _, made in steps.values())
+        return total
     place, every = {name: i for i, name in enumerate(order)}, (1 << len(order)) - 1
     before, after, readers = [0] * len(order), [0] * len(order), [[] for _ in order]  # the first two: a bit a step
     for i, name in enumerate(order):
@@ -43,10 +47,11 @@ def peak(steps: Mapping[str, tuple[Iterable[str], int]]) -> int:
     for i in reversed(range(len(order))):
         for reader in readers[i]:
             after[i] |= after[reader] | 1 << reader
-        if made := steps[order[i]][1]:
+        if (made := steps[order[i]][1]) > little:
             gone = functools.reduce(operator.and_, map(after.__getitem__, readers[i])) if readers[i] else 0
             there += float(made) * _bits(every & ~(before[i] | gone), len(order))
-    return int(there.max())
+    large = np.array([steps[name][1] > little for name in order])
+    return int(there[large].max(initial=0)) + sum(made for _, made in steps.values() if made <= little)
 
 
 def _bits(number, count):
