@@ -184,8 +184,9 @@ UNSOUND = {
 
 
 @pytest.mark.parametrize("name", UNSOUND)
-def test_what_is_no_key_is_refused_when_read_and_when_judged(name, tmp_path):
+def test_what_is_no_key_is_refused_when_read_and_when_judged(name, tmp_path, monkeypatch):
     key, why = UNSOUND[name]
+    monkeypatch.setattr(keys, "_checked", lambda key, path: None)  # others write what save_key does not
     keys.save_key(key, tmp_path / "key.npz")
     with pytest.raises(keys.KeyFileError, match=why):
         keys.load_key(tmp_path / "key.npz")
@@ -284,3 +285,18 @@ def test_a_key_that_a_file_would_not_keep_is_not_drawn(text):
         assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="without control characters"):
         dataclasses.replace(keys.make_key("a secret", owner="Ada"), owner=text)
+
+
+@pytest.mark.parametrize("broken", [np.full((16, 16, 1), np.nan, np.float32), np.zeros((4, 4, 1), np.float32)],
+                         ids=["not finite", "of another size"])
+def test_a_key_that_no_program_reads_never_replaces_a_good_one(broken, tmp_path):
+    """Oracle: the file's bytes. The secret is nowhere else."""
+    keys.save_key(OWNED, path := tmp_path / "key.npz")
+    before = path.read_bytes()
+    with pytest.raises(keys.KeyFileError, match="is not written, no program would read that key"):
+        keys.save_key(dataclasses.replace(OWNED, verification=broken), path)
+    with pytest.raises(FileExistsError, match="is not this key"):  # the same K, but an S0 that was made up
+        keys.save_key(dataclasses.replace(OWNED, initial=OWNED.initial + np.float32(0.1)), path)
+    assert path.read_bytes() == before and keys.load_key(path).digest == OWNED.digest
+    with pytest.raises(ValueError, match="finite numbers, got NaN"):
+        keys.with_verification(OWNED, np.full_like(OWNED.initial, np.inf))

@@ -11,10 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from watermark import inference, thieves
+from watermark.checks import check_batches, check_model
+from watermark.errors import check_type
 from watermark.hosts import fold_batch_norm
 from watermark.keys import Key, random_keys, with_verification
 from watermark.lookahead import Ahead, Lookahead, Perturbed, Projected, Shadow
-from watermark.losses import Loss, Sum
+from watermark.losses import Loss, Sum, check_shapes
+from watermark.preflight import check_weights
 from watermark.ranges import bounds
 from watermark.recipes import Embedding, changed, recommended
 from watermark.tasks import task_alone, task_loss
@@ -43,6 +46,7 @@ def watermark_loss(host: keras.Model, key: Key, strength=STRENGTH, copies: int =
             outputs, responses = tf.split(tf.cast(outputs, tf.float32), [tf.shape(X)[0], copies])
         else:
             outputs, responses = (tf.cast(M(images, training=True), tf.float32) for images in (X, triggers))
+        check_shapes(outputs, Y)
         B = tf.cast(tf.shape(X)[0], tf.float32)
         task = tf.reduce_sum(tf.square(outputs - Y)) / (2.0 * B)  # Eq. (5)
         mark = tf.reduce_sum(tf.square(responses - S)) / copies  # Eq. (6)
@@ -92,13 +96,17 @@ def embed(host: keras.Model, key: Key, batches: Batches, recipe: Embedding | Non
       The marked model. Its verification image is `update_key(key, marked).verification`.
 
     Raises:
-      TypeError: for a change that is a field of neither.
-      ValueError: when the key does not fit the host.
+      TypeError: for a change that is a field of neither, and for a host, key or batches of another type.
+      ValueError: when the key does not fit the host, or the batches do not; or the host cannot be trained.
       OSError: when the folder of the run has the state of another embedding, or is damaged.
       training.Stopped: at the deadline of the run.
     """
+    check_model(host, "host")
+    check_type("key", key, Key, "watermark.load_key reads a file")
+    check_weights(host)
     recipe, run = changed((recipe or recommended(key.kind.task), replace(run, title="embedding")
                            if run.title == Run.title else run), changes)
+    check_batches(batches, inference.single_output(host, output))
     run = replace(run, about=identified(host, key.trigger, key.initial))
     with run.compute.placement.scope():
         marked = fold_batch_norm(host) if recipe.fold else clone(host)

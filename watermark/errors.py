@@ -34,6 +34,12 @@ def one_line(text):
     return printable(" ".join(str(text).split()))
 
 
+def check_type(name, value, kind, way):
+    """A TypeError unless a value is of a kind; `way` says how to come by one."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: expected a {kind.__name__}, got {type(value).__name__}; {way}")
+
+
 def first_line(error):
     """What a library's error says first, at most 200 printable characters."""
     if isinstance(error, SystemExit):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from watermark.errors import WatermarkError, printable, raised_as
+from watermark.errors import WatermarkError, check_type, printable, raised_as
 from watermark.files import atomic_write
 from watermark.kinds import Kind
 
@@ -219,8 +219,10 @@ def save_key(key: Key, path: str | Path) -> None:
 
     Raises:
       FileExistsError: there is another file at `path`.
+      KeyFileError: no program would read the file, for an image is misshapen or not finite; nothing is written.
     """
     path = Path(path)
+    _checked(key, path)  # it may be about to replace the only copy of a secret
     new = not path.exists()
     if not new and not _replaces(key, path):
         raise FileExistsError(f"{path} exists and is not this key; a key is not overwritten, move it away")
@@ -230,6 +232,12 @@ def save_key(key: Key, path: str | Path) -> None:
                  initial=key.initial, verification=key.verification)
 
 
+def _checked(key, path):
+    check_type("key", key, Key, "make_key draws one, load_key reads a file")
+    if why := _misshapen(key):
+        raise KeyFileError(f"{path} is not written, no program would read that key: {why}")
+
+
 def _replaces(key, path):
     """Whether the file at `path` is the same key, and nothing would be lost with its S."""
     try:
@@ -237,7 +245,8 @@ def _replaces(key, path):
     except KeyFileError:
         return False
     same = (there.kind, there.owner, there.secret) == (key.kind, key.owner, key.secret)
-    return same and np.array_equal(there.trigger, key.trigger) and (key.embedded or not there.embedded)
+    images = ((there.trigger, key.trigger), (there.initial, key.initial))
+    return same and all(map(np.array_equal, *zip(*images, strict=True))) and (key.embedded or not there.embedded)
 
 
 def load_key(path: str | Path) -> Key:
@@ -279,8 +288,11 @@ def _read(path):
 
 
 def with_verification(key: Key, verification: np.ndarray) -> Key:
-    """The key with its S replaced, as after embedding."""
+    """The key with its S replaced, as after embedding; a ValueError for another shape, and for NaN or infinity."""
     verification = np.asarray(verification, np.float32)
     if verification.shape != key.initial.shape:
         raise ValueError(f"expected a verification image of shape {key.initial.shape}, got {verification.shape}")
+    if not np.isfinite(verification).all():
+        raise ValueError("expected a verification image of finite numbers, got NaN or infinity; look for NaN in the "
+                         "weights of the model that answered")
     return replace(key, verification=verification)

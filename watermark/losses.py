@@ -39,6 +39,12 @@ class Sum:
         return total, parts
 
 
+def check_shapes(outputs: tf.Tensor, targets: tf.Tensor) -> None:
+    """Refuses, with a ValueError, targets that would only be broadcast to the outputs, as far as shapes are known."""
+    if not outputs.shape.is_compatible_with(targets.shape):
+        raise ValueError(f"expected targets of the outputs' shape {outputs.shape}, got {targets.shape}")
+
+
 def gradients_of(loss_fn: Loss, model: Callable, weights: list, batch: tuple, share: float = 1.0) -> tuple[list, dict]:
     """(gradients of a share of the loss, its parts); of a `Sum`, term after term, or it would save no memory."""
     gradients, parts = None, {}

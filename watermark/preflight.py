@@ -13,7 +13,7 @@ from watermark import data, metrics
 from watermark.errors import FAILURES, first_line
 from watermark.fitting import RANGES, UNIT, Pixels
 from watermark.inference import SuspectError
-from watermark.models import ModelError
+from watermark.models import ModelError, check_finite
 from watermark.ports import Unreachable
 from watermark.tasks import Denoising, SuperResolution
 
@@ -83,9 +83,7 @@ def check_weights(model: keras.Model) -> None:
     if not model.trainable_variables:
         raise ModelError(f"{model.name} has no trainable weights, which the mark would go into; set trainable = True "
                          "on its layers and save it again")
-    if bad := [variable.path for variable in model.variables if not np.isfinite(variable.numpy()).all()]:
-        raise ModelError(f"{model.name} has weights that are no finite numbers ({bad[0]}): its training went wrong; "
-                         "take a copy from before")
+    check_finite(model)
 
 
 @functools.lru_cache(maxsize=8)

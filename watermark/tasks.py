@@ -6,12 +6,14 @@ import numpy as np
 import tensorflow as tf
 
 from watermark import data
+from watermark.losses import check_shapes
 
 
 def task_loss(model, inputs, targets, training=True):
     """Eq. (5): half the squared error summed over pixels, averaged over the batch."""
-    error = tf.cast(model(inputs, training=training), tf.float32) - targets  # a half-precision sum would overflow
-    return tf.reduce_sum(tf.square(error)) / (2.0 * tf.cast(tf.shape(inputs)[0], tf.float32))
+    outputs = tf.cast(model(inputs, training=training), tf.float32)  # a half-precision sum would overflow
+    check_shapes(outputs, targets)
+    return tf.reduce_sum(tf.square(outputs - targets)) / (2.0 * tf.cast(tf.shape(inputs)[0], tf.float32))
 
 
 def task_alone(M, X, Y, *_):
