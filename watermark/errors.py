@@ -52,7 +52,8 @@ def first_line(error):
 
 def told(error, expected=EXPECTED):
     """An error as one line for a user, whose kind goes without saying where it is one of `expected`."""
-    text = (first_line if isinstance(error, SystemExit) else one_line)(error) or type(error).__name__
+    shortened = isinstance(error, SystemExit) or TRACED.search(str(error))
+    text = (first_line if shortened else one_line)(error) or type(error).__name__
     return text[:400] if isinstance(error, expected) else f"{type(error).__name__}: {text[:300]}"
 
 

@@ -19,6 +19,7 @@ from watermark.inference import as_suspect, predictor
 from watermark.keys import Key, uniform
 from watermark.models import ModelError, save_model
 from watermark.suspects import is_saved_model, load_suspect
+from watermark.tracing import sized
 from watermark.verification import Verdict, ask, verify
 
 TFLITE = ("tflite", "tflite_float16", "tflite_int8")
@@ -75,6 +76,10 @@ def export(model: keras.Model, path: str | Path, form: str, *, key: Key | None =
     path, own = Path(path), None if pixels == UNIT else pixels
     if path.suffix != SUFFIXES[form]:
         raise ModelError(f"{path}: expected a name that ends in {SUFFIXES[form] or 'nothing (it is a folder)'}")
+    if form != "keras" and sized(model):
+        raise ModelError(f"{model.name} cannot be written as {form} for images of every size; expected sides that its "
+                         "layers need not know: give it keras.Input((H, W, C)), or nearest upsampling or "
+                         "Conv2DTranspose in place of bilinear UpSampling2D (as .keras it can be written as it is)")
     if key:  # before anything is written: the model itself answers it
         ask(as_suspect(model, key.kind, pixels=own), key.trigger[None], key.initial.shape)
     if form == "saved_model":

@@ -4,7 +4,6 @@ import contextlib
 import math
 import os
 import platform
-import weakref
 from typing import NamedTuple
 
 import keras
@@ -14,30 +13,23 @@ import tensorflow as tf
 from watermark import metrics
 from watermark.fitting import multiples, padded
 from watermark.ports import PIXELS, ModelFile, Port, SuspectError, check_sides, in_batches
+from watermark.tracing import forward
 from watermark.training import Compute
-
-_FORWARDS = weakref.WeakKeyDictionary()  # {model: {precision: its traced function}}
 
 
 def predictor(model, precision="float32"):
     """A function float32 [N, H, W, C] -> float32 [N, H', W', C'] that runs `model` in inference mode.
 
-    A model is traced once, for every image size and however often this is called; large inputs are fed in pieces.
+    A model is traced once (`tracing`), however often this is called; large inputs are fed in pieces.
     """
     compute = Compute(precision)
-    forwards = _FORWARDS.setdefault(model, {})
-    if precision not in forwards:
-        reference = weakref.ref(model)  # or the trace would keep its model, and this dictionary both
-        signature = tf.TensorSpec(model.input_shape, tf.float32)
-        forward = tf.function(lambda x: tf.cast(reference()(x, training=False), tf.float32))
-        forwards[precision] = forward.get_concrete_function(signature)
-    forward, batch = forwards[precision], model.input_shape[0]
+    run, batch = forward(model, precision), model.input_shape[0]
 
     def predict(images):
         images = np.asarray(images, np.float32)
         _check_input(model, images)
         with compute.active():
-            return in_batches(lambda piece: forward(tf.constant(piece)).numpy(), images, batch, exact=batch is not None)
+            return in_batches(lambda piece: run(tf.constant(piece)).numpy(), images, batch, exact=batch is not None)
 
     return predict
 
