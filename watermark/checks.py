@@ -26,14 +26,19 @@ def check_model(model: keras.Model, name: str = "model") -> None:
     if not isinstance(model, keras.Model):
         raise TypeError(f"{name}: expected a Keras model, got {type(model).__name__}; watermark.models.load_model "
                         "reads a file")
-    if len(model.inputs) != 1:
-        inputs = ", ".join(f"{tensor.name} {list(tensor.shape[1:])}" for tensor in model.inputs)
-        raise ModelError(f"{model.name} takes {inputs}; expected one image. Give the others a value: "
-                         f"watermark.ranges.wrapped(model, fixed={{{model.inputs[-1].name!r}: 0.1}})")
+    check_one_input(model)
     if "int" in (dtype := model.inputs[0].dtype):
         raise ModelError(f"{model.name} takes {dtype}, and all of [0, 1] would be 0 to it; expected real numbers: "
                          "watermark.ranges.wrapped(model, watermark.fitting.BYTES), whose marked copy's "
                          "watermark.ranges.own is your network again")
+
+
+def check_one_input(model: keras.Model) -> None:
+    """Refuses, with a ModelError, a network of several inputs, which one image does not reach."""
+    if len(model.inputs) != 1:
+        inputs = ", ".join(f"{tensor.name} {list(tensor.shape[1:])}" for tensor in model.inputs)
+        raise ModelError(f"{model.name} takes {inputs}; expected one image. Give the others a value: "
+                         f"watermark.ranges.wrapped(model, fixed={{{model.inputs[-1].name!r}: 0.1}})")
 
 
 def begun(batches: Callable, first: int) -> tf.data.Dataset:

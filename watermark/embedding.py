@@ -240,5 +240,7 @@ def update_key(key: Key, marked: keras.Model, output: str | None = None) -> Key:
     >>> watermark.update_key(key, model).verification.shape
     (16, 16, 1)
     """
+    check_type("key", key, Key, "watermark.load_key reads a file")
+    check_type("marked", marked, keras.Model, "watermark.models.load_model reads a file")
     M = inference.single_output(marked, output)
     return with_verification(key, inference.as_suspect(M, key.kind)(key.trigger[None])[0])

@@ -11,6 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from watermark import metrics
+from watermark.checks import check_one_input
+from watermark.errors import brief
 from watermark.fitting import multiples, padded
 from watermark.ports import PIXELS, ModelFile, Port, SuspectError, check_sides, in_batches
 from watermark.tracing import forward
@@ -77,8 +79,9 @@ def model_input(model, images, kind):
     """
     images = np.asarray(images, np.float32)
     if (channels := model.input_shape[-1]) not in (None, kind.channels):
-        raise ValueError(f"{model.name} takes images of {channels} channels, the key has {kind.channels}; make a key "
-                         f"for this kind of model, channels={channels}")
+        way = (f"make a key for this kind of model, channels={channels}" if channels in (1, 3) else
+               "keys are of 1 or 3, [N, H, W, C]; put layers around it that bring images there")
+        raise ValueError(f"{model.name} takes images of {channels} channels, the key has {kind.channels}; {way}")
     if kind.task != "sr":
         return images
     inside = model.compute_output_shape((1, *images.shape[1:]))
@@ -99,6 +102,8 @@ def as_suspect(suspect, kind, *, pixels=None, batch=None):
         suspect, pixels, batch = suspect.source, pixels or suspect.pixels, batch or suspect.batch
     if not callable(suspect):
         raise TypeError(f"expected a Keras model or a callable on image batches, got {type(suspect).__name__}")
+    if isinstance(suspect, keras.Model):
+        check_one_input(suspect)
     if isinstance(suspect, keras.Model) and "int" in suspect.inputs[0].dtype:  # it would take all of [0, 1] for zeros
         entry, answer = (Port(tuple(tensor.shape), np.dtype(tensor.dtype)) for tensor in (suspect.inputs[0],
                                                                                          suspect.outputs[0]))
@@ -196,7 +201,7 @@ class Suspect:
             answer = np.asarray(in_batches(self.ask, question, self.batch) if self.batch else self.ask(question))
         except tf.errors.OpError as error:
             raise SuspectError(f"the suspect does not answer images of {_by(there)} pixels: "
-                               f"{' '.join(str(error).split())[:300]}") from error
+                               f"{brief(error, 300)}") from error
         return pixels.back(answer) if pixels else answer
 
     def _find(self, first):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from watermark.errors import WatermarkError
+from watermark.errors import WatermarkError, brief
 from watermark.fitting import BYTES, CENTRED, SIGNED, UNIT, Pixels
 from watermark.kinds import LARGEST
 
@@ -207,7 +207,7 @@ class ModelFile:
             answer = np.asarray(self.run(self.entry.encoded(_turned(numbers, layout))))
         except Exception as error:
             raise SuspectError(f"{self.path} takes {self.entry} and does not answer images of shape "
-                               f"{list(images.shape)}: {' '.join(str(error).split())[:200]}") from error
+                               f"{list(images.shape)}: {brief(error, 200)}") from error
         answer = _images(self.exit.decoded(answer), layout, images.shape)
         return (self.pixels or self._read_on(answer)).back(answer)
 

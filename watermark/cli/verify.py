@@ -78,7 +78,7 @@ def define(values):
     number("batch", None, "images that the suspect is asked at most at once", 1, flag_values=values)
     number("shifts", 1, "where the mark is not found, shifts of the answer up to so many pixels are tried, and counted",
            0, 8, flag_values=values)
-    text("verifier", "", "who verifies, for the report", flag_values=values)
+    text("verifier", "", "who verifies, for the report; may be empty", flag_values=values)
     switch("json", False, "print the result as JSON", flag_values=values)
     text("report", None, "write a page (.html) that anyone can read", flag_values=values)
     define_several("commitment", None, "the owner's published commitment, one a key; the claim must stand under it",
@@ -100,6 +100,7 @@ def define(values):
 def run(values):
     """Asks, judges, prints; returns 0 or 1."""
     required(values, "key")
+    common.check_remote(values, values.suspect or ())
     if many.several(values):
         return many.run(values, _suspect, _judge)
     values.suspect = values.suspect and values.suspect[0]
@@ -109,6 +110,7 @@ def run(values):
     required(values, "suspect")
     if values.report:
         common.check_out(values.report, ".html", "report")
+        common.check_new(values.report, "report")
     named = _is_folder(values.suspect) or bool(values.fresh_seed)
     if not _is_folder(values.suspect):  # one seed for all keys: one command repeats them
         values.fresh_seed = values.fresh_seed or secrets.token_hex(16)
