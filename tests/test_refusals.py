@@ -9,11 +9,26 @@ import pytest
 import tensorflow as tf
 from absl import flags
 from owners import denoiser, watermark
+from PIL import Image
 
 from watermark.lab import scripts
-from watermark import errors, exporting, files, keys, models, several
+from watermark import (
+    commitments,
+    embedding,
+    errors,
+    exporting,
+    files,
+    fitting,
+    inference,
+    keys,
+    models,
+    several,
+    suspects,
+    tasks,
+)
 from watermark.cli import common
 from watermark.models import ModelError
+from watermark.preflight import Form
 
 
 @pytest.fixture
@@ -132,3 +147,78 @@ def test_the_environments_folder_of_image_sets_is_looked_at_too(tmp_path, monkey
     monkeypatch.setenv("WATERMARK_DATA", "/nonexistent-data")
     with pytest.raises(ValueError, match="WATERMARK_DATA=/nonexistent-data: no such folder"):
         scripts.lab()
+
+
+@pytest.mark.parametrize(("command", "why"), [
+    ("embed --learning_rate=-1", "learning_rate: expected a finite number above 0"),
+    ("embed --strength=-1", "strength: expected a finite number, 0 or more"),
+    ("embed --images=none --scales=3", "--scales is for --task=sr, this is --task=denoise"),
+    ("embed --pairs=a,b", "--pairs is for --task=pairs, this is --task=denoise"),
+    ("embed --task=pairs --pairs=a,b --sigma=5", "--sigma is for --task=denoise, this is --task=pairs"),
+    ("embed --task=pairs --pairs=a,b --images=none", "--images is for --task=denoise or sr"),
+    ("verify --payload=json", "--payload is for a suspect that is a URL; leave it out"),
+    ("verify --transcript=t.txt", "--transcript is for a suspect that is a URL; leave it out")])
+def test_what_would_be_ignored_is_said_before_images_are_read(command, why, mine, capsys):
+    """No folder of images is there: whatever reads them says so."""
+    verb, *more = command.split()
+    what = ["--suspect=mine.keras"] if verb == "verify" else ["--model=mine.keras", "--out=m.keras"]
+    assert why in _refused(capsys, verb, *more, *what, "--key=k.npz")
+    assert sorted(path.name for path in mine.iterdir()) == ["k.npz", "mine.keras"]
+
+
+def test_a_factor_that_is_not_the_networks_is_said(mine):
+    values = flags.FlagValues()
+    common.define_images(values)
+    values(["x", "--task=sr", "--scales=3", f"--images={mine}"])
+    Image.fromarray(np.zeros((16, 16), np.uint8)).save("a.png")
+    with pytest.raises(ValueError, match="--scales=3: the network enlarges 2 times; leave it out"):
+        common.told_task(values, Form((None, None), 1, 2, 1))
+
+
+@pytest.mark.parametrize(("spec", "more", "why"), [
+    (None, {}, "expected a Keras model, .* got NoneType"), (3, {}, "got int"), (["mine.keras"], {}, "got list"),
+    ("mine.keras", {"nope": 1}, "nope=.*no such argument, or for a URL only"),
+    (np.sin, {"timeout": 1.0}, "timeout=")], ids=str)
+def test_what_is_no_suspect_is_none(spec, more, why, mine):
+    with pytest.raises(TypeError, match=why):
+        suspects.load_suspect(spec, **more)
+    assert suspects.load_suspect(np.sin) is np.sin
+
+
+def test_paths_in_the_place_of_keys_and_models():
+    with pytest.raises(TypeError, match="key: expected a Key, got str; watermark.load_key"):
+        commitments.commit("k.npz")
+    for arguments in (("k.npz", denoiser()), (keys.make_key(1, size=16), "mine.keras")):
+        with pytest.raises(TypeError, match="expected a .*, got str; "):
+            embedding.update_key(*arguments)
+
+
+def test_a_saved_models_own_check_speaks_first(tmp_path):
+    """Oracle: what the shipped form says of its range."""
+    exporting.save_saved_model(denoiser(), tmp_path / "m")
+    suspect = suspects.load_suspect(tmp_path / "m")
+    with pytest.raises(suspects.SuspectError, match=r": expected image: float32 \[N, H, W, C\] on \[0, 1\]; divide"):
+        inference.as_suspect(suspect, keys.make_key(1, size=16).kind, pixels=fitting.BYTES)(np.ones((1, 16, 16, 1)))
+    tf.saved_model.save(tf.Module(), str(tmp_path / "none"))
+    with pytest.raises(ModelError, match="has no signature 'serving_default'; it has none at all: save it with"):
+        suspects.load_suspect(tmp_path / "none")
+
+
+@pytest.mark.parametrize("channels", [4, 32])
+def test_no_key_is_asked_for_that_none_can_make(channels):
+    image = keras.Input((None, None, channels))
+    network = keras.Model(image, keras.layers.Conv2D(channels, 3, padding="same")(image), name="wide")
+    with pytest.raises(ValueError, match=rf"wide takes images of {channels} channels, .*; keys are of 1 or 3"):
+        inference.model_input(network, np.zeros((1, 8, 8, 1)), keys.make_key(1, size=8).kind)
+
+
+def test_a_network_of_two_inputs_is_no_suspect_as_it_is():
+    image, noise = keras.Input((None, None, 1), name="image"), keras.Input((None, None, 1), name="noise")
+    network = keras.Model([image, noise], keras.layers.Conv2D(1, 3, padding="same")(image + noise), name="two")
+    with pytest.raises(ModelError, match=r"two takes .*wrapped\(model, fixed=\{'noise': 0.1\}\)"):
+        inference.as_suspect(network, keys.make_key(1, size=16).kind)
+
+
+@pytest.mark.parametrize("task", [tasks.Denoising(), tasks.SuperResolution((2,)), tasks.Examples()], ids=repr)
+def test_no_task_is_printed_as_python_writes_it(task):
+    assert "(" not in common.task_words(task).replace("(σ = 25)", "").replace("(2 times)", "")

@@ -1,4 +1,7 @@
-"""What can go wrong, under one name: `except watermark.WatermarkError` catches every refusal of this project's own."""
+"""What can be wrong with files, networks, suspects and images, under one name, and how errors are told in a line.
+
+Wrong arguments are Python's own ValueError or TypeError, files in the way its OSErrors.
+"""
 
 import contextlib
 import errno
