@@ -75,21 +75,8 @@ def export(model: keras.Model, path: str | Path, form: str, *, key: Key | None =
         For answers that are no finite numbers, of the model or of what was written.
       FileExistsError: there is a file at `path`; of a SavedModel that is there, the new one takes the place.
     """
-    check_type("model", model, keras.Model, "watermark.models.load_model reads a file")
-    if key is not None:
-        check_type("key", key, Key, "watermark.load_key reads a file")
-    if form not in FORMATS:
-        raise ValueError(f"unknown format {form!r}; choose from {', '.join(FORMATS)}")
     path, own = Path(path), None if pixels == UNIT else pixels
-    if path.suffix != SUFFIXES[form]:
-        raise ModelError(f"{path}: expected a name that ends in {SUFFIXES[form] or 'nothing (it is a folder)'}")
-    if path.is_file():
-        raise FileExistsError(f"{path} exists and is not overwritten; give another name, or remove it")
-    check_finite(model)
-    if form != "keras" and sized(model):
-        raise ModelError(f"{model.name} cannot be written as {form} for images of every size; expected sides that its "
-                         "layers need not know: give it keras.Input((H, W, C)), or nearest upsampling or "
-                         "Conv2DTranspose in place of bilinear UpSampling2D (as .keras it can be written as it is)")
+    _check(model, path, form, key)
     if key:  # before anything is written: the model itself answers it
         ask(as_suspect(model, key.kind, pixels=own), key.trigger[None], key.initial.shape)
     if form == "saved_model":
@@ -108,6 +95,24 @@ def export(model: keras.Model, path: str | Path, form: str, *, key: Key | None =
     if key:
         verdict = verify(as_suspect(suspect, key.kind, pixels=own), key, null_keys=null_keys)
     return Exported(path, apart, verdict)
+
+
+def _check(model, path, form, key):
+    """Refuses what `export` cannot write, before anything is."""
+    check_type("model", model, keras.Model, "watermark.models.load_model reads a file")
+    if key is not None:
+        check_type("key", key, Key, "watermark.load_key reads a file")
+    if form not in FORMATS:
+        raise ValueError(f"unknown format {form!r}; choose from {', '.join(FORMATS)}")
+    if path.suffix != SUFFIXES[form]:
+        raise ModelError(f"{path}: expected a name that ends in {SUFFIXES[form] or 'nothing (it is a folder)'}")
+    if path.is_file():
+        raise FileExistsError(f"{path} exists and is not overwritten; give another name, or remove it")
+    check_finite(model)
+    if form != "keras" and sized(model):
+        raise ModelError(f"{model.name} cannot be written as {form} for images of every size; expected sides that its "
+                         "layers need not know: give it keras.Input((H, W, C)), or nearest upsampling or "
+                         "Conv2DTranspose in place of bilinear UpSampling2D (as .keras it can be written as it is)")
 
 
 def parity(model: keras.Model, suspect: Callable, pixels: Pixels = UNIT) -> float:
