@@ -184,9 +184,11 @@ UNSOUND = {
 
 
 @pytest.mark.parametrize("name", UNSOUND)
-def test_what_is_no_key_is_refused_when_read_and_when_judged(name, tmp_path):
+def test_what_is_no_key_is_refused_when_read_and_when_judged(name, tmp_path, monkeypatch):
     key, why = UNSOUND[name]
-    keys.save_key(key, tmp_path / "key.npz")
+    with monkeypatch.context() as patch:  # others write what save_key does not
+        patch.setattr(keys, "_misshapen", lambda key: "")
+        keys.save_key(key, tmp_path / "key.npz")
     with pytest.raises(keys.KeyFileError, match=why):
         keys.load_key(tmp_path / "key.npz")
     assert keys.refusal(key) == keys.refusal(key, bare_seed=0) != ""
@@ -284,3 +286,39 @@ def test_a_key_that_a_file_would_not_keep_is_not_drawn(text):
         assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="without control characters"):
         dataclasses.replace(keys.make_key("a secret", owner="Ada"), owner=text)
+
+
+@pytest.mark.parametrize("broken", [np.full((16, 16, 1), np.nan, np.float32), np.zeros((4, 4, 1), np.float32)],
+                         ids=["not finite", "of another size"])
+def test_a_key_that_no_program_reads_never_replaces_a_good_one(broken, tmp_path):
+    """Oracle: the file's bytes. The secret is nowhere else."""
+    keys.save_key(OWNED, path := tmp_path / "key.npz")
+    before = path.read_bytes()
+    with pytest.raises(keys.KeyFileError, match="is not written, no program would read that key"):
+        keys.save_key(dataclasses.replace(OWNED, verification=broken), path)
+    with pytest.raises(FileExistsError, match="is not this key"):  # the same K, but an S0 that was made up
+        keys.save_key(dataclasses.replace(OWNED, initial=OWNED.initial + np.float32(0.1)), path)
+    assert path.read_bytes() == before and keys.load_key(path).digest == OWNED.digest
+    with pytest.raises(ValueError, match="finite numbers, got NaN"):
+        keys.with_verification(OWNED, np.full_like(OWNED.initial, np.inf))
+
+
+@pytest.mark.parametrize("secret", ["", " "])
+def test_a_key_without_a_secret_is_anybodys(secret, tmp_path):
+    """Oracle: what anybody draws who has the owner's name."""
+    with pytest.raises(ValueError, match="expected a secret .* got an empty one; take secrets.token_hex"):
+        keys.make_key(secret, size=16, owner="Ada")
+    trigger = keys.uniform(keys._seed("Ada", secret), (16, 16, 1))
+    initial = OWNED.kind.generate(trigger)
+    keys.save_key(keys.Key(trigger, initial, initial, OWNED.kind, "Ada", secret), tmp_path / "old.npz")
+    old = keys.load_key(tmp_path / "old.npz")
+    assert not keys.derived(old) and keys.refusal(old) == "its secret is empty, so that anybody can draw it"
+
+
+def test_arguments_of_another_type_are_told_from_others():
+    with pytest.raises(ValueError, match="got size='16'"):
+        keys.make_key(1, size="16")
+    with pytest.raises(ValueError, match="owner: expected text .*, got int; give a str"):
+        keys.make_key(1, size=16, owner=3)
+    with pytest.raises(TypeError, match="key: expected a Key, got str"):
+        keys.save_key("a.npz", "b.npz")

@@ -399,6 +399,8 @@ FLAGS = {
     "--hosts=unet": "choose from dncnn, red, vdsr, srdncnn",
     "--schemes=theirs": "choose from ours",
     f"--data_dir={NO_DATA}": "no such folder",
+    "--workdir=/proc/a": "cannot be written",
+    "--shard=": "is a variable empty",
     "--shard=3/2": "expected i/n with 1 <= i <= n",
     "--rows=rte=0.5": "expected an axis of the table, host, scheme, rate",
     "quick": "unexpected argument",

@@ -22,7 +22,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from watermark.errors import WatermarkError, raised_as
+from watermark.errors import WatermarkError, check_type, raised_as
 from watermark.files import atomic_write, content
 from watermark.keys import Key, derived
 from watermark.verification import FAITHFUL, residual_correlation
@@ -53,6 +53,7 @@ def commit(key: Key) -> dict:
 
     "key" is SHA-256 over owner, kind, K and S0; "mark" is SHA-256 over "key" and S.
     """
+    check_type("key", key, Key, "watermark.load_key reads a file")
     h = hashlib.sha256(json.dumps([FORMAT, key.owner, key.kind.as_dict()], sort_keys=True).encode())
     for image in (key.trigger, key.initial):
         h.update(_pixels(image))

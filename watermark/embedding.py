@@ -11,11 +11,14 @@ import numpy as np
 import tensorflow as tf
 
 from watermark import inference, thieves
+from watermark.checks import check_batches, check_model
+from watermark.errors import check_type
 from watermark.hosts.folding import fold_batch_norm, norms
 from watermark.keys import Key, random_keys, with_verification
 from watermark.kinds import Kind
 from watermark.lookahead import Ahead, Lookahead, Perturbed, Projected, Shadow
 from watermark.losses import Loss, Sum, both, half_squared_error
+from watermark.preflight import check_weights
 from watermark.ranges import bounds
 from watermark.recipes import Embedding, Recipe, changed, recommended
 from watermark.tasks import task_alone, task_loss
@@ -93,13 +96,17 @@ def embed(host: keras.Model, key: Key, batches: Batches, recipe: Embedding | Non
       The marked model. Its verification image is `update_key(key, marked).verification`.
 
     Raises:
-      TypeError: for a change that is a field of neither.
-      ValueError: when the key does not fit the host.
+      TypeError: for a change that is a field of neither, and for a host, key or batches of another type.
+      ValueError: when the key does not fit the host, or the batches do not; or the host cannot be trained.
       OSError: when the folder of the run has the state of another embedding, or is damaged.
       training.Stopped: at the deadline of the run.
     """
+    check_model(host, "host")
+    check_type("key", key, Key, "watermark.load_key reads a file")
+    check_weights(host)
     recipe, run = changed((recipe or recommended(key.kind.task), replace(run, title="embedding")
                            if run.title == Run.title else run), changes)
+    check_batches(batches, inference.single_output(host, output))
     run = replace(run, about=identified(host, key.trigger, key.initial))
     return trained(host, lambda M: losses(M, key, recipe), arranged(batches, recipe), recipe, run, output)
 
@@ -238,5 +245,7 @@ def update_key(key: Key, marked: keras.Model, output: str | None = None) -> Key:
     >>> watermark.update_key(key, model).verification.shape
     (16, 16, 1)
     """
+    check_type("key", key, Key, "watermark.load_key reads a file")
+    check_type("marked", marked, keras.Model, "watermark.models.load_model reads a file")
     M = inference.single_output(marked, output)
     return with_verification(key, inference.answer(M, key))

@@ -1,8 +1,13 @@
-"""What can go wrong, under one name: `except watermark.WatermarkError` catches every refusal of this project's own."""
+"""What can be wrong with files, networks, suspects and images, under one name, and how errors are told in a line.
+
+Wrong arguments are Python's own ValueError or TypeError, files in the way its OSErrors.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
 from collections.abc import Iterator
 
@@ -13,6 +18,8 @@ FAILURES = (Exception, SystemExit)
 # What is said of a user's inputs; other errors come with the name of their kind.
 EXPECTED = (ValueError, OSError, RuntimeError, FloatingPointError)
 TRACED = re.compile(r"\Ain user code:.*?^\s+(\w+Error: .*)", re.DOTALL | re.MULTILINE)
+# A program's own words, between what says where it stopped and the numbers that stopped it.
+ASSERTED = re.compile(r"assertion failed: \[(.*?)\](?: \[|\s*$)", re.DOTALL | re.MULTILINE)
 
 
 class WatermarkError(Exception):
@@ -37,6 +44,12 @@ def one_line(text: object) -> str:
     return printable(" ".join(str(text).split()))
 
 
+def check_type(name: str, value: object, kind: type, way: str) -> None:
+    """A TypeError unless a value is of a kind; `way` says how to come by one."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: expected a {kind.__name__}, got {type(value).__name__}; {way}")
+
+
 def first_line(error: BaseException) -> str:
     """What a library's error says first, at most 200 printable characters."""
     if isinstance(error, SystemExit):
@@ -47,10 +60,30 @@ def first_line(error: BaseException) -> str:
     return printable((lines or [type(error).__name__])[0][:200])
 
 
+def brief(error: BaseException, most: int) -> str:
+    """An error's text in one line of so many characters, without what TensorFlow writes around that of an assertion."""
+    asserted = ASSERTED.search(text := str(error))
+    return one_line(asserted[1] if asserted else text)[:most]
+
+
 def told(error: BaseException, expected: tuple = EXPECTED) -> str:
     """An error as one line for a user, whose kind goes without saying where it is one of `expected`."""
-    text = (first_line if isinstance(error, SystemExit) else one_line)(error) or type(error).__name__
+    if lack := _lack(error):
+        return lack
+    shortened = isinstance(error, SystemExit) or TRACED.search(str(error))
+    text = (first_line if shortened else one_line)(error) or type(error).__name__
     return text[:400] if isinstance(error, expected) else f"{type(error).__name__}: {text[:300]}"
+
+
+def _lack(error):
+    """What the machine has too little of, in a line; "" where it is something else. Libraries say it in many ways."""
+    text, name = str(error), getattr(error, "filename", None)
+    if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in text:
+        return f"No space left on the disk{f' of {one_line(name)}' if name else ''}; free some, and try again"
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return ("out of memory; lower --batch_size or --patch where it trains, --batch or the images' size where it "
+                f"asks ({first_line(error)[:120]})")
+    return ""
 
 
 @contextlib.contextmanager

@@ -13,13 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from watermark import data, preflight
-from watermark.errors import ModelError
+from watermark.errors import ModelError, check_type
 from watermark.files import atomic_folder, atomic_write
 from watermark.fitting import UNIT, Pixels
 from watermark.inference import as_suspect, predictor
 from watermark.keys import Key, uniform
-from watermark.models import save_model
+from watermark.models import check_finite, save_model
 from watermark.suspects import is_saved_model, load_suspect
+from watermark.tracing import sized
 from watermark.verification import Verdict, ask, verify
 
 TFLITE = ("tflite", "tflite_float16", "tflite_int8")
@@ -78,13 +79,14 @@ def export(model: keras.Model, path: str | Path, form: str | None = None, *, key
       An `Exported`.
 
     Raises:
+      TypeError: for a model or a key that is none, but a path, say.
       ValueError: for an unknown form, another suffix, or a key that is not for this kind of model; nothing is written.
+        For answers that are no finite numbers, of the model or of what was written.
+      FileExistsError: there is a file at `path`; of a SavedModel that is there, the new one takes the place.
     """
-    if (form := form or by_name(path)) not in FORMATS:
-        raise ValueError(f"unknown format {form!r}; choose from {', '.join(FORMATS)}")
+    form = form or by_name(path)
     path, own = Path(path), None if pixels == UNIT else pixels
-    if path.suffix != SUFFIXES[form]:
-        raise ModelError(f"{path}: expected a name that ends in {SUFFIXES[form] or 'nothing (it is a folder)'}")
+    _check(model, path, form, key)
     if key:  # before anything is written: the model itself answers it
         ask(as_suspect(model, key.kind, pixels=own), key.trigger[None], key.initial.shape)
     if form == "saved_model":
@@ -96,10 +98,31 @@ def export(model: keras.Model, path: str | Path, form: str | None = None, *, key
         with atomic_write(path) as temporary:
             temporary.write_bytes(content)
     suspect = load_suspect(path)
+    if not np.isfinite(apart := parity(model, suspect, pixels)):
+        raise ModelError(f"{path} was written and is of no use: its answers or the model's are no finite numbers; "
+                         "remove it, and take another form or look at what the model answers to noise")
     verdict = None
     if key:
         verdict = verify(as_suspect(suspect, key.kind, pixels=own), key, null_keys=null_keys)
-    return Exported(path, parity(model, suspect, pixels), verdict)
+    return Exported(path, apart, verdict)
+
+
+def _check(model, path, form, key):
+    """Refuses what `export` cannot write, before anything is."""
+    check_type("model", model, keras.Model, "watermark.models.load_model reads a file")
+    if key is not None:
+        check_type("key", key, Key, "watermark.load_key reads a file")
+    if form not in FORMATS:
+        raise ValueError(f"unknown format {form!r}; choose from {', '.join(FORMATS)}")
+    if path.suffix != SUFFIXES[form]:
+        raise ModelError(f"{path}: expected a name that ends in {SUFFIXES[form] or 'nothing (it is a folder)'}")
+    if path.is_file():
+        raise FileExistsError(f"{path} exists and is not overwritten; give another name, or remove it")
+    check_finite(model)
+    if form != "keras" and sized(model):
+        raise ModelError(f"{model.name} cannot be written as {form} for images of every size; expected sides that its "
+                         "layers need not know: give it keras.Input((H, W, C)), or nearest upsampling or "
+                         "Conv2DTranspose in place of bilinear UpSampling2D (as .keras it can be written as it is)")
 
 
 def parity(model: keras.Model, suspect: Callable, pixels: Pixels = UNIT) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -32,6 +33,20 @@ def target(path: str | Path) -> Path:
     return path.resolve() if path.is_symlink() else path
 
 
+def check_place(path: str | Path, name: str) -> None:
+    """Refuses, with a ValueError that names the flag, a path where nothing can be written; tried, with nothing left.
+
+    What permissions say is not enough: to root they say yes on a disk that is read-only, and in /proc.
+    """
+    there = next(parent for parent in target(path).absolute().parents if os.path.exists(parent))
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ValueError(f"{name} cannot be written: {there} is no folder that you may write to "
+                         f"({os.strerror(error.errno)})") from error
+
+
 @contextlib.contextmanager
 def atomic_write(path: str | Path, mode: int = 0o644, new: bool = False) -> Iterator[Path]:
     """Yields a temporary path beside `path` that takes its place on success; of a link, what it leads to is written.
@@ -45,12 +60,23 @@ def atomic_write(path: str | Path, mode: int = 0o644, new: bool = False) -> Iter
     path = target(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
-    with (_named if mode & 0o077 else _nameless)(path, new) as (temporary, put_in_place):
+    with _on(path), (_named if mode & 0o077 else _nameless)(path, new) as (temporary, put_in_place):
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.chmod(temporary, _permitted(path, mode))
         put_in_place()
+
+
+@contextlib.contextmanager
+def _on(path):
+    """Within, a disk that is full is said to be that of `path`: a descriptor has no name to give."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
 
 
 def _permitted(path, mode):

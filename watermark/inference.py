@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import weakref
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -13,38 +12,33 @@ import numpy as np
 import tensorflow as tf
 
 from watermark import limits, metrics
+from watermark.checks import check_one_input
 from watermark.compute import Compute
+from watermark.errors import brief
 from watermark.fitting import Pixels, multiples, padded
 from watermark.keys import Key
 from watermark.kinds import Kind
 from watermark.ports import PIXELS, ModelFile, Port, SuspectError, check_sides, in_batches
 from watermark.tasks import Task
-
-_FORWARDS = weakref.WeakKeyDictionary()  # {model: {precision: its traced function}}
+from watermark.tracing import forward
 
 
 def predictor(model: keras.Model, precision: str = "float32") -> Callable[[np.ndarray], np.ndarray]:
     """A function float32 [N, H, W, C] -> float32 [N, H', W', C'] that runs `model` in inference mode.
 
-    A model is traced once, for every image size and however often this is called; large inputs are fed in pieces.
+    A model is traced once (`tracing`), however often this is called; large inputs are fed in pieces.
     """
     compute = Compute(precision)
-    forwards = _FORWARDS.setdefault(model, {})
-    if precision not in forwards:
-        reference = weakref.ref(model)  # or the trace would keep its model, and this dictionary both
-        signature = tf.TensorSpec(model.input_shape, tf.float32)
-        forward = tf.function(lambda x: tf.cast(reference()(x, training=False), tf.float32))
-        forwards[precision] = forward.get_concrete_function(signature)
-    forward, batch = forwards[precision], model.input_shape[0]
+    run, batch = forward(model, precision), model.input_shape[0]
 
     def predict(images):
         images = np.asarray(images, np.float32)
         _check_input(model, images)
-        most = limits.at_once(forward, images.shape[1:3], model.input_shape)
+        most = limits.at_once(run, images.shape[1:3], model.input_shape)
         with compute.active():
-            return in_batches(lambda piece: forward(tf.constant(piece)).numpy(), images, batch, batch is not None, most)
+            return in_batches(lambda piece: run(tf.constant(piece)).numpy(), images, batch, batch is not None, most)
 
-    predict.forward = forward
+    predict.forward = run
     return predict
 
 
@@ -91,8 +85,9 @@ def model_input(model: keras.Model, images: np.ndarray, kind: Kind) -> np.ndarra
     """
     images = np.asarray(images, np.float32)
     if (channels := model.input_shape[-1]) not in (None, kind.channels):
-        raise ValueError(f"{model.name} takes images of {channels} channels, the key has {kind.channels}; make a key "
-                         f"for this kind of model, channels={channels}")
+        way = (f"make a key for this kind of model, channels={channels}" if channels in (1, 3) else
+               "keys are of 1 or 3, [N, H, W, C]; put layers around it that bring images there")
+        raise ValueError(f"{model.name} takes images of {channels} channels, the key has {kind.channels}; {way}")
     if kind.task != "sr":
         return images
     inside = model.compute_output_shape((1, *images.shape[1:]))
@@ -114,6 +109,8 @@ def as_suspect(suspect: keras.Model | Callable, kind: Kind, *, pixels: Pixels | 
         suspect, pixels, batch = suspect.source, pixels or suspect.pixels, batch or suspect.batch
     if not callable(suspect):
         raise TypeError(f"expected a Keras model or a callable on image batches, got {type(suspect).__name__}")
+    if isinstance(suspect, keras.Model):
+        check_one_input(suspect)
     if isinstance(suspect, keras.Model) and "int" in suspect.inputs[0].dtype:  # it would take all of [0, 1] for zeros
         entry, answer = (Port(tuple(tensor.shape), np.dtype(tensor.dtype)) for tensor in (suspect.inputs[0],
                                                                                          suspect.outputs[0]))
@@ -212,7 +209,7 @@ class Suspect:
             answer = np.asarray(in_batches(self.ask, question, self.batch) if self.batch else self.ask(question))
         except tf.errors.OpError as error:
             raise SuspectError(f"the suspect does not answer images of {_by(there)} pixels: "
-                               f"{' '.join(str(error).split())[:300]}") from error
+                               f"{brief(error, 300)}") from error
         return pixels.back(answer) if pixels else answer
 
     def _find(self, first):

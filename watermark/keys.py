@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from watermark.errors import WatermarkError, printable, raised_as
+from watermark.errors import WatermarkError, check_type, printable, raised_as
 from watermark.files import atomic_write
 from watermark.kinds import Kind
 
@@ -52,7 +52,7 @@ class Key:
         for name, text in (("owner", self.owner), ("secret", self.secret)):
             if printable(text) != text or {"\t", "\n"} & set(text):
                 raise ValueError(f"{name}: expected text without control characters, got {_hidden(name, text)}; "
-                                 "leave them out")
+                                 "give a str without any")
 
     @property
     def digest(self) -> str:
@@ -76,7 +76,7 @@ class Key:
 
 def _hidden(name, text):
     """A text for an error, which must not show a secret."""
-    return ascii(text) if name == "owner" else "some in it"
+    return type(text).__name__ if not isinstance(text, str) else ascii(text) if name == "owner" else "some in it"
 
 
 def plain_seed(seed: int | str) -> int | str:
@@ -139,6 +139,8 @@ def make_key(seed: int | str, size: int | tuple[int, int] = 40, channels: int = 
 def draw_key(seed: int | str, kind: Kind, owner: str = "") -> Key:
     """`make_key` for a `Kind` that is there already."""
     secret = str(plain_seed(seed)) if owner else ""
+    if owner and not secret.strip():
+        raise ValueError("expected a secret for a key with an owner, got an empty one; take secrets.token_hex(32)")
     trigger = uniform(_seed(owner, secret) if owner else seed, kind.trigger_shape)
     initial = kind.generate(trigger)
     return Key(trigger, initial, initial, kind, owner, secret)
@@ -159,7 +161,7 @@ def key_blocks(kind: Kind, count: int, label: str = "null") -> Iterator[tuple[np
 
 def derived(key: Key) -> bool:
     """Whether K is what the key's owner and secret give, so that it cannot have been chosen to suit a model."""
-    return bool(key.owner) and _follows(key, _seed(key.owner, key.secret))
+    return bool(key.owner and key.secret.strip()) and _follows(key, _seed(key.owner, key.secret))
 
 
 def _follows(key, seed):
@@ -174,7 +176,7 @@ def defect(key: Key) -> str:
         return "K has pixels outside [0, 1)"
     if not np.array_equal(key.initial, key.kind.generate(key.trigger)):
         return "S₀ is not what the gradient operator makes of K: it was made up"
-    if (key.owner or key.secret) and not derived(key):
+    if (key.owner or key.secret) and not (key.owner and _follows(key, _seed(key.owner, key.secret))):
         return "K does not follow from the owner's name and the secret that the key states: it was made up"
     return ""
 
@@ -204,6 +206,8 @@ def refusal(key: Key, bare_seed: int | str | None = None) -> str:
         return f"K has a side of {min(key.trigger.shape[:2])} pixels, and fewer than {LEAST_SIDE} are no evidence"
     if derived(key) or (bare_seed is not None and _follows(key, bare_seed)):
         return ""
+    if key.owner:  # or it would be no key
+        return "its secret is empty, so that anybody can draw it"
     if bare_seed is not None:
         return f"K is not what the bare seed {bare_seed!r} gives"
     return ("K is not derived from an owner's name and a secret, so that it may have been chosen to suit the suspect "
@@ -219,8 +223,12 @@ def save_key(key: Key, path: str | Path) -> None:
 
     Raises:
       FileExistsError: there is another file at `path`.
+      KeyFileError: no program would read the file, for an image is misshapen or not finite; nothing is written.
     """
     path = Path(path)
+    check_type("key", key, Key, "make_key draws one, load_key reads a file")
+    if why := _misshapen(key):  # it may be about to replace the only copy of a secret
+        raise KeyFileError(f"{path} is not written, no program would read that key: {why}")
     new = not path.exists()
     if not new and not _replaces(key, path):
         raise FileExistsError(f"{path} exists and is not this key; a key is not overwritten, move it away")
@@ -237,7 +245,8 @@ def _replaces(key, path):
     except KeyFileError:
         return False
     same = (there.kind, there.owner, there.secret) == (key.kind, key.owner, key.secret)
-    return same and np.array_equal(there.trigger, key.trigger) and (key.embedded or not there.embedded)
+    images = ((there.trigger, key.trigger), (there.initial, key.initial))
+    return same and all(map(np.array_equal, *zip(*images, strict=True))) and (key.embedded or not there.embedded)
 
 
 def load_key(path: str | Path) -> Key:
@@ -279,8 +288,11 @@ def _read(path):
 
 
 def with_verification(key: Key, verification: np.ndarray) -> Key:
-    """The key with its S replaced, as after embedding."""
+    """The key with its S replaced, as after embedding; a ValueError for another shape, and for NaN or infinity."""
     verification = np.asarray(verification, np.float32)
     if verification.shape != key.initial.shape:
         raise ValueError(f"expected a verification image of shape {key.initial.shape}, got {verification.shape}")
+    if not np.isfinite(verification).all():
+        raise ValueError("expected a verification image of finite numbers, got NaN or infinity; look for NaN in the "
+                         "weights of the model that answered")
     return replace(key, verification=verification)

@@ -106,7 +106,7 @@ class Kind:
         if len(size) != 2 or not whole or not all(SMALLEST <= side <= LARGEST for side in size) or not (
                 1 <= self.scale <= (8 if self.task == "sr" else 1)):
             raise ValueError(f"expected {SMALLEST} <= size <= {LARGEST} and 1 <= scale <= 8 (1 for denoise), got "
-                             f"size={self.size}, scale={self.scale}")
+                             f"size={self.size!r}, scale={self.scale!r}")
         sides = tuple(int(side) for side in size)
         # One size, one name: a square is a number.
         object.__setattr__(self, "size", sides[0] if sides[0] == sides[1] else sides)

@@ -141,9 +141,16 @@ def check_answers(path: str | Path, model: keras.Model, forward: Callable) -> No
 
     Later questions to `forward`, its traced function, are bounded likewise (`at_once`).
     """
-    ASKED[forward] = questions(path, "would make images of", footprint.traced(forward))
+    reference = weakref.ref(forward)
+
+    def each(shape):
+        return footprint.traced(reference().at(*shape[1:3]))(shape)
+
+    needed = each if hasattr(forward, "at") else footprint.traced(forward)  # where it is traced for each size
+    ASKED[forward] = questions(path, "would make images of", needed)
     with contextlib.suppress(tf.errors.InvalidArgumentError):  # another size is wanted; it is looked at when asked for
-        at_once(forward, [side or SIDE for side in model.input_shape[1:3]], model.input_shape)
+        at_once(forward, [side or getattr(forward, "tried", SIDE) for side in model.input_shape[1:3]],
+                model.input_shape)
 
 
 def at_once(forward: Callable, sides: Sequence[int], shape: tuple) -> int | None:

@@ -40,7 +40,13 @@ class Sum:
 
 
 def half_squared_error(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Eq. (5) of images [B, H, W, C]: half the squared error summed over pixels, averaged over the batch."""
+    """Eq. (5) of images [B, H, W, C]: half the squared error summed over pixels, averaged over the batch.
+
+    Raises:
+      ValueError: for targets that would only be broadcast to the outputs, as far as shapes are known.
+    """
+    if not outputs.shape.is_compatible_with(targets.shape):
+        raise ValueError(f"expected targets of the outputs' shape {outputs.shape}, got {targets.shape}")
     return tf.reduce_sum(tf.square(outputs - targets)) / (2.0 * tf.cast(tf.shape(targets)[0], tf.float32))
 
 

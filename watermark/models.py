@@ -12,6 +12,7 @@ from pathlib import Path
 
 import h5py
 import keras
+import numpy as np
 
 from watermark import limits
 from watermark.errors import FAILURES, ModelError, first_line, raised_as
@@ -210,6 +211,13 @@ def _carried(config):
             return CARRIERS[name]
         left += entry.values() if isinstance(entry, dict) else entry if isinstance(entry, list) else ()
     return None
+
+
+def check_finite(model: keras.Model) -> None:
+    """Refuses, with a ModelError, a network of whose weights some are no finite numbers: its answers say nothing."""
+    if bad := [variable.path for variable in model.variables if not np.isfinite(variable.numpy()).all()]:
+        raise ModelError(f"{model.name} has weights that are no finite numbers ({bad[0]}): its training went wrong; "
+                         "take a copy from before")
 
 
 def save_model(model: keras.Model, path: str | Path, *, new: bool = False) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from watermark.errors import WatermarkError
+from watermark.errors import WatermarkError, brief
 from watermark.fitting import BYTES, CENTRED, SIGNED, UNIT, Pixels
 from watermark.kinds import LARGEST
 
@@ -227,7 +227,7 @@ class ModelFile:
 
     def _fails(self, shape, error):
         return SuspectError(f"{self.path} takes {self.entry} and does not answer images of shape {list(shape)}: "
-                            f"{' '.join(str(error).split())[:200]}")
+                            f"{brief(error, 200)}")
 
     def _read_on(self, answer):
         """The range that answers lie on by what the file says; the first one settles it, and `notes` say so."""

@@ -16,6 +16,7 @@ from watermark.errors import FAILURES, ModelError, first_line
 from watermark.fitting import RANGES, UNIT, Pixels
 from watermark.hosts.folding import every_layer
 from watermark.inference import restored
+from watermark.models import check_finite
 from watermark.ports import SuspectError, Unreachable
 from watermark.tasks import Denoising, SuperResolution, Task
 
@@ -85,9 +86,7 @@ def check_weights(model: keras.Model) -> None:
     if not model.trainable_variables:
         raise ModelError(f"{model.name} has no trainable weights, which the mark would go into; set trainable = True "
                          "on its layers and save it again")
-    if bad := [variable.path for variable in model.variables if not np.isfinite(variable.numpy()).all()]:
-        raise ModelError(f"{model.name} has weights that are no finite numbers ({bad[0]}): its training went wrong; "
-                         "take a copy from before")
+    check_finite(model)
 
 
 @cached(weakref.WeakKeyDictionary(), key=lambda model: model)  # a model that nobody else has goes

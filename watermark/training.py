@@ -17,6 +17,7 @@ import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from watermark.checks import begun, drawn
 from watermark.compute import Compute
 from watermark.errors import WatermarkError
 from watermark.lookahead import Ahead, Drift, with_weights
@@ -112,7 +113,7 @@ def fit(model: keras.Model, loss_fn: Loss, batches: Batches, recipe: Recipe, run
     with trainer.running(batches, i), _progress(run.title, i, recipe.steps) as progress, _ctrl_c() as asked:
         began, done, stop = time.monotonic(), False, None
         while not done and not stop:
-            for parts in trainer.advance(_chunk(i, recipe.steps, run)):
+            for parts in drawn(trainer.advance, _chunk(i, recipe.steps, run), i, recipe.steps):
                 i += 1
                 _check_finite(parts, i)
             done = i == recipe.steps or _reached(run.until, parts)
@@ -193,7 +194,7 @@ class _Trainer:
 
     @contextlib.contextmanager
     def running(self, batches, first):
-        data = batches(first)
+        data = begun(batches, first)
         if self.compute.strategy:
             data = self.compute.strategy.experimental_distribute_dataset(data)
         self.rows = iter(data)

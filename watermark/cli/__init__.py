@@ -16,6 +16,7 @@ from absl import flags
 import watermark
 from watermark.cli import helping
 from watermark.errors import EXPECTED, FAILURES, one_line, printable, told
+from watermark.several import check_given
 
 VERBS = {
     "keygen": "draws an owner's key, and a public commitment to it",
@@ -114,10 +115,8 @@ def _verb(verb, rest):
         values.file = left.pop()
     if left:
         raise ValueError(f"unexpected argument {left[0]!r}; flags look like --name=value")
-    for flag in map(values.__getitem__, values):
-        if flag.present and isinstance(flag.value, list) and not any(flag.value):  # of checks that would not be made
-            raise ValueError(f"--{flag.name}=: expected a value, got none; is a variable empty?")
-        # No bound of a flag keeps NaN out.
+    check_given(values)
+    for flag in map(values.__getitem__, values):  # no bound of a flag keeps NaN out
         if isinstance(flag.value, float) and not math.isfinite(flag.value):
             raise ValueError(f"--{flag.name}={flag.value}: expected a finite number")
     return module.run(values) or 0

@@ -77,7 +77,7 @@ def run(values):
     embed.place(values, own(attacked))
     embed.clean(values, folder)
     print(f"{values.out}: {attack.label}")
-    what = "of the training images" if values.images or values.pairs else f"photographs ({task})"
+    what = "of the training images" if values.images or values.pairs else f"photographs ({common.task_words(task)})"
     print(embed.cost(one, inference.single_output(attacked, values.output), task, images, what))
     return 0
 

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import shutil
 import sys
 import textwrap
@@ -11,15 +10,16 @@ from pathlib import Path
 from absl import flags
 
 from watermark import data, inference, preflight, ranges
-from watermark.files import target
+from watermark.files import check_place, target
 from watermark.fitting import BYTES, UNIT, Pixels
-from watermark.models import load_model, register_objects
+from watermark.models import check_finite, load_model, register_objects
 from watermark.several import define_several
 from watermark.suspects import is_url, load_suspect
 from watermark.tasks import Denoising, Examples, SuperResolution
 
 log = logging.getLogger(__name__)
 COMMAND = "to repeat it: "  # stands before one
+OF_TASKS = {"sigma": ("denoise",), "scales": ("sr",), "pairs": ("pairs",), "images": ("denoise", "sr")}
 REMOTE = ("payload", "answer", "input_name", "timeout", "retries", "transcript", "ca_bundle")  # flags for a URL
 
 
@@ -37,15 +37,13 @@ def check_out(out, suffix, flag="out"):
         raise ValueError(f"--{flag}={out}: expected a name that ends in {suffix}")
     if path.is_dir():
         raise ValueError(f"--{flag}={out} is a folder; expected the name of a file")
-    there = next(parent for parent in path.absolute().parents if parent.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise ValueError(f"--{flag}={out} cannot be written: {there} is no folder that you may write to")
+    check_place(path, f"--{flag}={out}")
 
 
-def check_new(out):
-    """Raises a ValueError where --out is there: it may be all that somebody has of a mark, or of the network."""
+def check_new(out, flag="out"):
+    """Raises a ValueError where --out, or another flag, is there: it may be all that somebody has of what it is."""
     if Path(out).exists():
-        raise ValueError(f"--out={out} exists and is not overwritten; give another --out, or remove it")
+        raise ValueError(f"--{flag}={out} exists and is not overwritten; give another --{flag}, or remove it")
 
 
 def define_range(values):
@@ -90,6 +88,12 @@ def define_remote(values):
     flags.DEFINE_integer("retries", 3, "of a request to a URL that was refused or timed out", 0, flag_values=values)
     text("transcript", None, "add a line for every request to this file", flag_values=values)
     text("ca_bundle", None, "certificates (PEM) to trust for https, instead of the usual ones", flag_values=values)
+
+
+def check_remote(values, suspects):
+    """A ValueError where flags for a URL are given and no suspect is one: a transcript would be missed later."""
+    if not any(map(is_url, suspects)) and (given := [name for name in REMOTE if values[name].present]):
+        raise ValueError(f"--{given[0]} is for a suspect that is a URL; leave it out")
 
 
 def open_suspect(values):
@@ -137,6 +141,7 @@ def read_model(values, path=None):
 
 def one_image(values, model):
     """See `open_model`; a ModelError says why a model is none that can be marked."""
+    check_finite(model)
     model = as_told(values, model)
     one = inference.single_output(model, values.output)
     preflight.form(one)  # or an error that says what is in the way
@@ -191,10 +196,15 @@ def likely_task(values, one):
     return "sr" if isinstance(task, SuperResolution) else "denoise"
 
 
+def task_words(task):
+    """A task in a few words."""
+    return {Denoising: "removing noise (σ = {0.sigma:g})", SuperResolution: "enlarging ({0.scales[0]} times)",
+            Examples: "the pairs' task"}[type(task)].format(task)
+
+
 def measured(task, found):
     """How good a model is, in a sentence."""
-    what = {Denoising: "removing noise (σ = {0.sigma:g})", SuperResolution: "enlarging ({0.scales[0]} times)",
-            Examples: "the pairs' task"}[type(task)].format(task)
+    what = task_words(task)
     if not found.count:
         return f"{what}: not measured, no image is large enough"
     return (f"{what}: {found.psnr[found.best]:.2f} dB on {found.count} photographs, where doing nothing has "
@@ -219,6 +229,9 @@ def read_task(values, one):
 def told_task(values, shape):
     """(task, images) of the flags, for a model of that `Form`."""
     channels, scale = shape.channels, shape.scale
+    for name, tasks in OF_TASKS.items():
+        if values[name].present and values.task not in tasks:
+            raise ValueError(f"--{name} is for --task={' or '.join(tasks)}, this is --task={values.task}")
     if values.task == "pairs":
         if not values.pairs or len(values.pairs) != 2:
             raise ValueError("--pairs=INPUTS/,TARGETS/ is needed for --task=pairs")
@@ -232,6 +245,8 @@ def told_task(values, shape):
         scales = tuple(int(s) for s in values.scales)
     except ValueError as error:
         raise ValueError(f"--scales={','.join(values.scales)}: expected whole numbers") from error
+    if values["scales"].present and scale > 1 and scales != (scale,):
+        raise ValueError(f"--scales={','.join(values.scales)}: the network enlarges {scale} times; leave it out")
     return SuperResolution((scale,) if scale > 1 else scales, channels, small=scale > 1), images
 
 

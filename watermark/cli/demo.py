@@ -13,6 +13,7 @@ from absl import flags
 from watermark import attacks, data, inference, judgement, keys, pictures
 from watermark.checkpoints import load_host
 from watermark.embedding import embed, update_key
+from watermark.files import check_place
 from watermark.models import save_model
 from watermark.tasks import Denoising
 
@@ -56,6 +57,7 @@ def run(values):
 def _check_empty(out):
     """A ValueError unless the folder is free for a demo: nothing but what an earlier one made is replaced."""
     key = out / "key.npz"
+    check_place(key, f"--out={out}")
     if key.exists() and keys.load_key(key).owner == OWNER:
         return
     if there := [path for path in map(out.joinpath, WRITTEN) if path.exists()]:

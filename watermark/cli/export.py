@@ -9,6 +9,7 @@ from absl import flags
 
 from watermark import data, exporting, inference, preflight, ranges
 from watermark.cli import common, fitting_keys
+from watermark.files import check_place
 from watermark.fitting import UNIT
 from watermark.keys import load_key
 
@@ -30,6 +31,7 @@ def run(values):
     """Exports, checks, says so."""
     common.required(values, "out")
     common.check_new(values.out)
+    check_place(values.out, f"--out={values.out}")
     form = values.format or exporting.by_name(values.out)
     _, one = common.open_model(values)
     pixels = common.own_range(values, ranges.own(one))

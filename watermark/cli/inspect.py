@@ -46,6 +46,7 @@ def run(values):
     if sum(map(bool, (values.file, values.model, values.suspect))) != 1:
         raise ValueError("one of --file=… (a key, commitment or model file), --model=… (a network to mark) and "
                          "--suspect=… is needed: what to look at")
+    common.check_remote(values, [values.suspect] if values.suspect else ())
     common.register(values)
     if values.suspect:
         return _print(_asked(values))

@@ -47,8 +47,7 @@ def define(values):
 def run(values):
     """Writes key, commitment and time-stamp request."""
     out = Path(values.out)
-    if out.suffix != ".npz":
-        raise ValueError(f"--out={out}: expected a name that ends in .npz")
+    common.check_out(values.out, ".npz")
     if not values.owner.strip() or not values.owner.isprintable() or len(values.owner) > LONGEST_NAME:
         raise ValueError(f"--owner: expected a name, printable and of {LONGEST_NAME} characters at most; it is public")
     key = make_key(secrets.token_hex(32), **_kind(values), owner=values.owner)

@@ -75,7 +75,7 @@ def define(values):
     number("batch", None, "images that the suspect is asked at most at once", 1, flag_values=values)
     number("shifts", 1, "where the mark is not found, shifts of the answer up to so many pixels are tried, of files K "
            "turned and mirrored too; all are counted", 0, FARTHEST, flag_values=values)
-    text("verifier", "", "who verifies, for the report", flag_values=values)
+    text("verifier", "", "who verifies, for the report; may be empty", flag_values=values)
     switch("json", False, "print the result as JSON", flag_values=values)
     text("report", None, "write a page (.html) that anyone can read", flag_values=values)
     define_several("commitment", None, "the owner's published commitment, one a key; the claim must stand under it",
@@ -97,6 +97,7 @@ def define(values):
 def run(values):
     """Asks, judges, prints; returns 0 or 1."""
     required(values, "key")
+    common.check_remote(values, values.suspect or ())
     if many.several(values):
         return many.run(values, _suspect, _judge)
     values.suspect = values.suspect and values.suspect[0]
@@ -106,6 +107,7 @@ def run(values):
     required(values, "suspect")
     if values.report:
         common.check_out(values.report, ".html", "report")
+        common.check_new(values.report, "report")
     named = many.named(values)
     if not results.is_folder(values.suspect):  # one seed for all keys: one command repeats them
         values.fresh_seed = values.fresh_seed or secrets.token_hex(16)

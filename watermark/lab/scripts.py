@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from watermark.lab import runner
 from watermark import data
 from watermark.compute import Compute
 from watermark.errors import WatermarkError
+from watermark.files import check_place
 from watermark.hosts import HOSTS
 from watermark.lab.cluster import Ray
 from watermark.lab.execution import Local, Shard
@@ -23,7 +25,7 @@ from watermark.lab.profiles import PROFILES, get_profile
 from watermark.lab.runner import Options
 from watermark.lab.tables import Table
 from watermark.schemes import MODULES
-from watermark.several import define_several
+from watermark.several import check_given, define_several
 from watermark.training import Stopped
 
 FLAGS = flags.FLAGS
@@ -70,8 +72,11 @@ def lab() -> Lab:
     if FLAGS.trials:
         profile = dataclasses.replace(profile, trials=FLAGS.trials)
     profile = dataclasses.replace(profile, first_seed=FLAGS.first_seed)
-    if FLAGS.data_dir and not Path(FLAGS.data_dir).is_dir():
-        raise ValueError(f"--data_dir={FLAGS.data_dir}: no such folder")
+    told = {"--data_dir": FLAGS.data_dir} if FLAGS.data_dir else {"WATERMARK_DATA": os.environ.get("WATERMARK_DATA")}
+    for name, folder in told.items():
+        if folder and not Path(folder).is_dir():  # stand-ins would be taken for the images that were meant
+            raise ValueError(f"{name}={folder}: no such folder")
+    check_place(Path(FLAGS.workdir) / "results", f"--workdir={FLAGS.workdir}")
     if FLAGS.pictures not in data.names() and not Path(FLAGS.pictures).is_dir():
         raise ValueError(f"--pictures={FLAGS.pictures}: no such folder, nor a set: drawn, copyright")
     return Lab.at(FLAGS.workdir, profile, compute=Compute(FLAGS.precision), data_dir=FLAGS.data_dir,
@@ -121,8 +126,10 @@ def _parse(argv, words):
         print(f"{words.strip()}\n\n" + "\n".join(f"  --{name}: {FLAGS[name].help}" for name in sorted(names)))
         sys.exit(0)
     try:
-        return FLAGS(argv)
-    except flags.Error as error:
+        left = FLAGS(argv)
+        check_given(FLAGS)
+        return left
+    except (flags.Error, ValueError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
 

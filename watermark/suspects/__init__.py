@@ -49,11 +49,16 @@ def load_suspect(spec: keras.Model | Callable | str | Path, *, output: str | Non
       A callable float32 [N, H, W, C] -> [N, H', W', C]; for a Keras file the Keras model.
 
     Raises:
+      TypeError: for what is neither a model nor a callable nor a str or path, and for arguments that it does not take.
       ModelError: the file cannot be opened.
       SuspectError: now, or later from the callable, an answer that is not an image.
     """
     if isinstance(spec, str | Path) and not (is_url(spec) or is_function(spec) or os.path.exists(spec)):
         raise ModelError(f"{veiled(spec)}: no such file or folder; expected {KINDS}")
+    if not isinstance(spec, str | Path) and not callable(spec):
+        raise TypeError(f"expected a Keras model, a callable on image batches, {KINDS}; got {type(spec).__name__}")
+    if remote and not is_url(spec):
+        raise TypeError(f"{min(remote)}=…: load_suspect has no such argument, or for a URL only")
     if hasattr(spec, "outputs") or _is_keras(spec):
         return _keras(spec, output, allow_lambda, fixed)
     if fixed:

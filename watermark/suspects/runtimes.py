@@ -31,7 +31,9 @@ def load_saved_model(path: str | Path, *, signature: str | None = None, output: 
     there = sorted(loaded.signatures)  # a SavedModel's own order differs from run to run
     name = signature or ("serving_default" if "serving_default" in there or len(there) != 1 else there[0])
     if name not in there:
-        raise ModelError(f"{path} has no signature {name!r}; choose one (--signature) of {', '.join(there) or 'none'}")
+        way = f"choose one (--signature) of {', '.join(there)}" if there else (
+            "it has none at all: save it with tf.saved_model.save(..., signatures=...)")
+        raise ModelError(f"{path} has no signature {name!r}; {way}")
     function = loaded.signatures[name]
     _, inputs = function.structured_input_signature
     entry = _only(sorted(inputs), f"{path}, signature {name}, takes the inputs")
