@@ -75,7 +75,7 @@ def load_folder(folder: str | Path) -> Callable[[np.ndarray], np.ndarray]:
         with raised_as(SuspectError, f"{folder} holds answers that are not of one size"):
             return np.stack([answer(image) for image in images])
 
-    suspect.watched = True  # who answered has seen all questions, and there are no others
+    suspect.closed = True  # it has answers to the questions that were written, and to no others
     return suspect
 
 
