@@ -13,7 +13,7 @@ import pytest
 
 from watermark import cli, commitments, files, keys, models, training
 from watermark.cli import embed as verb
-from watermark.cli import keygen
+from watermark.cli import keygen, many
 from watermark.cli import verify as asking
 from watermark.states import State
 from watermark.suspects.folder import query_name
@@ -212,7 +212,7 @@ def test_who_answers_cannot_lower_the_number_of_fresh_keys_to_none(count, home, 
     told = json.loads((questions / asking.FRESH).read_text())
     (answers / asking.FRESH).write_text(json.dumps(told))
     code, said, error = watermark(capsys, "verify", key, f"--suspect={answers}")
-    assert code == 0 and asking.NAMED in error
+    assert code == 0 and many.NAMED in error
     (answers / asking.FRESH).write_text(json.dumps(told | {"null_keys": count}))
     code, said, error = watermark(capsys, "verify", key, f"--suspect={answers}")
     assert code == 2 and f"tells of {count} fresh keys" in error

@@ -16,8 +16,7 @@ from absl import flags
 from PIL import Image
 
 from watermark import cli, commitments, keys, models
-from watermark.cli import embed, helping, keygen
-from watermark.cli import verify as asking
+from watermark.cli import embed, helping, keygen, many
 from watermark.several import define_several
 
 QUICK = ("--steps=300", "--learning_rate=1e-2", "--optimizer=adam", "--strength=1", "--decay=1", "--lookahead=0",
@@ -93,7 +92,7 @@ def test_the_owners_path(mine, capsys):
     assert datetime.fromisoformat(result["date"]).tzinfo and "no time stamp" in " ".join(result["notes"]).lower()
     repeated = json.loads(watermark(capsys, *shlex.split(result["command"])[1:], "--json")[1])
     changes = {name for name in result if result[name] != repeated[name]}
-    assert changes <= {"date", "notes"} and set(repeated["notes"]) - set(result["notes"]) == {asking.NAMED}
+    assert changes <= {"date", "notes"} and set(repeated["notes"]) - set(result["notes"]) == {many.NAMED}
     assert keys.load_key(key).secret not in said
 
     pruned = mine / "pruned.keras"
@@ -143,12 +142,13 @@ def test_models_of_every_shape_are_marked(kind, tmp_path, capsys):
     outputs = {"image": x, "mask": mask} if kind == "two outputs" else x
     models.save_model(keras.Model(inputs, outputs), tmp_path / "m.keras")
     _photos(tmp_path / "photos", 2, channels=(3,) if channels == 3 else ())
-    flags = {"two outputs": ["--output=image"], "enlarging": ["--task=sr"],
-             "pairs": ["--task=pairs", f"--pairs={tmp_path}/photos/,{tmp_path}/photos/"]}.get(kind, [])
+    flags = [f"--images={tmp_path}/photos"] if kind != "pairs" else [
+        "--task=pairs", f"--pairs={tmp_path}/photos/,{tmp_path}/photos/"]
+    flags += {"two outputs": ["--output=image"], "enlarging": ["--task=sr"]}.get(kind, [])
     make = ["--task=sr", "--size=16"] if kind == "enlarging" else ["--size=16"]
     assert watermark(capsys, "keygen", *make, f"--channels={channels}", f"--out={tmp_path}/k.npz")[0] == 0
     code, said, why = watermark(capsys, "embed", f"--model={tmp_path}/m.keras", f"--key={tmp_path}/k.npz",
-                                f"--images={tmp_path}/photos", f"--out={tmp_path}/o.keras", *flags, *QUICK)
+                                f"--out={tmp_path}/o.keras", *flags, *QUICK)
     assert code == 0, why
     assert "nan" not in said
     output = ["--output=image"] if kind == "two outputs" else []

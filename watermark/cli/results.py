@@ -52,7 +52,9 @@ def command(values, fresh_seed, null_keys):
 
 
 def _told(flag):
-    """A flag as it is typed."""
+    """A flag as it is typed, without what is secret."""
+    if flag.name in SECRET:
+        return f"--{flag.name}=…"
     if isinstance(flag.value, bool):
         return f"--{'' if flag.value else 'no'}{flag.name}"
     value = ",".join(map(name, flag.value)) if isinstance(flag.value, list) else name(flag.value)
