@@ -159,5 +159,5 @@ def test_a_full_disk_is_an_error(arguments):
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], stdout=full, text=True,
                               stderr=subprocess.PIPE, cwd=Path(__file__).parents[1])
-    assert done.returncode == 2 and done.stderr.endswith("error: [Errno 28] No space left on device\n")
+    assert done.returncode == 2 and done.stderr.endswith("error: No space left on the disk; free some, and try again\n")
     assert done.stderr.count("error") == 1
