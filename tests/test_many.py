@@ -169,10 +169,10 @@ def test_a_function_is_asked_from_the_command_line(case, capsys, monkeypatch):
     result = json.loads(said)
     assert code == 0 and result["distance"] < 1e-5 and result["suspect_form"] == "Python function"
     assert result["suspect_sha256"] == hashlib.sha256((case / "ask.py").read_bytes()).hexdigest()
-    for told, why in (("--model=no.keras", "no such"), ("--suspect=no", "no such file or folder"),
-                      ("--suspect=http://127.0.0.1:9/x", "cannot be reached")):
+    for told, why in ((["--model=no.keras"], "no such"), (["--suspect=no"], "no such file or folder"),
+                      (["--suspect=http://127.0.0.1:9/x", "--retries=0"], "cannot be reached")):
         started = time.monotonic()
-        assert cli.main(["inspect", told, "--retries=0"]) == 2 and time.monotonic() - started < 20  # asked once
+        assert cli.main(["inspect", *told]) == 2 and time.monotonic() - started < 20  # asked once
         assert why in capsys.readouterr().err
 
 
