@@ -45,12 +45,16 @@ STEPS = {"own": (100, 300, 1000, 3000), "new": (100, 300, 1000)}
 FURTHER = 5
 
 GRID = grid(host=tuple(HOSTS), scheme=("ours",), variant=tuple(VARIANTS))
-COLUMNS = (
+UNTOUCHED = (
     Column("PSNR loss (dB)", "psnr_loss", form=".3f"),
     Column("d(S₀, M(K)) (10⁻³)", "initial", 1e3),
     Column("1,000 other keys, mean d", "others_mean", 1e3),
     Column("least", "others_least", 1e3),
-    *(Column(f"{rate:.0%} pruned", f"pruned_{rate:.2f}", 1e3) for rate in PRUNED),
+)
+AFTER_PRUNING = tuple(Column(f"{rate:.0%} pruned", f"pruned_{rate:.2f}", 1e3) for rate in PRUNED)
+COLUMNS = (
+    *UNTOUCHED,
+    *AFTER_PRUNING,
     *(Column(f"fine-tuned, {data} data, {steps:,} steps", f"finetuned_{data}_{steps}", 1e3)
       for data, lengths in STEPS.items() for steps in lengths),
     Column("z", "finetuned_own_1000_z", form=".0f"),
@@ -61,6 +65,11 @@ COLUMNS = (
 )
 
 
+def pruned(mark, rates):
+    """{value's name: a mark after pruning at one of the rates}."""
+    return {f"pruned_{rate:.2f}": mark.under(Prune(rate)) for rate in rates}
+
+
 def subject(profile, seed, host, scheme, variant):
     """A mark and all that is done to it."""
     changes = VARIANTS[variant]
@@ -69,7 +78,7 @@ def subject(profile, seed, host, scheme, variant):
     theirs = profile.mark(host, seed, scheme, **ADAM | {name: getattr(mark.recipe, name)
                                                         for name in ("steps", "batch_size")}).recipe
     return {"mark": mark,
-            **{f"pruned_{rate:.2f}": mark.under(Prune(rate)) for rate in PRUNED},
+            **pruned(mark, PRUNED),
             **{f"finetuned_{data}_{steps}": mark.under(profile.finetuning_steps(mark, steps, data == "new"))
                for data, lengths in STEPS.items() for steps in lengths},
             "finetuned_own_1000_relative": mark.under(profile.finetuning_steps(mark, 1000, rate="paper")),

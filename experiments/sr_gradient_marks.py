@@ -7,29 +7,22 @@ AVX512-BF16, seven times as long with AVX2 alone. Expected: strangers farther of
     python experiments/sr_gradient_marks.py --trials=1
 """
 
-from recipe import values
+from recipe import AFTER_PRUNING, PRUNED, UNTOUCHED, pruned, values
 from sr_gradient import GRID as UNMARKED
 
 from watermark.lab import notes, scripts
-from watermark.attacks import Prune
-from watermark.lab.tables import Column, Measure, Table, grid
+from watermark.lab.tables import Measure, Table, grid
 
-RATES = (0.25, 0.30, 0.35, 0.40)
+RATES = PRUNED[:4]  # as far as Table VI
 GRID = grid(host=tuple(dict.fromkeys(row["host"] for row in UNMARKED)), scheme=("ours",),
             gradient=("sobel_xy_8bit", "corner_sobel_xy_8bit"))
-COLUMNS = (
-    Column("PSNR loss (dB)", "psnr_loss", form=".3f"),
-    Column("d(S₀, M(K)) (10⁻³)", "initial", 1e3),
-    Column("1,000 other keys, mean d", "others_mean", 1e3),
-    Column("least", "others_least", 1e3),
-    *(Column(f"{rate:.0%} pruned", f"pruned_{rate:.2f}", 1e3) for rate in RATES),
-)
+COLUMNS = (*UNTOUCHED, *AFTER_PRUNING[:len(RATES)])
 
 
 def subject(profile, seed, host, scheme, gradient):
     """A mark, whole and pruned."""
     mark = profile.mark(host, seed, scheme, gradient=gradient)
-    return {"mark": mark} | {f"pruned_{rate:.2f}": mark.under(Prune(rate)) for rate in RATES}
+    return {"mark": mark} | pruned(mark, RATES)
 
 
 TABLE = Table("sr_gradient_marks", "Generators of super-resolution keys, marked. Distances in 10⁻³; the threshold η is "
