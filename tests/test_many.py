@@ -198,10 +198,10 @@ def test_a_table_says_where_the_seed_was_named(case, owned, capsys):
     assert code == 0 and line.startswith(f"{case}/marked.keras, {case}/keys/mine.npz: ")
     assert many.NAMED not in verify(capsys, case, *flags)[1]
     assert verify(capsys, case, "--write_queries={0}/questions", "--key={0}/keys/mine.npz")[0] == 0
-    (case / "answers").mkdir()
+    (case / "seeded").mkdir()
     for path in (case / "questions").glob("*.npy"):
-        np.save(case / "answers" / path.name, owned.marked(np.load(path)[None])[0])
-    shutil.copy(case / "questions" / "fresh.json", case / "answers")
-    _, said, _ = verify(capsys, case, "--suspect={0}/answers", *flags[1:], "--json")
+        np.save(case / "seeded" / path.name, owned.marked(np.load(path)[None])[0])
+    shutil.copy(case / "questions" / "fresh.json", case / "seeded")
+    _, said, _ = verify(capsys, case, "--suspect={0}/seeded", *flags[1:], "--json")
     assert [(row["found"], many.NAMED in row["notes"]) for row in json.loads(said)["rows"]] == [
         (True, True), (False, False)]

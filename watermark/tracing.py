@@ -52,11 +52,13 @@ class _Sized:
 
     def __init__(self, reference, shape):
         count, *sides, channels = shape
-        self.at = functools.lru_cache(KEPT)(lambda *size: _trace(reference, (count, *size, channels)))
-        self.at(*(own or TRIED for own in sides))
+        self._run = functools.lru_cache(KEPT)(lambda *size: _trace(reference, (count, *size, channels)))
+        self._run(*(own or TRIED for own in sides))
+
+    def at(self, height, width):
+        """The trace for images of this size."""
+        with raised_as(SuspectError, f"the network takes no images of {height}x{width} pixels"):
+            return self._run(height, width)
 
     def __call__(self, images):
-        height, width = images.shape[1:3]
-        with raised_as(SuspectError, f"the network takes no images of {height}x{width} pixels"):
-            run = self.at(height, width)
-        return run(images)
+        return self.at(*images.shape[1:3])(images)
