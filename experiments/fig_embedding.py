@@ -25,7 +25,7 @@ def main(lab, options):
 
     def look(model):
         psnr = inference.evaluate(model, task, small, precision=lab.compute.precision).mean()
-        return {"psnr": float(psnr), "d": metrics.distance(figures.answer(model, key), key.initial)}
+        return {"psnr": float(psnr), "d": metrics.distance(inference.answer(model, key), key.initial)}
 
     folder = lab.folder(mark).with_name(f"{mark.name}-course")
     before = look(lab.get(mark.parent))

@@ -17,8 +17,6 @@ from watermark.suspects.folder import answer_files
 FORMS = {".keras": "Keras model", ".h5": "Keras model, HDF5", ".hdf5": "Keras model, HDF5", ".tflite": "TFLite model",
          ".onnx": "ONNX model", ".py": "Python function"}
 NOWHERE = ("report", "json", "transcript", "fresh_seed", "null_keys")  # flags that change nothing, or are set below
-
-
 SECRET = ("bare_seed",)  # flags whose value whoever reads the result may not know: K follows from it
 
 

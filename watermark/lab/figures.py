@@ -19,8 +19,8 @@ from watermark.lab.runner import results
 from watermark.pictures import STYLE, WIDTH, panel, panels, write
 from watermark.recipes import EPOCH
 
-__all__ = ["WIDTH", "answer", "copyright_rows", "epochs_note", "grey_note", "host_rows", "host_titles", "marks_note",
-           "panel", "panels", "save"]
+__all__ = ["WIDTH", "copyright_rows", "epochs_note", "grey_note", "host_rows", "host_titles", "marks_note", "panel",
+           "panels", "save"]
 plt.style.use(STYLE)
 
 
