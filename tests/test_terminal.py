@@ -41,7 +41,8 @@ def run(values):
         hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 '''
 PROGRAM = f"""
-import sys, types
+import signal, sys, types
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has those that it runs in the background ignore it
 from watermark import cli
 module = types.ModuleType("watermark.cli.noisy", "watermark noisy")
 exec({NOISY!r}, module.__dict__)
