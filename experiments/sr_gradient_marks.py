@@ -1,8 +1,9 @@
 """What a generator of super-resolution keys does to a mark: fidelity, strangers' keys, pruning.
 
 `sr_gradient.py` compares generators on unmarked hosts; `sobel_xy_8bit` is the default, whose marks ship. A row is one
-mark and what follows from it, 5 minutes on 2 cores where the mark ships; making one takes 5 to 10 minutes more with
-AVX512-BF16, seven times as long with AVX2 alone. Expected: strangers farther off with `corner_sobel_xy_8bit`.
+mark and what follows from it, 5 minutes on 2 cores with AVX512-BF16 where the mark ships (20 with AVX2 alone); making
+one takes 5 to 10 minutes more, seven times as long with AVX2. Expected: strangers farther off with
+`corner_sobel_xy_8bit`.
 
     python experiments/sr_gradient_marks.py --trials=1
 """

@@ -29,6 +29,7 @@ MARKS = {
     ("vdsr", 1): "vdsr-marked-ours-1-80385b514e", ("srdncnn", 0): "srdncnn-marked-ours-0-9660ceb865",
     ("srdncnn", 1): "srdncnn-marked-ours-1-da8775b167",
 }
+GENERATORS = {("srdncnn", 0, "corner_sobel_xy_8bit"): "srdncnn-marked-ours-0-4fe92a045e"}  # of the key, not the default
 ATTACKED = {
     "finetune": Finetune(100, 1e-4, 32, None, "train400", 2000), "prune": Prune(0.3), "round": Round(8),
     "overwrite": Overwrite(500, QUICK, "train400", 3000), "serve": Serve("tflite_int8"),
@@ -44,13 +45,16 @@ def test_the_names_of_all_shipped_models():
     """A changed default, a new field or a new axis must not rename what was made before it."""
     assert {name: PROFILE.host(name).name for name in HOSTS} == HOSTS
     assert {at: PROFILE.mark(*at).name for at in MARKS} == MARKS
-    assert {f"{name}.keras" for name in (*HOSTS.values(), *MARKS.values())} == set(_shipped())
+    assert {at: PROFILE.mark(*at[:2], gradient=at[2]).name for at in GENERATORS} == GENERATORS
+    names = (*HOSTS.values(), *MARKS.values(), *GENERATORS.values())
+    assert {f"{name}.keras" for name in names} == set(_shipped())
 
 
 def test_what_is_kept_beside_a_model_is_what_it_is_named_by():
     for file, entry in _shipped().items():
         host, seed, scheme = entry["host"], entry["seed"], entry["stage"].removeprefix("marked-")
-        spec = PROFILE.host(host) if entry["stage"] == "host" else PROFILE.mark(host, seed, scheme)
+        spec = PROFILE.host(host) if entry["stage"] == "host" else PROFILE.mark(host, seed, scheme,
+                                                                                gradient=entry.get("gradient"))
         assert file == f"{spec.name}.keras" and spec.fields.items() <= entry.items()
 
 
