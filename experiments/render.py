@@ -71,8 +71,8 @@ REASONS = (
 REMARKS = (
     "What the paper's comparison of schemes says is not reproduced on DnCNN, nor on RED: Base-1 (deepsigns) costs no "
     "more PSNR than our mark (Table III), outlives pruning as in the paper or better (Table VI), and embeds as fast "
-    "(DnCNN, Table XIII); on RED Base-2 (adi) outlives it too, by its own rule. Baselines' rows are no cells of the PSNR "
-    "score.",
+    "(DnCNN, Table XIII); on RED Base-2 (adi) outlives it too, by its own rule. Baselines' rows are no cells of the "
+    "PSNR score.",
     "NCC is of residuals for denoisers and of images for super-resolution, where each comes nearest to what the paper "
     "prints of other distances; other choices agree in fewer cells (docs/recipe.md).",
 )
