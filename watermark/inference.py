@@ -143,13 +143,11 @@ class Suspect:
     def __init__(self, suspect, kind, pixels=None, batch=None):
         self.source, self.kind, self.pixels, self.batch = suspect, kind, pixels, batch
         self._notes = []
-        self.ask, self.sides, self.readable = suspect, (None, None), True
-        if isinstance(suspect, keras.Model):
+        self.ask, self.sides, self.readable = suspect, (None, None), isinstance(suspect, keras.Model)
+        if self.readable:
             self.ask, self.sides = predictor(suspect), check_sides(suspect.input_shape[1:3], suspect.name)
         elif hasattr(suspect, "sides"):
             self.sides, self.readable = suspect.sides(kind.channels), not self.watched
-        else:
-            self.readable = False
         if pixels and hasattr(suspect, "on"):
             self.source = self.ask = suspect.on(pixels)
         if pixels:
@@ -160,6 +158,11 @@ class Suspect:
     def watched(self) -> bool:
         """Whether somebody sees which question comes when, as whoever runs a service does."""
         return getattr(self.source, "watched", False)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no question but those that are written, as a folder of answers does."""
+        return getattr(self.source, "closed", False)
 
     @property
     def notes(self) -> list[str]:
@@ -282,7 +285,6 @@ def evaluate(model: keras.Model | Callable, task: Task, images: Iterable, varian
     """
     predict = predictor(model, precision) if isinstance(model, keras.Model) else model
     variants = task.variants if variant is None else (variant,)
-
     return np.array([metric(*task.comparable(restored(predict, x), y, v))
                      for v in variants for x, y in task.pairs(images, v)])
 

@@ -164,8 +164,7 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
     back = moved(response, ways[best])[0]
     if stands_out(found[best], null[-1], _numbers(key, back), len(ways)):
         return Answers(back, null[-1], fresh_seed, len(ways), ways[best])
-    closed = suspect.watched or getattr(suspect.source, "closed", False)
-    turns = questions.turns(key) if len(ways) > 1 and not closed else []
+    turns = [] if suspect.watched or suspect.closed or len(ways) < 2 else questions.turns(key)
     tries = len(ways) + len(turns)
     for turn, answer in zip(turns, questions.in_turns(answered, key, triggers, turns, fresh_seed), strict=True):
         # Turned, K is one more key that was drawn as the fresh ones were, and these serve for it as they stand.
