@@ -12,6 +12,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from watermark.lab import figures, runner, scripts
 from watermark.hosts import HOSTS
+from watermark.lab.cache import LONGER
 
 COLOURS = {"Conv2D": "#0072B2", "Conv2DTranspose": "#009E73", "BatchNormalization": "#E69F00", "ReLU": "#BBBBBB"}
 NAMES = {"Conv2D": "convolution 3×3", "Conv2DTranspose": "transposed convolution 3×3",
@@ -64,13 +65,14 @@ TITLES = {"denoise": "denoising, small images of Set12", "sr": "super-resolution
 
 def courses(folder):
     """A figure of validation PSNR against steps, for each host that has a record in `folder`."""
-    found = {host: path for host in HOSTS.values() if (path := Path(folder) / f"{host.name}.json").exists()}
-    tasks = list(dict.fromkeys(host.task for host in found)) or ["denoise"]
+    found = {(host, note): path for host in HOSTS.values() for note in ("", f"-{LONGER}")
+             if (path := Path(folder) / f"{host.name}{note}.json").exists()}
+    tasks = list(dict.fromkeys(host.task for host, _ in found)) or ["denoise"]
     figure, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 2.6), squeeze=False)
     for task, axis in zip(tasks, axes[0], strict=True):
-        for host, path in found.items():
+        for (host, note), path in found.items():
             if host.task == task:
-                axis.plot(*zip(*json.loads(path.read_text()), strict=True), label=host.title)
+                axis.plot(*zip(*json.loads(path.read_text()), strict=True), label=host.title + note.replace("-", ", "))
                 axis.legend()
         axis.set(xlabel="training step", ylabel="PSNR (dB)", title=TITLES[task])
     return figure

@@ -9,6 +9,7 @@ model so far.
     python experiments/train_hosts.py --hosts=dncnn
     python experiments/train_hosts.py --hosts=red --seed=1            # the second RED of pairs_uniqueness.py
     python experiments/train_hosts.py --hosts=dncnn --keep=runs/jax   # finished by train_hosts_jax.py: kept, measured
+    python experiments/train_hosts.py --hosts=red --longer            # goes on from what ships, an hour with AMX
 """
 
 import dataclasses
@@ -22,19 +23,22 @@ from evaluate_hosts import GRID, PUBLISHED
 from watermark.lab import elsewhere, measures, runner, scripts
 from watermark.checkpoints import annotate, describe
 from watermark.files import atomic_write
-from watermark.hosts import HOSTS
+from watermark.lab.cache import LONGER
 from watermark.states import read_history
 
 
-def main(lab, options, trained=None, seed=0):
+def main(lab, options, trained=None, seed=0, longer=False):
     """Trains each host that is asked for, or takes it from the folder `trained`, measures it, and keeps what it is.
 
-    Another seed, another initialisation.
+    Another seed, another initialisation; `longer`, the hosts of `Profile.longer`, kept in a folder of their own.
     """
+    if longer:
+        lab = _of_longer(lab, options.hosts)
     if options.stop_after is not None:
         lab = dataclasses.replace(lab, deadline=time.monotonic() + 60.0 * options.stop_after)
-    for name in options.hosts or list(HOSTS):
-        spec, file = lab.profile.host(name, seed), f"{name}-{seed}" if seed else name
+    for name in options.hosts or list(lab.profile.hosts):
+        spec = lab.profile.host(name, seed)
+        file = "-".join([name, *([str(seed)] if seed else []), *([LONGER] if longer else [])])
         if trained:
             _keep_course(lab, file, [[row["step"], _average(row)] for row in elsewhere.take_host(lab, spec, trained)])
         spec = lab.resolve(spec)
@@ -46,12 +50,23 @@ def main(lab, options, trained=None, seed=0):
             used = " ".join([lab.images.test_name(test_set), *([f"x{scale}"] if scale else [])])
             measured[used] = found | ({"published": published} if published else {})
             print(f"{name}  {used}: {found['psnr']:.2f} dB" + (f" (paper: {published['psnr']})" if published else ""))
-        if points := [[row["step"], row["psnr"]] for row in course(lab, spec) if "psnr" in row]:
+        looked = [row for row in course(lab, spec) if "psnr" in row]
+        if points := [[row["step"], row.get("psnr_average", row["psnr"])] for row in looked]:  # of what the host is
             _keep_course(lab, file, points)
         path, examples = lab.cache.path(spec.name), sum(phase.steps * phase.batch_size for phase in spec.recipes)
         found = {"quality": measured, "examples": examples}
         if path.is_relative_to(lab.workdir.resolve()) and describe(path) | found != describe(path):
             annotate(path, found)
+
+
+def _of_longer(lab, hosts):
+    """The lab whose hosts are those that its profile trains further."""
+    there = lab.profile.longer
+    if (missing := sorted(set(hosts or ()) - set(there))) or not there:
+        raise ValueError(f"--longer: profile {lab.profile.name} trains {', '.join(there) or 'no host'} further, not "
+                         f"{', '.join(missing) or 'any'}; add its phases to watermark/lab/profiles.py")
+    return dataclasses.replace(lab, profile=dataclasses.replace(lab.profile, hosts=lab.profile.longer),
+                               cache=dataclasses.replace(lab.cache, folder=lab.cache.folder / LONGER))
 
 
 def _keep_course(lab, name, points):
@@ -80,4 +95,5 @@ def course(lab, spec):
 if __name__ == "__main__":
     flags.DEFINE_string("keep", None, "folder of train_hosts_jax.py whose finished hosts are kept in place of training")
     flags.DEFINE_integer("seed", 0, "of the initialisation", lower_bound=0)
-    scripts.run_main(lambda lab, options: main(lab, options, flags.FLAGS.keep, flags.FLAGS.seed))
+    flags.DEFINE_bool("longer", False, "the hosts that are trained further than those that tables are of")
+    scripts.run_main(lambda lab, options: main(lab, options, flags.FLAGS.keep, flags.FLAGS.seed, flags.FLAGS.longer))

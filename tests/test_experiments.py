@@ -91,6 +91,24 @@ def test_hosts_are_trained_and_measured(lab, capsys):
     assert (lab.workdir / "results/smoke/training/dncnn.json").exists()
 
 
+def test_hosts_are_trained_further_in_a_folder_of_their_own(lab, capsys):
+    """It goes on from the host that tables are of, which stays; other hosts are refused first."""
+    module = _load(next(path for path in SCRIPTS if path.stem == "train_hosts"))
+    lab = dataclasses.replace(lab, cache=dataclasses.replace(lab.cache, folder=lab.workdir / "other" / "checkpoints"))
+    with pytest.raises(ValueError, match="profile smoke trains dncnn further, not red"):
+        module.main(lab, Options(hosts=["red"]), longer=True)
+    before = lab.resolve(lab.profile.host("dncnn"))
+    lab.get(before)
+    module.main(lab, Options(), longer=True)
+    assert "sample_test: " in capsys.readouterr().out
+    (further,) = checkpoints.models(lab.cache.folder / "longer").values()
+    assert further["examples"] == 3 * 4 + 2 * 2 + 2 and further["recipe"][2]["average"] == 0.5
+    assert set(checkpoints.models(lab.cache.folder)) == {f"{before.name}.keras"}
+    assert not (lab.folder(before) / "phase2").exists()
+    points = json.loads((lab.workdir / "results/smoke/training/dncnn-longer.json").read_text())
+    assert points[-1][0] == 6
+
+
 def test_a_host_trained_elsewhere_is_kept_under_the_recipe_that_made_it(lab, tmp_path, capsys):
     module = _load(next(path for path in SCRIPTS if path.stem == "train_hosts"))
     recipe = Recipe(6, 2, 2e-3, patch=16, optimizer="muon", average=0.9)

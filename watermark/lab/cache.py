@@ -11,6 +11,8 @@ import keras
 from watermark import checkpoints
 from watermark.files import locked
 
+LONGER = "longer"  # the folder, beside the models that tables are of, of hosts that are trained further
+
 
 @dataclass(frozen=True)
 class Cache:
@@ -22,7 +24,7 @@ class Cache:
     """
 
     folder: Path
-    shipped: Sequence[Path] = (checkpoints.SHIPPED,)
+    shipped: Sequence[Path] = (checkpoints.SHIPPED, checkpoints.SHIPPED / LONGER)
 
     def path(self, name: str) -> Path | None:
         """Where a model is kept, or None."""

@@ -6,7 +6,7 @@ The only place where a row's axes (host, scheme, strength, size, epochs, data, k
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class Profile:
     Attributes:
       name: key in `PROFILES`, and in every scheme's RECIPES.
       hosts: {host: how it is trained, phase after phase}.
+      longer: the same of hosts that are trained further than those that marks and tables are of (docs/hosts.md).
       trials: seeds per row.
       first_seed: the first of them.
       own_keys: whether each host has keys of its own; else the hosts of a kind share one a seed.
@@ -58,6 +59,7 @@ class Profile:
     precision: str = "bfloat16"
     first_seed: int = 0
     own_keys: bool = False  # the marks that ship were made without
+    longer: dict = field(default_factory=dict)
 
     @property
     def seeds(self) -> range:
@@ -113,9 +115,9 @@ class Profile:
         return Seen(mark, hashlib.sha256(np.ascontiguousarray(picture)).hexdigest(), self.visualizer)
 
 
-def _muon(steps, learning_rate=2e-3):
+def _muon(steps, learning_rate=2e-3, average=None):
     # 40x40 patches see the padding nearly everywhere (the receptive fields are 35 and more), whole images hardly do.
-    return Recipe(steps, 6, learning_rate, patch=64, optimizer="muon")
+    return Recipe(steps, 6, learning_rate, patch=64, optimizer="muon", average=average)
 
 
 QUICK = {
@@ -124,13 +126,15 @@ QUICK = {
     "vdsr": (_muon(6000),),
     "srdncnn": (_muon(6000),),
 }
+LONGER = {"red": (*QUICK["red"], _muon(25_000, 1.5e-3, average=0.999))}
+SMOKE = (Recipe(3, 4, 1e-3, optimizer="muon"), Recipe(2, 2, 1e-3, patch=48))
 
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("smoke", dict.fromkeys(HOSTS, (Recipe(3, 4, 1e-3, optimizer="muon"), Recipe(2, 2, 1e-3, patch=48))),
-                trials=1, epoch=1, haste=100, visualizer=replace(VISUALIZER, steps=2), null_keys=9, crop=48),
-        Profile("quick", QUICK, trials=3),
+        Profile("smoke", dict.fromkeys(HOSTS, SMOKE), trials=1, epoch=1, haste=100, null_keys=9, crop=48,
+                visualizer=replace(VISUALIZER, steps=2), longer={"dncnn": (*SMOKE, Recipe(1, 2, 1e-3, average=0.5))}),
+        Profile("quick", QUICK, trials=3, longer=LONGER),
         # DnCNN's own recipe, or near it; VDSR's is SGD, batches of 64, no batch norm.
         Profile("paper", dict.fromkeys(HOSTS, (Recipe(50 * EPOCH, 128, 1e-3, fold=False),)), trials=30, epoch=EPOCH,
                 sample=False, own_keys=True),
