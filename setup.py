@@ -3,7 +3,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 # The hosts and one marked network go into the wheel as watermark/shipped; in a checkout they are read where they lie.
-SHIPPED = ["*-host-*.keras", "*-host-*.json", "dncnn-marked-ours-0-*.keras", "dncnn-marked-ours-0-*.json"]
+SHIPPED = ["*-host-0-*.keras", "*-host-0-*.json", "dncnn-marked-ours-0-*.keras", "dncnn-marked-ours-0-*.json"]
 TEST = ["pytest", "ipykernel", "kserve", "nbclient", "nbformat", "pytest-xdist", "onnx", "onnxruntime",
         "setuptools>=64", "tf2onnx"]
 SITE = ["latex2mathml", "mkdocs-material", "mkdocstrings[python]", "pymdown-extensions"]

@@ -31,6 +31,8 @@ MARKS = {
     ("srdncnn", 1): "srdncnn-marked-ours-1-da8775b167",
 }
 GENERATORS = {("srdncnn", 0, "corner_sobel_xy_8bit"): "srdncnn-marked-ours-0-4fe92a045e"}  # of the key, not the default
+SECOND = {"red": ("red-host-1-2621deb2ee", "red-marked-ours-1-7d4ace3995")}  # of another initialisation, and its mark
+LONGER = {"red": "red-host-0-a194911ded"}
 ATTACKED = {
     "finetune": Finetune(100, 1e-4, 32, None, "train400", 2000), "prune": Prune(0.3), "round": Round(8),
     "overwrite": Overwrite(500, QUICK, "train400", 3000), "serve": Serve("tflite_int8"),
@@ -47,15 +49,27 @@ def test_the_names_of_all_shipped_models():
     assert {name: PROFILE.host(name).name for name in HOSTS} == HOSTS
     assert {at: PROFILE.mark(*at).name for at in MARKS} == MARKS
     assert {at: PROFILE.mark(*at[:2], gradient=at[2]).name for at in GENERATORS} == GENERATORS
-    names = (*HOSTS.values(), *MARKS.values(), *GENERATORS.values())
-    assert {f"{name}.keras" for name in names} == set(_shipped())
+    second = {name: PROFILE.host(name, 1) for name in SECOND}
+    assert {name: (host.name, dataclasses.replace(PROFILE.mark(name, 1), parent=host).name)
+            for name, host in second.items()} == SECOND
+    names = (HOSTS, MARKS, GENERATORS, {at: name for pair in SECOND.values() for at, name in enumerate(pair)})
+    assert {f"{name}.keras" for group in names for name in group.values()} == set(_shipped())
+
+
+def test_the_names_of_hosts_that_are_trained_further():
+    longer = dataclasses.replace(PROFILE, hosts=PROFILE.longer)
+    assert {name: longer.host(name).name for name in longer.hosts} == LONGER
+    assert {f"{name}.keras" for name in LONGER.values()} == set(models(SHIPPED / "longer"))
+    assert all(PROFILE.longer[name][:len(PROFILE.hosts[name])] == PROFILE.hosts[name] for name in LONGER)
 
 
 def test_what_is_kept_beside_a_model_is_what_it_is_named_by():
     for file, entry in _shipped().items():
         host, seed, scheme = entry["host"], entry["seed"], entry["stage"].removeprefix("marked-")
-        spec = PROFILE.host(host) if entry["stage"] == "host" else PROFILE.mark(host, seed, scheme,
-                                                                                gradient=entry.get("gradient"))
+        spec = PROFILE.host(host, seed) if entry["stage"] == "host" else PROFILE.mark(host, seed, scheme,
+                                                                                      gradient=entry.get("gradient"))
+        if entry["stage"] != "host" and entry["parent"] != spec.parent.name:
+            spec = dataclasses.replace(spec, parent=PROFILE.host(host, 1))
         assert file == f"{spec.name}.keras" and spec.fields.items() <= entry.items()
 
 

@@ -92,8 +92,8 @@ def load_host(name: str, folder: Path = SHIPPED) -> keras.Model:
         names = ", ".join(sorted({entry["host"] for entry in there.values()})) or "none"
         raise CheckpointError(f"no trained {name} in {Path(folder).resolve()} (hosts there: {names}); train it in a "
                               f"checkout of the project: python experiments/train_hosts.py --hosts={name}")
-    # A work folder may hold shorter trainings too.
-    return load(Path(folder) / max(hosts, key=lambda file: _psnr(hosts[file])))
+    # Other initialisations, which tables compare with, may be there; in a work folder shorter trainings too.
+    return load(Path(folder) / max(hosts, key=lambda file: (-hosts[file].get("seed", 0), _psnr(hosts[file]))))
 
 
 def _psnr(entry):
