@@ -29,7 +29,8 @@ MARKS = {
     ("dncnn", 2): "dncnn-marked-ours-2-2043112d90", ("red", 0): "red-marked-ours-0-76cfeab895",
     ("red", 1): "red-marked-ours-1-1081f0514b", ("vdsr", 0): "vdsr-marked-ours-0-bccfb0e11e",
     ("vdsr", 1): "vdsr-marked-ours-1-80385b514e", ("srdncnn", 0): "srdncnn-marked-ours-0-9660ceb865",
-    ("srdncnn", 1): "srdncnn-marked-ours-1-da8775b167",
+    ("srdncnn", 1): "srdncnn-marked-ours-1-da8775b167", ("red", 2): "red-marked-ours-2-52c750894c",
+    ("vdsr", 2): "vdsr-marked-ours-2-dd19928b56", ("srdncnn", 2): "srdncnn-marked-ours-2-d99efcdafd",
 }
 GENERATORS = {("srdncnn", 0, "corner_sobel_xy_8bit"): "srdncnn-marked-ours-0-4fe92a045e"}  # of the key, not the default
 SECOND = {"red": ("red-host-1-2621deb2ee", "red-marked-ours-1-7d4ace3995")}  # of another initialisation, and its mark
