@@ -65,14 +65,14 @@ TITLES = {"denoise": "denoising, small images of Set12", "sr": "super-resolution
 
 def courses(folder):
     """A figure of validation PSNR against steps, for each host that has a record in `folder`."""
-    found = {(host, note): path for host in HOSTS.values() for note in ("", f"-{LONGER}")
-             if (path := Path(folder) / f"{host.name}{note}.json").exists()}
+    found = {(host, words): path for host in HOSTS.values() for words in ((), (LONGER,))
+             if (path := Path(folder) / f"{'-'.join((host.name, *words))}.json").exists()}
     tasks = list(dict.fromkeys(host.task for host, _ in found)) or ["denoise"]
     figure, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks), 2.6), squeeze=False)
     for task, axis in zip(tasks, axes[0], strict=True):
-        for (host, note), path in found.items():
+        for (host, words), path in found.items():
             if host.task == task:
-                axis.plot(*zip(*json.loads(path.read_text()), strict=True), label=host.title + note.replace("-", ", "))
+                axis.plot(*zip(*json.loads(path.read_text()), strict=True), label=", ".join((host.title, *words)))
                 axis.legend()
         axis.set(xlabel="training step", ylabel="PSNR (dB)", title=TITLES[task])
     return figure
