@@ -34,7 +34,7 @@ MARKS = {
 }
 GENERATORS = {("srdncnn", 0, "corner_sobel_xy_8bit"): "srdncnn-marked-ours-0-4fe92a045e"}  # of the key, not the default
 SECOND = {"red": ("red-host-1-2621deb2ee", "red-marked-ours-1-7d4ace3995")}  # of another initialisation, and its mark
-LONGER = {"red": "red-host-0-a194911ded"}
+LONGER = {"red": "red-host-0-3e88146982"}
 ATTACKED = {
     "finetune": Finetune(100, 1e-4, 32, None, "train400", 2000), "prune": Prune(0.3), "round": Round(8),
     "overwrite": Overwrite(500, QUICK, "train400", 3000), "serve": Serve("tflite_int8"),

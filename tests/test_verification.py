@@ -49,7 +49,7 @@ def test_weak_mark_fails_eta_and_shows_in_the_rank():
         noise = np.random.default_rng(0).normal(0, 0.5, triggers.shape)
         return _asks(0.5, KEY.trigger)(triggers) + noise
 
-    verdict = verification.verify(suspect, KEY, null_keys=999)
+    verdict = verification.verify(suspect, KEY, null_keys=999, fresh_seed="0")  # of others, some rank it second
     assert not verdict.within_threshold and verdict.p_value == pytest.approx(1e-3)
 
 

@@ -74,12 +74,14 @@ def test_the_own_key_calls_up_the_image_and_others_do_not(trained):
     assert own > 20.0 and max(others) < 9.0
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_it_sees_through_damage_up_to_eta_and_refuses_more(trained, seed):
-    """On the way to the unmarked network's answer (seed 0) and astray."""
+@pytest.mark.parametrize("seeds", [[0], range(1, 6)], ids=["unmarked", "astray"])
+def test_it_sees_through_damage_up_to_eta_and_refuses_more(trained, seeds):
+    """On the way to the unmarked network's answer (seed 0), and astray: the middle of five directions, since training
+    a network this small ends elsewhere on every kind of processor.
+    """
     key, _, R, target = trained
-    within, beyond = (metrics.psnr(visualizer.show(R, key.verification + _away(key, share, seed)), target)
-                      for share in (0.7, 1.5))
+    within, beyond = (np.median([metrics.psnr(visualizer.show(R, key.verification + _away(key, share, seed)), target)
+                                 for seed in seeds]) for share in (0.7, 1.5))
     assert within > 14.0 and beyond < 9.0
 
 

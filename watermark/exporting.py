@@ -128,12 +128,16 @@ def _check(model, path, form, key):
 def parity(model: keras.Model, suspect: Callable, pixels: Pixels = UNIT) -> float:
     """The largest difference of a pixel, on [0, 1], between a model's answers and a suspect's on noise.
 
-    Both are asked in numbers on their own range, `pixels`.
+    Both are asked in numbers on their own range, `pixels`. A ModelError if their answers differ in shape.
     """
     images = pixels.of(_noise(model, 3))
     if isinstance(suspect, keras.Model):
         suspect = predictor(suspect)
-    return float(np.max(np.abs(predictor(model)(images) - suspect(images)))) / (pixels.high - pixels.low)
+    expected, answers = predictor(model)(images), suspect(images)
+    if np.shape(answers) != expected.shape:
+        raise ModelError(f"expected answers of shape {list(expected.shape)} as the model's, got "
+                         f"{list(np.shape(answers))}; the two are not one network")
+    return float(np.max(np.abs(expected - answers))) / (pixels.high - pixels.low)
 
 
 def save_saved_model(model: keras.Model, path: str | Path, pixels: Pixels = UNIT, checked: bool = True) -> None:
@@ -211,12 +215,22 @@ def _smooth_noise(model):
 
 def _onnx(model):
     try:
-        import tf2onnx
+        from tf2onnx import optimizer, tf_loader, tfonnx
     except ImportError as error:
         raise ModelError("ONNX needs tf2onnx: pip install tf2onnx onnx onnxruntime") from error
-    signature = (_signature(model),)
-    function = tf.function(lambda image: model(image, training=False), input_signature=signature)
-    with warnings.catch_warnings():
+    function = tf.function(lambda image: model(image, training=False)).get_concrete_function(_signature(model))
+    inputs, outputs = ([tensor.name for tensor in tensors if tensor.dtype != tf.resource]
+                       for tensors in (function.inputs, function.outputs))
+    # Not all that tf2onnx has: its ReshapeOptimizer loses the Squeeze that it sets behind a reshape where that is the
+    # network's last step, as the transpose of a single channel becomes: one time in six, answers came as [1, N, ...].
+    passes = {"transpose": optimizer.TransposeOptimizer, "constants": optimizer.ConstFoldOptimizer,
+              "identity": optimizer.IdentityOptimizer, "back_to_back": optimizer.BackToBackOptimizer}
+    with warnings.catch_warnings(), tf.device("/cpu:0"):
         warnings.simplefilter("ignore")
-        proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=17)
+        frozen = tf_loader.from_function(function, inputs, outputs)
+        with tf.Graph().as_default() as graph:
+            tf.import_graph_def(frozen, name="")
+            made = tfonnx.process_tf_graph(graph, opset=17, input_names=inputs, output_names=outputs,
+                                           tensors_to_rename={inputs[0]: "image"})
+        proto = optimizer.optimize_graph(made, optimizers=passes).make_model(model.name)
     return proto.SerializeToString()

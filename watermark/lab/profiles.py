@@ -126,7 +126,9 @@ QUICK = {
     "vdsr": (_muon(6000),),
     "srdncnn": (_muon(6000),),
 }
-LONGER = {"red": (*QUICK["red"], _muon(25_000, 1.5e-3, average=0.999))}
+LONGER = {
+    "red": (*QUICK["red"], _muon(25_000, 1.5e-3, average=0.999), _muon(12_000, 1.2e-3, average=0.999)),
+}
 SMOKE = (Recipe(3, 4, 1e-3, optimizer="muon"), Recipe(2, 2, 1e-3, patch=48))
 
 PROFILES = {
