@@ -27,14 +27,15 @@ def marks_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     made = ", ".join(f"{steps} embedding steps of {patches} patches" for steps, patches in lengths)
     held = ", ".join(HOSTS[host].title for host in dict.fromkeys(
         mark.host for mark in marks if getattr(mark.recipe, "preserving", 0)))
-    seeds = f", seeds from {profile.first_seed}" if profile.first_seed else ""
+    first = min((mark.seed for mark in marks), default=profile.first_seed)
+    seeds = f", seeds from {first}" if first else ""
     shared = any(isinstance(mark.recipe, Embedding) and not mark.own_key for mark in marks)
     return [f"trials per row: {profile.trials} (paper: 30){seeds}",
             *([f"{made} (paper: 8 epochs{_epoch(marks)})"] if made else []), *_sizes(marks),
             *([f"{held} marked with the answers to other keys held (docs/recipe.md)"] if held else []),
             *(["mean ± standard deviation over trials"] if profile.trials > 1 else []),
             *(["keys of the seeds that the recipe was found with, one key a seed for all hosts of a task"]
-              if shared and profile.first_seed == 0 else [])]
+              if shared and first == 0 else [])]
 
 
 def _epoch(marks):
