@@ -126,7 +126,7 @@ QUICK = {
     "vdsr": (_muon(6000),),
     "srdncnn": (_muon(6000),),
 }
-LONGER = {
+QUICK_LONGER = {
     "red": (*QUICK["red"], _muon(25_000, 1.5e-3, average=0.999), _muon(12_000, 1.2e-3, average=0.999)),
 }
 SMOKE = (Recipe(3, 4, 1e-3, optimizer="muon"), Recipe(2, 2, 1e-3, patch=48))
@@ -136,7 +136,7 @@ PROFILES = {
     for profile in (
         Profile("smoke", dict.fromkeys(HOSTS, SMOKE), trials=1, epoch=1, haste=100, null_keys=9, crop=48,
                 visualizer=replace(VISUALIZER, steps=2), longer={"dncnn": (*SMOKE, Recipe(1, 2, 1e-3, average=0.5))}),
-        Profile("quick", QUICK, trials=3, longer=LONGER),
+        Profile("quick", QUICK, trials=3, longer=QUICK_LONGER),
         # DnCNN's own recipe, or near it; VDSR's is SGD, batches of 64, no batch norm.
         Profile("paper", dict.fromkeys(HOSTS, (Recipe(50 * EPOCH, 128, 1e-3, fold=False),)), trials=30, epoch=EPOCH,
                 sample=False, own_keys=True),
