@@ -25,11 +25,13 @@ def marks_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     marks = list(dict.fromkeys(spec.root for spec in subjects if isinstance(spec.root, Marked)))
     lengths = dict.fromkeys((mark.recipe.steps, mark.recipe.batch_size) for mark in marks)
     made = ", ".join(f"{steps} embedding steps of {patches} patches" for steps, patches in lengths)
-    held = ", ".join(HOSTS[host].title for host in dict.fromkeys(
-        mark.host for mark in marks if getattr(mark.recipe, "preserving", 0)))
+    ours = [mark for mark in marks if isinstance(mark.recipe, Embedding)]
+    plain = {mark.host for mark in ours if not mark.recipe.preserving}
+    held = ", ".join(HOSTS[host].title + " in part" * (host in plain) for host in dict.fromkeys(
+        mark.host for mark in ours if mark.recipe.preserving))
     first = min((mark.seed for mark in marks), default=profile.first_seed)
     seeds = f", seeds from {first}" if first else ""
-    shared = any(isinstance(mark.recipe, Embedding) and not mark.own_key for mark in marks)
+    shared = any(not mark.own_key for mark in ours)
     return [f"trials per row: {profile.trials} (paper: 30){seeds}",
             *([f"{made} (paper: 8 epochs{_epoch(marks)})"] if made else []), *_sizes(marks),
             *([f"{held} marked with the answers to other keys held (docs/recipe.md)"] if held else []),
