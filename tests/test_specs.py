@@ -28,6 +28,7 @@ MARKS = {
     ("srdncnn", 0, "deepsigns"): "srdncnn-marked-deepsigns-0-98d2ca69ab",
     ("srdncnn", 0, "adi"): "srdncnn-marked-adi-0-bdd2e88358",
     ("vdsr", 0, "deepsigns"): "vdsr-marked-deepsigns-0-e6d9668ed2",
+    ("vdsr", 0, "adi"): "vdsr-marked-adi-0-8b1abb1a71",
     ("dncnn", 0): "dncnn-marked-ours-0-a40732997d", ("dncnn", 1): "dncnn-marked-ours-1-ab23784b7e",
     ("dncnn", 2): "dncnn-marked-ours-2-2043112d90", ("red", 0): "red-marked-ours-0-76cfeab895",
     ("red", 1): "red-marked-ours-1-1081f0514b", ("vdsr", 0): "vdsr-marked-ours-0-bccfb0e11e",
