@@ -18,14 +18,14 @@ GRID = grid(host=("dncnn", "red"), lam=STRENGTHS, test_set=("bsd68", "set12", "p
 
 
 def subject(profile, seed, host, lam, test_set):
-    """A host that is marked with a constant λ; with 0, unmarked."""
-    return profile.mark(host, seed, strength=lam, decay=1.0) if lam else profile.host(host)
+    """A host that is marked by the paper's loss with that λ; with 0, unmarked."""
+    return profile.plain(host, seed, lam) if lam else profile.host(host)
 
 
 def notes(profile, subjects):
     """What is said of any mark, and that these are not `quick`'s."""
-    return [*measures.FIDELITY.notes(profile, subjects), "λ is constant, that of the profile's own recipe, whose marks "
-            "Tables III and X measure, falls (docs/recipe.md)"]
+    return [*measures.FIDELITY.notes(profile, subjects), "marks by the paper's loss and optimizer, λ constant (Adam, "
+            f"from {profile.adam:g}), not by the profile's own recipe, whose marks Tables III and X measure"]
 
 
 TABLE = Table("table1_fidelity_denoising", "Table I. Quality of marked denoisers for several λ, beside the paper's "

@@ -15,7 +15,7 @@ from watermark.attacks.finetuning import LEARNING_RATE
 from watermark.hosts import HOSTS, get_host
 from watermark.kinds import Kind
 from watermark.lab.specs import Marked, Seen, Trained
-from watermark.recipes import EPOCH, VISUALIZER, Recipe, Showing
+from watermark.recipes import EPOCH, PAPER, VISUALIZER, Recipe, Showing
 from watermark.schemes import UNMARKED, get_scheme
 
 # The thief's seeds lie apart from the owner's: of the batches, and between the keys of one after the other. Records of
@@ -25,6 +25,8 @@ FINETUNING, OVERWRITING, KEYS = 2000, 3000, 500
 # about twice as large as ours, which were trained folded (measured in docs/recipe.md); "hard" is 1e-4 in any form.
 FOLDED = 0.5
 RATES = {"paper": FOLDED, "hard": 1.0}  # of the learning rate, where batch norms are folded
+# What makes of any recipe of ours the paper's: its optimizer, lambda constant, nothing ahead and no other keys held.
+PLAIN = {"optimizer": "adam", "decay": 1.0, "lookahead": 0.0, "preserving": 0.0}
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Profile:
       trials: seeds per row.
       first_seed: the first of them.
       own_keys: whether each host has keys of its own; else the hosts of a kind share one a seed.
+      adam: the learning rate of marks by the paper's loss, for which other recipes' may not serve (docs/recipe.md).
       haste: what a number of steps that an experiment states is divided by.
       epoch: what the attacks take for an epoch, in steps of as many patches as an embedding's.
       visualizer: how visualizers are trained.
@@ -59,6 +62,7 @@ class Profile:
     precision: str = "bfloat16"
     first_seed: int = 0
     own_keys: bool = False  # the marks that ship were made without
+    adam: float = 3e-4
     longer: dict = field(default_factory=dict)
 
     @property
@@ -82,6 +86,10 @@ class Profile:
         parent = self.host(host)
         gradient = None if gradient == Kind.gradient else gradient
         return Marked(parent, recipe, seed, parent.train_set, self.precision, scheme, size, self.own_keys, gradient)
+
+    def plain(self, host: str, seed: int, strength: float = 1e-3, **changes) -> Marked:
+        """A mark by the paper's loss, Eq. (4), with a constant lambda."""
+        return self.mark(host, seed, **PLAIN | {"learning_rate": self.adam, "strength": strength} | changes)
 
     def model(self, host: str, seed: int, scheme: str, **changes) -> Trained | Marked:
         """The marked model of a trial, or the host itself where no scheme marks it."""
@@ -139,7 +147,7 @@ PROFILES = {
         Profile("quick", QUICK, trials=3, longer=QUICK_LONGER),
         # DnCNN's own recipe, or near it; VDSR's is SGD, batches of 64, no batch norm.
         Profile("paper", dict.fromkeys(HOSTS, (Recipe(50 * EPOCH, 128, 1e-3, fold=False),)), trials=30, epoch=EPOCH,
-                sample=False, own_keys=True),
+                sample=False, own_keys=True, adam=PAPER.learning_rate),
     )
 }
 
