@@ -2,7 +2,7 @@
 
 DnCNN against RED, SR-DnCNN against VDSR, and two REDs that differ in their initialisation only. The paper's
 distances of denoisers are of residuals, K − M(K), as its authors' public code trains them; both are shown. Seconds,
-once the models are marked; a second RED is trained and marked first, 20 to 30 minutes on 2 cores with AVX512-BF16.
+for the models ship; made anew, a second RED takes 20 to 30 minutes on 2 cores with AVX512-BF16.
 
     python experiments/pairs_uniqueness.py
 """

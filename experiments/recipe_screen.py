@@ -3,8 +3,8 @@
 The attacks and numbers of `recipe.py`, less the longest: fine-tuning for 3,000 steps and the further keys by the
 owner's own recipe; one by the paper's loss remains. Its keys are of seeds from 100 on, which no table reports. A row
 takes 3,000 steps of fine-tuning and two embeddings: with AMX 25 minutes for RED's `quick`, 45 where the mark is learnt
-beside a thief. Every model is kept, so the same command goes on. Expected: a mark learnt beside a thief stands below
-half the distance of `quick` after 1,000 steps.
+beside a thief. Every model is kept, so the same command goes on. Expected: after 1,000 steps on own data a mark learnt
+beside a thief stands at 60 % of the distance of `quick`, on new data no nearer.
 
     python experiments/recipe_screen.py --trials=1 --hosts=red --rows=variant=quick
 """

@@ -3,7 +3,8 @@
 The paper prunes the smallest weights of every layer and verifies the marked model. All its marks pass but at the
 highest rate, and DnCNN loses 2 dB there; of the baselines', by NCC, few pass. They are asked for by
 `--schemes=ours,deepsigns,adi`. `--profile=quick` uses the marked models that the project ships and takes
-5 minutes on 2 cores; a mark made anew takes 5 to 10 minutes with AVX512-BF16. `--profile=paper` is for a GPU.
+half an hour on 2 cores, `--trials=1` ten minutes; a mark made anew takes 5 to 10 minutes with AVX512-BF16.
+`--profile=paper` is for a GPU.
 
     python experiments/table6_pruning.py
 """

@@ -9,7 +9,7 @@ model so far.
     python experiments/train_hosts.py --hosts=dncnn
     python experiments/train_hosts.py --hosts=red --seed=1            # the second RED of pairs_uniqueness.py
     python experiments/train_hosts.py --hosts=dncnn --keep=runs/jax   # finished by train_hosts_jax.py: kept, measured
-    python experiments/train_hosts.py --hosts=red --longer            # goes on from what ships, an hour with AMX
+    python experiments/train_hosts.py --hosts=red --longer            # only measured, for it ships; anew 90 minutes
 """
 
 import dataclasses
