@@ -1,7 +1,7 @@
 """Table I: what a mark costs the denoisers, for several strengths λ of Eq. (4).
 
 The paper: at λ = 10⁻³ within 0.02 dB of the unmarked host, but RED on PolyU 0.07 below; at λ = 1, 0.2 to 0.5 dB below
-on BSD68 and Set12, 1.8 (RED) and 4.7 (DnCNN) on PolyU. Expected, on BSD68 and Set12: within 0.004 dB at λ = 10⁻³,
+on BSD68 and Set12, 1.8 (RED) and 4.7 (DnCNN) on PolyU. Expected, on BSD68 and Set12: within 0.006 dB at λ = 10⁻³,
 0.4 to 1.0 dB below at λ = 1. PolyU goes through the network per channel, as it is. A mark takes 4 to 6 minutes on 2
 cores with AMX, the rows of BSD68 a minute and those of PolyU 7 minutes each, about four times as long with AVX2 alone.
 
