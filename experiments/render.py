@@ -64,7 +64,7 @@ REASONS = (
      "not known"),
     ("table8_overwriting", {}, "after a further key d is 28 to 63 % above the paper's on all four hosts; part of it is "
      "the thief's recipe, here the owner's: after one by the paper's loss DnCNN's is 12 % above (docs/recipe.md)"),
-    ("table9_multiple_overwriting", {}, "after further keys d is 28 to 63 % above the paper's, DnCNN's beyond η from "
+    ("table9_multiple_overwriting", {}, "after further keys d is 14 to 63 % above the paper's, DnCNN's beyond η from "
      "the second on; part of it is the thief's recipe, as in Table VIII"),
     ("table11_capacity_sr", {"size": 40, "scale": 2}, "Table II's marks and numbers"),
     ("table6_pruning", {"host": "dncnn", "scheme": "deepsigns"}, "one trial, and its λ was chosen after 300 steps"),
