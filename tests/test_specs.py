@@ -95,6 +95,16 @@ def test_the_ids_of_some_records(table, row, seed, expected):
     assert expected in (RESULTS / "quick" / f"{table}.jsonl").read_text()
 
 
+@pytest.mark.parametrize(("profile", "rate"), [("quick", 3e-4), ("paper", PAPER.learning_rate)])
+def test_a_plain_mark_is_by_the_papers_loss(profile, rate):
+    """Whatever the profile's own recipe and the host's task: Adam, lambda constant, nothing ahead or held."""
+    for host in HOSTS:
+        recipe = get_profile(profile).plain(host, 0, 0.1).recipe
+        assert (recipe.optimizer, recipe.learning_rate, recipe.strength, recipe.decay) == ("adam", rate, 0.1, 1.0)
+        assert not (recipe.lookahead or recipe.preserving or recipe.shadow)
+        assert recipe.steps == get_profile(profile).mark(host, 0).recipe.steps
+
+
 def test_every_attack_is_here():
     assert set(ATTACKED) == set(ATTACKS)
 
