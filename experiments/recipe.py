@@ -19,12 +19,12 @@ from watermark import inference, metrics
 from watermark.attacks import Overwrite, Prune
 from watermark.hosts import HOSTS
 from watermark.keys import random_keys
-from watermark.lab.profiles import KEYS, OVERWRITING, PLAIN
+from watermark.lab.profiles import KEYS, OVERWRITING, PLAIN, Profile
 from watermark.lab.tables import Column, Measure, Table, grid
 from watermark.recipes import PAPER
 from watermark.schemes import get_scheme
 
-ADAM = PLAIN | {"learning_rate": 3e-4, "strength": 1e-3}
+ADAM = PLAIN | {"learning_rate": Profile.adam, "strength": PAPER.strength}
 SHADOW = {"lookahead": 0.0, "steps": 2000, "shadow": 500}
 HELD = SHADOW | {"shadow": 800, "rivals": 0.3, "preserving": 1e-4}
 VARIANTS = {

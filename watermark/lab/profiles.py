@@ -87,9 +87,9 @@ class Profile:
         gradient = None if gradient == Kind.gradient else gradient
         return Marked(parent, recipe, seed, parent.train_set, self.precision, scheme, size, self.own_keys, gradient)
 
-    def plain(self, host: str, seed: int, strength: float = 1e-3, **changes) -> Marked:
+    def plain(self, host: str, seed: int, strength: float) -> Marked:
         """A mark by the paper's loss, Eq. (4), with a constant lambda."""
-        return self.mark(host, seed, **PLAIN | {"learning_rate": self.adam, "strength": strength} | changes)
+        return self.mark(host, seed, **PLAIN, learning_rate=self.adam, strength=strength)
 
     def model(self, host: str, seed: int, scheme: str, **changes) -> Trained | Marked:
         """The marked model of a trial, or the host itself where no scheme marks it."""
