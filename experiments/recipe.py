@@ -12,6 +12,8 @@ further keys.
     python experiments/recipe.py --trials=1 --hosts=dncnn --rows=variant=quick
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from watermark.lab import measures, notes, scripts
@@ -76,8 +78,8 @@ def subject(profile, seed, host, scheme, variant):
     changes = VARIANTS[variant]
     mark = profile.mark(host, seed, scheme, **changes | {
         name: max(1, changes[name] // profile.haste**2) for name in ("steps", "shadow") if name in changes})
-    theirs = profile.mark(host, seed, scheme, **ADAM | {name: getattr(mark.recipe, name)
-                                                        for name in ("steps", "batch_size")}).recipe
+    theirs = replace(profile.plain(host, seed, PAPER.strength).recipe,
+                     steps=mark.recipe.steps, batch_size=mark.recipe.batch_size)
     return {"mark": mark,
             **pruned(mark, PRUNED),
             **{f"finetuned_{data}_{steps}": mark.under(profile.finetuning_steps(mark, steps, data == "new"))
