@@ -115,8 +115,8 @@ def values(lab, subjects, row):
     return found
 
 
-TABLE = Table("recipe", "The embedding recipe: answers to 1,000 other keys, after pruning, after so many steps of "
-              "fine-tuning on own or new data, after further keys. Distances in 10⁻³; the threshold η is 6.07.",
+TABLE = Table("recipe", "The embedding recipe: answers to 1,000 other keys, after pruning, steps of fine-tuning on own "
+              "or new data, further keys. Distances in 10⁻³; the threshold η is 6.07.",
               GRID, subject, Measure(values, COLUMNS, notes.evidence_notes))
 
 if __name__ == "__main__":

@@ -63,7 +63,8 @@ REASONS = (
     ("table3_fidelity_schemes", {"host": "dncnn", "scheme": "ours"}, "one trial of three costs .09 dB, the others .05; "
      "not known"),
     ("table8_overwriting", {}, "after a further key d is 28 to 63 % above the paper's on all four hosts; part of it is "
-     "the thief's recipe, here the owner's: after one by the paper's loss DnCNN's is 12 % above (docs/recipe.md)"),
+     "the thief's recipe, here the owner's: after one by the paper's loss DnCNN's is 12 % above, RED's 24 "
+     "(docs/recipe.md)"),
     ("table9_multiple_overwriting", {}, "after further keys d is 14 to 63 % above the paper's, DnCNN's beyond η from "
      "the second on; part of it is the thief's recipe, as in Table VIII"),
     ("table11_capacity_sr", {"size": 40, "scale": 2}, "Table II's marks and numbers"),

@@ -226,7 +226,7 @@ def _preserving(host, key, recipe):
 
 def others(host: keras.Model, key: Key, recipe: Embedding) -> np.ndarray:
     """The triggers [N, H, W, C], as the host gets them, whose answers are held."""
-    count = thieves.pool(key)
+    count = min(thieves.pool(key), recipe.steps)  # one a step
     keys = noisy(key, recipe.near, count) if recipe.near else random_keys(key.kind, count, "another key")[0]
     return inference.model_input(host, keys, key.kind)
 
