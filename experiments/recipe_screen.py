@@ -24,8 +24,8 @@ def subject(profile, seed, **row):
 
 
 COLUMNS = tuple(column for column in recipe.COLUMNS if column.value.removesuffix("_z") not in LONG)
-TABLE = Table("recipe_screen", "Recipes, screened: answers to 1,000 other keys, after pruning, steps of fine-tuning on own "
-              "or new data, a further key. Distances in 10⁻³; the threshold η is 6.07.",
+TABLE = Table("recipe_screen", "Recipes, screened: answers to 1,000 other keys, after pruning, steps of fine-tuning on "
+              "own or new data, a further key. Distances in 10⁻³; the threshold η is 6.07.",
               recipe.GRID, subject, Measure(recipe.values, COLUMNS, notes.evidence_notes))
 
 if __name__ == "__main__":
