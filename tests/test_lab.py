@@ -24,6 +24,7 @@ from watermark.checkpoints import CheckpointError
 from watermark.data import DataError, sets
 from watermark.hosts import HOSTS
 from watermark.keys import make_key
+from watermark.kinds import Kind
 from watermark.lab.cache import Cache
 from watermark.lab.images import Images
 from watermark.lab.lab import LOADED
@@ -232,7 +233,7 @@ class Shifted:
         ncc_verified: bool
         p_value: float
 
-    def recipe(self, profile, task):
+    def recipe(self, profile, kind):
         return self.RECIPES[profile]
 
     def make_key(self, seed, kind, host=None):
@@ -269,7 +270,20 @@ def test_a_dummy_scheme_goes_through_a_whole_table(lab, monkeypatch):
 def test_every_scheme_satisfies_the_protocol(name):
     scheme = schemes.get_scheme(name)
     assert isinstance(scheme, schemes.Scheme) and {"smoke", "quick", "paper"} <= set(scheme.RECIPES)
-    assert all(isinstance(scheme.recipe(profile, "sr"), Recipe) for profile in scheme.RECIPES)
+    assert all(isinstance(scheme.recipe(profile, Kind("sr", scale=2)), Recipe) for profile in scheme.RECIPES)
+
+
+def test_a_larger_key_weighs_no_more_in_quick_and_what_the_paper_says_in_its_own():
+    """With the same lambda a pixel, 80x80 pixels cost DnCNN 1 dB."""
+    weights = {}
+    for profile in ("quick", "paper"):
+        for scheme in ("ours", "deepsigns"):
+            recipes = [schemes.get_scheme(scheme).recipe(profile, Kind(size=size)) for size in (20, 40, 80)]
+            weights[profile, scheme] = [recipe.strength / recipes[1].strength for recipe in recipes]
+    assert weights["quick", "ours"] == weights["quick", "deepsigns"] == [1.0, 1.0, 0.25]
+    assert weights["paper", "ours"] == weights["paper", "deepsigns"] == [1.0, 1.0, 1.0]
+    held = [schemes.get_scheme("ours").recipe("quick", Kind("sr", size, 2)).preserving for size in (20, 40)]
+    assert held == [1e-3, 0.25e-3]
 
 
 def test_a_table_never_loses_rows(lab, tmp_path):

@@ -104,7 +104,7 @@ def embed(host: keras.Model, key: Key, batches: Batches, recipe: Embedding | Non
     check_model(host, "host")
     check_type("key", key, Key, "watermark.load_key reads a file")
     check_weights(host)
-    recipe, run = changed((recipe or recommended(key.kind.task), replace(run, title="embedding")
+    recipe, run = changed((recipe or recommended(key.kind.task, key.kind.pixels), replace(run, title="embedding")
                            if run.title == Run.title else run), changes)
     check_batches(batches, inference.single_output(host, output))
     run = replace(run, about=identified(host, key.trigger, key.initial))

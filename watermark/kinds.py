@@ -143,6 +143,11 @@ class Kind:
         """[H', W', C] of S0, S and S'."""
         return (*(side * self.scale for side in self.sides), self.channels)
 
+    @property
+    def pixels(self) -> int:
+        """Of S0, S and S', whatever their channels."""
+        return int(np.prod(self.answer_shape[:2]))
+
     def base(self, trigger: np.ndarray) -> np.ndarray:
         """What the gradient is added to: K for denoising, its linear upsampling for super-resolution. float64."""
         trigger = np.asarray(trigger, np.float64)

@@ -17,10 +17,10 @@ embed = embedding.embed
 update_key = embedding.update_key
 
 
-def recipe(profile: str, task: str) -> Embedding:
-    """The paper marks all tasks alike; this project's recipe has one term more for super-resolution."""
+def recipe(profile: str, kind: Kind) -> Embedding:
+    """The paper marks all kinds alike; this project's recipe has one term more for super-resolution."""
     chosen = RECIPES[profile]
-    return recommended(task, chosen) if chosen is QUICK else chosen
+    return recommended(kind.task, kind.pixels) if chosen is QUICK else chosen
 
 
 def make_key(seed: int | str, kind: Kind, host: keras.Model | None = None) -> Key:

@@ -150,19 +150,33 @@ class Showing(Recipe):
 # Profile `quick` and the command line's default; docs/recipe.md has the candidates and how each fell short.
 QUICK = Embedding(1000, 32, 6e-4, optimizer="muon", strength=3e-4, decay=30.0, lookahead=3e-3)
 PARTICULAR = {"sr": {"preserving": 1e-3}}  # {task: what its networks are marked with otherwise}
+PIXELS = 40 * 40  # of the largest S that QUICK's weights of keys serve as they are; Eq. (6) sums over pixels
 # The paper's loss and schedule; 128 patches and 1,770 batches an epoch are its authors' public code.
 PAPER = Embedding(8 * EPOCH, 128, 1e-3, fold=False, copies=5)
 
 VISUALIZER = Showing(450, 2, 1e-3, optimizer="muon")
 
 
-def recommended(task: str, recipe: Embedding = QUICK) -> Embedding:
-    """A recipe as it serves networks of a task, by default the one that this project recommends.
+def recommended(task: str, pixels: int = PIXELS) -> Embedding:
+    """The recipe that this project recommends for networks of a task and a key whose S has so many pixels.
 
-    >>> recommended("sr").preserving
-    0.001
+    A larger key weighs no more than one of 40x40: four times the pixels with the same lambda cost a denoiser 1 dB
+    (docs/recipe.md).
+
+    >>> recommended("sr").preserving, recommended("denoise", pixels=80 * 80).strength
+    (0.001, 7.5e-05)
     """
-    return replace(recipe, **PARTICULAR.get(task, {}))
+    recipe, part = replace(QUICK, **PARTICULAR.get(task, {})), share(pixels)
+    return replace(recipe, strength=recipe.strength * part, preserving=recipe.preserving * part)
+
+
+def share(pixels: int) -> float:
+    """What a pixel of an S of so many weighs, of what one of 40x40 does.
+
+    >>> share(20 * 20), share(80 * 80)
+    (1.0, 0.25)
+    """
+    return min(1.0, PIXELS / pixels)
 
 
 def changed(settings: tuple, changes: dict) -> list:

@@ -45,8 +45,8 @@ class Scheme(Protocol):
 
     RECIPES: dict[str, Recipe]
 
-    def recipe(self, profile: str, task: str) -> Recipe:
-        """How networks of a task are marked under a profile."""
+    def recipe(self, profile: str, kind: Kind) -> Recipe:
+        """How networks are marked with keys of a kind under a profile."""
 
     def make_key(self, seed: int | str, kind: Kind, host: keras.Model | None = None) -> Any:
         """The key of a seed, `.kind` of it; `host`, unmarked, where the key must suit it."""

@@ -20,6 +20,7 @@ from watermark.cli import common, embed, fitting_keys, keygen
 from watermark.compute import Compute
 from watermark.embedding import embed as mark
 from watermark.keys import make_key, save_key
+from watermark.kinds import Kind
 from watermark.preflight import form, guess
 from watermark.ranges import own
 from watermark.recipes import QUICK, Recipe
@@ -88,11 +89,11 @@ def _attack(values, one):
     for field in dataclasses.fields(chosen):
         given = values[field.name].value if field.name in values else None
         made[field.name] = field.metadata["cli"] if given is None else given
-    task = _kind(values, one).get("task", "denoise")
     special = {"data": values.images or "pairs", "key": values.seed, "patch": values.patch}
     if values.learning_rate is None:
         values.learning_rate = made.get("learning_rate") or QUICK.learning_rate
-    special["recipe"] = embed.recipe(values, task)
+    if "recipe" in made:
+        special["recipe"] = embed.recipe(values, Kind(**_kind(values, one)))
     return chosen(**made | {name: value for name, value in special.items() if name in made})
 
 
@@ -119,7 +120,7 @@ def _thief(values, one):
 
 
 def _kind(values, one):
-    """Arguments of `make_key` for a key that fits the model."""
+    """Fields of the kind of a key that fits the model."""
     shape = form(one)
     task = {"task": "sr", "scale": shape.scale} if shape.scale > 1 else {}
     return {"size": shape.size(values.size), "channels": shape.channels} | task

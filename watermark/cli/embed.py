@@ -10,6 +10,7 @@ import contextlib
 import functools
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,14 @@ from watermark.files import digest, exclusive, sha256
 from watermark.keys import load_key, random_keys, refusal, save_key, with_verification
 from watermark.models import save_model
 from watermark.ranges import own
-from watermark.recipes import PARTICULAR, QUICK, Embedding
+from watermark.recipes import PARTICULAR, QUICK, recommended
 from watermark.states import read_history
 from watermark.training import Run, Stopped
 from watermark.verification import FAITHFUL
 
 STRANGERS = 100  # keys of others that the marked model is asked with
 NEAR = 1.25  # times what a claim needs: below, a mark is worth a warning
+OF_RECIPE = ("steps", "batch_size", "learning_rate", "optimizer", "strength", "decay", "lookahead", "preserving")
 PRESERVING_SR = PARTICULAR["sr"]["preserving"]
 
 
@@ -51,12 +53,13 @@ def define_recipe(values):
     flags.DEFINE_integer("steps", QUICK.steps, "training steps", 1, flag_values=values)
     flags.DEFINE_float("learning_rate", QUICK.learning_rate, "the first step's, falling to 0", flag_values=values)
     flags.DEFINE_enum("optimizer", QUICK.optimizer, ["muon", "adam"], "of the training", flag_values=values)
-    flags.DEFINE_float("strength", QUICK.strength, "λ of Eq. (4) at the end", flag_values=values)
+    flags.DEFINE_float("strength", None, f"λ of Eq. (4) at the end; default: {QUICK.strength:g}, for an S of more than "
+                       "40x40 pixels as much less as they are more", flag_values=values)
     flags.DEFINE_float("decay", QUICK.decay, "how many times that λ is at the start", flag_values=values)
     flags.DEFINE_float("lookahead", QUICK.lookahead, "how far ahead of fine-tuning it is learnt; 0: the paper's loss",
                        flag_values=values)
     flags.DEFINE_float("preserving", None, "weight of the loss that holds the answers to other keys; default: "
-                       f"{PRESERVING_SR:g} for --task=sr, else 0", flag_values=values)
+                       f"{PRESERVING_SR:g} for --task=sr (of larger keys less, as λ), else 0", flag_values=values)
     flags.DEFINE_integer("seed", 0, "of the training batches", flag_values=values)
 
 
@@ -200,14 +203,13 @@ def train(values, model, one, key, task, images, title):
     batches = task.batches(images, seed=values.seed, batch_size=values.batch_size,
                            size=fitting_keys.patch_size(values, one, key))
     run = Run(training_of(values, key), Compute(values.precision), title)
-    return embed(model, key, batches, recipe(values, key.kind.task), run, output=values.output)
+    return embed(model, key, batches, recipe(values, key.kind), run, output=values.output)
 
 
-def recipe(values, task):
-    """The recipe of the flags, for networks of a task."""
-    preserving = values.preserving if values.preserving is not None else PRESERVING_SR * (task == "sr")
-    return Embedding(values.steps, values.batch_size, values.learning_rate, optimizer=values.optimizer,
-                     strength=values.strength, decay=values.decay, lookahead=values.lookahead, preserving=preserving)
+def recipe(values, kind):
+    """The recipe of the flags, for keys of a kind."""
+    given = {name: value for name in OF_RECIPE if (value := values[name].value) is not None}
+    return replace(recommended(kind.task, kind.pixels), **given)
 
 
 def strangers(marked, key):

@@ -81,10 +81,10 @@ class Profile:
         `changes` are of the profile's recipe, or `recipe` in its place; or of the key: `size` in pixels, `gradient`.
         """
         size, gradient, recipe = (changes.pop(name, None) for name in ("size", "gradient", "recipe"))
+        recipe = replace(recipe or get_scheme(scheme).recipe(self.name, _kind(host, size, gradient)), **changes)
         size = None if size == get_host(host).trigger else size  # one mark, one name
-        recipe = replace(recipe or get_scheme(scheme).recipe(self.name, get_host(host).task), **changes)
-        parent = self.host(host)
         gradient = None if gradient == Kind.gradient else gradient
+        parent = self.host(host)
         return Marked(parent, recipe, seed, parent.train_set, self.precision, scheme, size, self.own_keys, gradient)
 
     def plain(self, host: str, seed: int, strength: float) -> Marked:
@@ -97,8 +97,7 @@ class Profile:
 
     def kind(self, mark: Marked) -> Kind:
         """The kind of a marked model's key."""
-        host = get_host(mark.host)
-        return Kind(host.task, mark.size or host.trigger, host.scale, gradient=mark.gradient or Kind.gradient)
+        return _kind(mark.host, mark.size, mark.gradient)
 
     def finetuning(self, mark: Marked, epochs: int, new: bool = False, rate: str = "hard") -> Finetune:
         """A thief's fine-tuning on the mark's own data, or on new ones; `rate`: one of `RATES`."""
@@ -121,6 +120,11 @@ class Profile:
     def seen(self, mark: Marked, picture: np.ndarray) -> Seen:
         """The visualizer that shows `picture`, uint8 [P, Q], to the key of a marked model."""
         return Seen(mark, hashlib.sha256(np.ascontiguousarray(picture)).hexdigest(), self.visualizer)
+
+
+def _kind(host, size, gradient):
+    host = get_host(host)
+    return Kind(host.task, size or host.trigger, host.scale, gradient=gradient or Kind.gradient)
 
 
 def _muon(steps, learning_rate=2e-3, average=None):
