@@ -33,7 +33,7 @@ def marks_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     seeds = f", seeds from {first}" if first else ""
     shared = any(not mark.own_key for mark in ours)
     return [f"trials per row: {profile.trials} (paper: 30){seeds}",
-            *([f"{made} (paper: 8 epochs{_epoch(marks)})"] if made else []), *_sizes(marks),
+            *([f"{made} (paper: 8 epochs{_epoch(marks)})"] if made else []), *_sizes(profile, marks),
             *([f"{held} marked with the answers to other keys held (docs/recipe.md)"] if held else []),
             *(["mean ± standard deviation over trials"] if profile.trials > 1 else []),
             *(["keys of the seeds that the recipe was found with, one key a seed for all hosts of a task"]
@@ -46,10 +46,14 @@ def _epoch(marks):
     return f", for denoisers of {EPOCH} batches of 128, by its authors' code" if known else ""
 
 
-def _sizes(marks):
-    enlarged = [HOSTS[mark.host].title for mark in marks if mark.size and HOSTS[mark.host].scale > 1]
-    titles = ", ".join(dict.fromkeys(enlarged))
-    return [f"sizes are the side of S, twice that of the trigger of {titles}"] if enlarged else []
+def _sizes(profile, marks):
+    sized = [mark for mark in marks if mark.size]
+    titles = ", ".join(dict.fromkeys(HOSTS[mark.host].title for mark in sized if HOSTS[mark.host].scale > 1))
+    lighter = any(mark.recipe.strength < profile.mark(mark.host, mark.seed, mark.scheme).recipe.strength
+                  for mark in sized)
+    return [*([f"sizes are the side of S, twice that of the trigger of {titles}"] if titles else []),
+            *(["λ of a key of more than 40x40 pixels is as much smaller as they are more (paper: one λ for all sizes; "
+               "docs/recipe.md)"] if lighter else [])]
 
 
 def timing_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
