@@ -95,7 +95,7 @@ def test_the_loss_that_holds_others_by_hand(tiny_host, tiny_key, tiny_batches):
     moved.set_weights([1.1 * w for w in moved.get_weights()])
     X, Y = next(iter(tiny_batches(0)))
     loss_fn = losses.Sum((embedding.watermark_loss(tiny_host, tiny_key),
-                          embedding._preserving(tiny_host, tiny_key, Embedding(1, 1, 1e-3, preserving=0.5))))
+                          embedding._preserving(tiny_host, tiny_key, Embedding(300, 1, 1e-3, preserving=0.5))))
     total, parts = loss_fn(moved, X, Y, tf.constant(thieves.POOL + 3, tf.int64))
     other = keys.uniform("another key 3", tiny_key.trigger.shape)[None]
     by_hand = np.sum((moved(other).numpy() - tiny_host(other).numpy()) ** 2)
