@@ -91,7 +91,7 @@ def _embed(values):
     key, commitment = load_key(values.key), common.beside(values.key, "marked.commitment.json")
     if why := refusal(key):
         raise ValueError(f"nothing could be claimed with this key: {why}; make one with watermark keygen")
-    recipe(values, key.kind.task)  # or an error, before any image is read
+    recipe(values, key.kind)  # or an error, before any image is read
     if key.embedded:
         return _complete(values, key, commitment)
     if commitment.exists():
