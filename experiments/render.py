@@ -82,7 +82,8 @@ REMARKS = (
     "What the paper's comparison of schemes says is reproduced on SR-DnCNN's PSNR alone: on DnCNN and RED Base-1 "
     "(deepsigns) costs no more than our mark, on VDSR Base-2 (adi) less (Table III), and Base-1 embeds as fast, "
     "larger keys faster (Table XIII). Pruning (Table VI) Base-1 outlives better than in the paper on RED and worse on "
-    "DnCNN; Base-2 outlives it on RED, VDSR and SR-DnCNN at every rate, by its own rule. Baselines' rows are no cells of the PSNR score.",
+    "DnCNN; Base-2 outlives it on RED, VDSR and SR-DnCNN at every rate, by its own rule. Baselines' rows are no "
+    "cells of the PSNR score.",
     "NCC is of residuals for denoisers and of images for super-resolution, where each comes nearest to what the paper "
     "prints of other distances; other choices agree in fewer cells (docs/recipe.md).",
 )
