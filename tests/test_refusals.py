@@ -166,6 +166,13 @@ def test_what_would_be_ignored_is_said_before_images_are_read(command, why, mine
     assert sorted(path.name for path in mine.iterdir()) == ["k.npz", "mine.keras"]
 
 
+@pytest.mark.parametrize("kind", ["finetune", "overwrite"])
+def test_the_rate_of_an_attack_is_checked_before_images_are_read(kind, mine, capsys):
+    """Also where no recipe is needed: a fine-tuning would climb."""
+    said = _refused(capsys, "attack", f"--kind={kind}", "--learning_rate=-1", "--model=mine.keras", "--out=m.keras")
+    assert "learning_rate: expected a finite number above 0" in said
+
+
 def test_a_factor_that_is_not_the_networks_is_said(mine):
     values = flags.FlagValues()
     common.define_images(values)

@@ -92,8 +92,8 @@ def _attack(values, one):
     special = {"data": values.images or "pairs", "key": values.seed, "patch": values.patch}
     if values.learning_rate is None:
         values.learning_rate = made.get("learning_rate") or QUICK.learning_rate
-    if "recipe" in made:
-        special["recipe"] = embed.recipe(values, Kind(**_kind(values, one)))
+    kind = Kind(**_kind(values, one)) if "recipe" in made else Kind()  # its flags are checked for every attack
+    special["recipe"] = embed.recipe(values, kind)
     return chosen(**made | {name: value for name, value in special.items() if name in made})
 
 

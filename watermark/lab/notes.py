@@ -49,8 +49,7 @@ def _epoch(marks):
 def _sizes(profile, marks):
     sized = [mark for mark in marks if mark.size]
     titles = ", ".join(dict.fromkeys(HOSTS[mark.host].title for mark in sized if HOSTS[mark.host].scale > 1))
-    lighter = any(mark.recipe.strength < profile.mark(mark.host, mark.seed, mark.scheme).recipe.strength
-                  for mark in sized)
+    lighter = any(mark.recipe != profile.mark(mark.host, mark.seed, mark.scheme).recipe for mark in sized)
     return [*([f"sizes are the side of S, twice that of the trigger of {titles}"] if titles else []),
             *(["λ of a key of more than 40x40 pixels is as much smaller as they are more (paper: one λ for all sizes; "
                "docs/recipe.md)"] if lighter else [])]
