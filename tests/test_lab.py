@@ -286,6 +286,19 @@ def test_a_larger_key_weighs_no_more_in_quick_and_what_the_paper_says_in_its_own
     assert held == [1e-3, 0.25e-3]
 
 
+def test_a_large_key_of_a_capacity_table_takes_fewer_steps_and_the_table_says_so():
+    quick, paper = PROFILES["quick"], PROFILES["paper"]
+    marks = {size: quick.sized("srdncnn", 0, size) for size in (40, 160, 320, 600)}
+    assert [mark.size for mark in marks.values()] == [None, 80, 160, 300]
+    assert [mark.recipe.steps for mark in marks.values()] == [1000, 1000, 500, 266]
+    assert marks[160] == quick.mark("srdncnn", 0, size=80)
+    assert marks[320].name != quick.mark("srdncnn", 0, size=160).name
+    said = [any("fewer steps" in note for note in notes.marks_notes(quick, [mark])) for mark in marks.values()]
+    assert said == [False, False, True, True]
+    assert paper.sized("dncnn", 0, 600).recipe.steps == paper.mark("dncnn", 0).recipe.steps
+    assert PROFILES["smoke"].sized("dncnn", 0, 600, "deepsigns").recipe.steps > 0
+
+
 def test_a_table_never_loses_rows(lab, tmp_path):
     """Asked for fewer hosts than before, it prints those and keeps the others in its file."""
     lab = dataclasses.replace(lab, workdir=tmp_path)

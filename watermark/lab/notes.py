@@ -49,10 +49,14 @@ def _epoch(marks):
 def _sizes(profile, marks):
     sized = [mark for mark in marks if mark.size]
     titles = ", ".join(dict.fromkeys(HOSTS[mark.host].title for mark in sized if HOSTS[mark.host].scale > 1))
-    lighter = any(mark.recipe != profile.mark(mark.host, mark.seed, mark.scheme).recipe for mark in sized)
+    usual = [profile.mark(mark.host, mark.seed, mark.scheme).recipe for mark in sized]
+    lighter = any(mark.recipe.strength < recipe.strength for mark, recipe in zip(sized, usual, strict=True))
+    fewer = any(mark.recipe.steps < recipe.steps for mark, recipe in zip(sized, usual, strict=True))
     return [*([f"sizes are the side of S, twice that of the trigger of {titles}"] if titles else []),
             *(["λ of a key of more than 40x40 pixels is as much smaller as they are more (paper: one λ for all sizes; "
-               "docs/recipe.md)"] if lighter else [])]
+               "docs/recipe.md)"] if lighter else []),
+            *([f"keys of more than {profile.large}x{profile.large} pixels are embedded in as much fewer steps as their "
+               "sides are longer (paper: in as many)"] if fewer else [])]
 
 
 def timing_notes(profile: Profile, subjects: list[Spec]) -> list[str]:

@@ -6,7 +6,7 @@ The only place where a row's axes (host, scheme, strength, size, epochs, data, k
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from watermark.attacks.finetuning import LEARNING_RATE
 from watermark.hosts import HOSTS, get_host
 from watermark.kinds import Kind
 from watermark.lab.specs import Marked, Seen, Trained
-from watermark.recipes import EPOCH, PAPER, VISUALIZER, Recipe, Showing
+from watermark.recipes import EPOCH, PAPER, VISUALIZER, Embedding, Recipe, Showing
 from watermark.schemes import UNMARKED, get_scheme
 
 # The thief's seeds lie apart from the owner's: of the batches, and between the keys of one after the other. Records of
@@ -26,7 +26,8 @@ FINETUNING, OVERWRITING, KEYS = 2000, 3000, 500
 FOLDED = 0.5
 RATES = {"paper": FOLDED, "hard": 1.0}  # of the learning rate, where batch norms are folded
 # What makes of any recipe of ours the paper's: its optimizer, lambda constant, nothing ahead and no other keys held.
-PLAIN = {"optimizer": "adam", "decay": 1.0, "lookahead": 0.0, "preserving": 0.0}
+PLAIN = {"optimizer": "adam"} | {field.name: field.default for field in fields(Embedding)
+                                 if field.name not in ("copies", "strength", *(own.name for own in fields(Recipe)))}
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Profile:
       trials: seeds per row.
       first_seed: the first of them.
       own_keys: whether each host has keys of its own; else the hosts of a kind share one a seed.
+      large: side of S in pixels above which a capacity table's marks take fewer steps, in proportion.
       adam: the learning rate of marks by the paper's loss, for which other recipes' may not serve (docs/recipe.md).
       haste: what a number of steps that an experiment states is divided by.
       epoch: what the attacks take for an epoch, in steps of as many patches as an embedding's.
@@ -62,6 +64,7 @@ class Profile:
     precision: str = "bfloat16"
     first_seed: int = 0
     own_keys: bool = False  # the marks that ship were made without
+    large: int = 600  # the largest there is: none
     adam: float = 3e-4
     longer: dict = field(default_factory=dict)
 
@@ -86,6 +89,12 @@ class Profile:
         gradient = None if gradient == Kind.gradient else gradient
         parent = self.host(host)
         return Marked(parent, recipe, seed, parent.train_set, self.precision, scheme, size, self.own_keys, gradient)
+
+    def sized(self, host: str, seed: int, size: int, scheme: str = "ours") -> Marked:
+        """The mark of a capacity table, whose S has `size` pixels a side; see `large`."""
+        mark = self.mark(host, seed, scheme, size=size // get_host(host).scale)
+        steps = mark.recipe.steps * self.large // max(size, self.large)
+        return replace(mark, recipe=replace(mark.recipe, steps=steps))
 
     def plain(self, host: str, seed: int, strength: float) -> Marked:
         """A mark by the paper's loss, Eq. (4), with a constant lambda."""
@@ -148,7 +157,7 @@ PROFILES = {
     for profile in (
         Profile("smoke", dict.fromkeys(HOSTS, SMOKE), trials=1, epoch=1, haste=100, null_keys=9, crop=48,
                 visualizer=replace(VISUALIZER, steps=2), longer={"dncnn": (*SMOKE, Recipe(1, 2, 1e-3, average=0.5))}),
-        Profile("quick", QUICK, trials=3, longer=QUICK_LONGER),
+        Profile("quick", QUICK, trials=3, large=160, longer=QUICK_LONGER),
         # DnCNN's own recipe, or near it; VDSR's is SGD, batches of 64, no batch norm.
         Profile("paper", dict.fromkeys(HOSTS, (Recipe(50 * EPOCH, 128, 1e-3, fold=False),)), trials=30, epoch=EPOCH,
                 sample=False, own_keys=True, adam=PAPER.learning_rate),
