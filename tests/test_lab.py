@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from watermark.lab import measures, notes, runner, tables
-from watermark import attacks, checkpoints, schemes, states
+from watermark import attacks, checkpoints, recipes, schemes, states
 from watermark.attacks import Finetune, Prune
 from watermark.checkpoints import CheckpointError
 from watermark.data import DataError, sets
@@ -29,7 +29,7 @@ from watermark.lab.cache import Cache
 from watermark.lab.images import Images
 from watermark.lab.lab import LOADED
 from watermark.lab.paper import Line, Paper
-from watermark.lab.profiles import PROFILES, RATES
+from watermark.lab.profiles import PLAIN, PROFILES, RATES
 from watermark.lab.runner import Options
 from watermark.lab.tables import Column, Measure, Table
 from watermark.recipes import Recipe
@@ -297,6 +297,13 @@ def test_a_large_key_of_a_capacity_table_takes_fewer_steps_and_the_table_says_so
     assert said == [False, False, True, True]
     assert paper.sized("dncnn", 0, 600).recipe.steps == paper.mark("dncnn", 0).recipe.steps
     assert PROFILES["smoke"].sized("dncnn", 0, 600, "deepsigns").recipe.steps > 0
+
+
+def test_the_papers_loss_of_any_recipe_has_nothing_ahead_or_beside():
+    everything = dataclasses.replace(recipes.QUICK, lookahead=0.0, shadow=9, rivals=0.3, textures=0.3, preserving=1e-4,
+                                     near=0.1, perturbing=0.02, projecting=0.25)
+    plain = dataclasses.replace(everything, **PLAIN)
+    assert plain == recipes.Embedding(1000, 32, 6e-4, strength=3e-4)
 
 
 def test_a_table_never_loses_rows(lab, tmp_path):
