@@ -1,7 +1,7 @@
 """Table XII: what larger keys cost by each scheme.
 
-The paper: ours loses less than Base-1 (deepsigns) at every size. The largest takes 10 to 30 minutes
-on 2 cores with AVX512-BF16, in fewer steps.
+The paper: ours loses less than Base-1 (deepsigns) at every size. The largest takes 10 to 30 minutes on 2 cores with
+AVX512-BF16, in fewer steps.
 
     python experiments/table12_capacity_schemes.py
 """
