@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from watermark import attacks, embedding, fitting, losses, ranges, tasks, training
+from watermark import attacks, checks, embedding, errors, fitting, losses, ranges, tasks, training
 from watermark.models import ModelError
 from watermark.recipes import Embedding, Recipe
 
@@ -95,3 +95,27 @@ def test_a_network_of_bytes_is_wrapped_first(tiny_key):
     K, _ = embedding.pair(network, tiny_key)
     assert not np.allclose(marked(K), marked(np.zeros_like(K)))
     assert ranges.own(marked).inputs[0].dtype == "uint8"
+
+
+def test_batches_beyond_the_machines_memory_are_not_drawn(monkeypatch):
+    """Oracle: arithmetic, three convolutions' answers of float32 and a machine of one byte less, or as many."""
+    model, drawn = keras.Sequential([keras.Input((None, None, 1)), *(
+        keras.layers.Conv2D(c, 3, padding="same") for c in (4, 4, 1))]), []
+
+    def batches(step):
+        zeros = tf.data.Dataset.range(9).map(lambda i: tf.zeros([2, 16, 16, 1]))
+        return zeros.map(lambda x: (tf.py_function(lambda x: drawn.append(x) or x, [x], tf.float32), x)).map(
+            lambda x, y: (tf.ensure_shape(x, y.shape), y))
+
+    kept = 4 * 2 * 16 * 16 * (4 + 4 + 1)
+    monkeypatch.setattr(checks, "_memory", lambda: kept)
+    checks.check_batches(batches, model)
+    assert drawn
+    drawn.clear()
+    monkeypatch.setattr(checks, "_memory", lambda: kept - 1)
+    for refused in (lambda: checks.check_batches(batches, model),
+                    lambda: training.fit(model, losses.half_squared_error, batches, PLAIN)):
+        with pytest.raises(MemoryError, match="a step on 2 images 16x16 keeps 0 GiB, this machine has 0") as refusal:
+            refused()
+        assert errors.told(refusal.value).startswith("out of memory; lower --batch_size")
+    assert not drawn

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable
 
 import keras
@@ -13,6 +15,8 @@ from watermark.errors import ModelError
 ENDLESS = ("expected a function of the first step's number that gives an endless tf.data.Dataset, such as "
            "tasks.Denoising().batches(images, seed=0, batch_size=32, size=40), or of a data set of yours "
            "lambda step: dataset.repeat().skip(step)")
+KEPT = 4  # bytes of a number that the gradient needs again; bfloat16 has a copy beside it
+LAYERS = ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MatMul")  # ops whose answers are kept
 FARTHEST = 16.0  # of a pixel in a batch; noisy images leave [0, 1], those of 8 bits do by far
 
 
@@ -60,12 +64,42 @@ def drawn(advance: Callable, count: int, done: int, steps: int) -> list:
                          "as dataset.repeat()") from error
 
 
+def check_room(model: keras.Model, data: tf.data.Dataset) -> None:
+    """Refuses batches that this machine's memory cannot hold: where it runs out, the process ends without a word.
+
+    A step keeps what each convolution answers until its gradient is taken. It needs more than that, so what passes may
+    still be too much. A GPU says for itself that its memory is out.
+
+    Raises:
+      MemoryError: what is kept of a batch is more than the machine has.
+    """
+    spec = data.element_spec[0] if isinstance(data.element_spec, tuple) else data.element_spec
+    if not (isinstance(spec, tf.TensorSpec) and spec.shape.is_fully_defined() and
+            spec.shape.is_compatible_with(model.input_shape)) or tf.config.list_physical_devices("GPU"):
+        return
+    graph = tf.function(lambda X: model(X, training=True)).get_concrete_function(spec).graph
+    kept = KEPT * sum(op.outputs[0].shape.num_elements() or 0 for op in graph.get_operations() if op.type in LAYERS)
+    if kept > (there := _memory()):
+        count, height, width, *_ = spec.shape
+        raise MemoryError(f"a step on {count} images {height}x{width} keeps {kept / 2**30:.0f} GiB, this machine has "
+                          f"{there / 2**30:.0f}")
+
+
+def _memory():
+    """Bytes of memory, of which no process can have more; where the system does not say, no limit."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows has no such call
+        return math.inf
+
+
 def check_batches(batches: Callable, model: keras.Model) -> None:
     """Refuses batches of which no network learns its task; the first one is drawn and looked at.
 
     Raises:
       TypeError: it is no function, or gives no data set, or none of pairs of tensors.
       ValueError: the pairs are not (inputs, targets), float32 on about [0, 1], as `model` takes and answers them.
+      MemoryError: see `check_room`.
     """
     data = begun(batches, 0)
     spec = data.element_spec
@@ -77,6 +111,7 @@ def check_batches(batches: Callable, model: keras.Model) -> None:
         if one.dtype != tf.float32:
             way = "divide by 255" if one.dtype.is_integer else "tf.cast or np.float32 makes them"
             raise ValueError(f"batches: expected {name} of float32 on [0, 1], got {one.dtype.name}; {way}")
+    check_room(model, data)
     batch = next(iter(data), None)
     if batch is None:
         raise ValueError("batches: expected an endless data set, got an empty one")

@@ -17,7 +17,7 @@ import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from watermark.checks import begun, drawn
+from watermark.checks import begun, check_room, drawn
 from watermark.compute import Compute
 from watermark.errors import WatermarkError
 from watermark.lookahead import Ahead, Drift, with_weights
@@ -100,6 +100,7 @@ def fit(model: keras.Model, loss_fn: Loss, batches: Batches, recipe: Recipe, run
     Raises:
       Stopped: at the deadline, with the state saved.
       Interrupted: after Ctrl-C, with the state saved.
+      MemoryError: a step would keep more than the machine has.
       FloatingPointError: at the first part of the loss that is not finite; what `folder` holds is from before.
       OSError: when the state in `folder` is damaged, or belongs to another model or to what `run` is not about.
     """
@@ -195,6 +196,7 @@ class _Trainer:
     @contextlib.contextmanager
     def running(self, batches, first):
         data = begun(batches, first)
+        check_room(self.model, data)
         if self.compute.strategy:
             data = self.compute.strategy.experimental_distribute_dataset(data)
         self.rows = iter(data)
