@@ -31,7 +31,9 @@ from watermark.schemes import MODULES
 from watermark.verification import NCC_THRESHOLD
 
 AXES = {"distance": ("d (10⁻³)", 1e3), "ncc": ("NCC", 1.0), "psnr": ("PSNR (dB)", 1.0)}  # value: (words, scale)
-READING = "Lines: our records, with standard deviations; rings: the paper's numbers."
+READING = "Lines: our records, with standard deviations; outlines: the paper's numbers."
+COLORS, SHAPES = 7, ((".", "o"), ("^", "^"), ("s", "s"))  # of lines, then the next shape, ours and the paper's
+LETTERS = 140  # of a legend's row
 STRANGERS = {"unmarked": table4.TABLE, "marked": table5.TABLE}
 
 
@@ -112,9 +114,9 @@ def drawn(plot, rows, eta):
                                 figsize=(figures.WIDTH, 0.6 + 1.7 * len(plot.values)))
     for (i, value), (j, host) in itertools.product(enumerate(plot.values), enumerate(hosts)):
         axis, (words, scale) = axes[i, j], AXES[value]
-        for color, (name, group) in enumerate(groups.items()):
+        for number, (name, group) in enumerate(groups.items()):
             _line(axis, [entry for entry in group if entry[0]["host"] == host], plot, value,
-                  {"color": f"C{color % 7}", "label": name})
+                  {"color": f"C{number % COLORS}", "label": name}, SHAPES[number // COLORS % len(SHAPES)])
         if value in thresholds:
             bound, name = thresholds[value]
             axis.axhline(bound * scale, color="0.4", ls="--", lw=0.9)
@@ -129,7 +131,8 @@ def drawn(plot, rows, eta):
     handles = {label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels(),
                                                                             strict=True) if label}
     if handles:
-        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(len(handles), 6))
+        columns = max(1, LETTERS // (4 + max(map(len, handles))))
+        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(len(handles), columns))
     return figure
 
 
@@ -158,17 +161,17 @@ def _places(plot, rows):
     return {x: i if plot.even else x for i, x in enumerate(values)}
 
 
-def _line(axis, entries, plot, value, look):
-    """Ours as a line with bars, and the paper's rings; entries without the value leave a gap."""
+def _line(axis, entries, plot, value, look, shapes):
+    """Ours as a line with bars, and the paper's outlines; entries without the value leave a gap."""
     places, scale = _places(plot, entries), AXES[value][1]
     ours = [(places[row[plot.x]], [scale * trial[value] for trial in found if value in trial])
             for row, found, _ in entries]
     ours = [(x, np.mean(many), np.std(many, ddof=1) if len(many) > 1 else 0.0) for x, many in ours if many]
     theirs = [(places[row[plot.x]], scale * paper[value]) for row, _, paper in entries if value in paper]
     if ours:
-        axis.errorbar(*zip(*ours, strict=True), marker=".", capsize=2, **look)
+        axis.errorbar(*zip(*ours, strict=True), marker=shapes[0], ms=5, capsize=2, **look)
     if theirs:
-        axis.plot(*zip(*theirs, strict=True), "o", ms=5, mfc="none", color=look["color"])
+        axis.plot(*zip(*theirs, strict=True), shapes[1], ms=5, mfc="none", color=look["color"])
 
 
 def strangers(records, eta):
