@@ -94,13 +94,13 @@ REMARKS = (
     "(deepsigns) is lost on VDSR and, unlike the paper's, on RED's new data, Base-2 (adi) on all but SR-DnCNN's own "
     "data, ours is kept everywhere; their own rules still find 14 of 16 (Table VII). It is in part after a further "
     "key: by NCC both baselines are lost on all four hosts, as in the paper, but ours on DnCNN and RED too, where by "
-    "d it is found; the baselines' own rules still find five of eight (Table VIII). On PSNR it is reproduced on SR-"
-    "DnCNN alone: on DnCNN and RED Base-1 costs no more than our mark, on VDSR Base-2 less (Table III), and Base-1 "
+    "d it is found; the baselines' own rules still find five of eight (Table VIII). On PSNR it is reproduced on "
+    "SR-DnCNN alone: on DnCNN and RED Base-1 costs no more than our mark, on VDSR Base-2 less (Table III), and Base-1 "
     "embeds as fast, larger keys faster (Table XIII). Pruning (Table VI) Base-1 outlives better than in the paper on "
     "RED and worse on DnCNN; Base-2 outlives it on RED, VDSR and SR-DnCNN at every rate, by its own rule. Baselines' "
     "rows are no cells of the PSNR score.",
-    "NCC is of residuals for denoisers and of images for super-resolution, where each comes nearest to what the paper"
-    " prints of other distances; other choices agree in fewer cells (docs/recipe.md).",
+    "NCC is of residuals for denoisers and of images for super-resolution, where each comes nearest to what the paper "
+    "prints of other distances; other choices agree in fewer cells (docs/recipe.md).",
 )
 
 
