@@ -1,8 +1,8 @@
 """Beside the paper: how far does a mark last when fine-tuning goes on and on?
 
 Table VII's epochs are short here; this is one fine-tuning of 10,000 steps of 32 patches, on original and new data, at
-10⁻⁴ on the folded network ("hard") and at the paper's relative rate. The five lengths, a row each, share one run: 4
-hours for each data and rate on 2 cores without AMX, one with; it resumes.
+10⁻⁴ on the folded network ("hard") and at the paper's relative rate. The five lengths, a row each, share one run: one
+hour for each data and rate on 2 cores with AMX, about seven with AVX2 alone; it resumes.
 
     python experiments/finetuning_course.py --trials=1 --hosts=dncnn --rows=data=original,rate=hard
 """

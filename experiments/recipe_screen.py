@@ -4,7 +4,7 @@ The attacks and numbers of `recipe.py`, less the longest: fine-tuning for 3,000 
 owner's own recipe; one by the paper's loss remains. Its keys are of seeds from 100 on, which no table reports. A row
 takes 3,000 steps of fine-tuning and two embeddings: with AMX 25 minutes for RED's `quick`, 45 where the mark is learnt
 beside a thief. Every model is kept, so the same command goes on. Expected: after 1,000 steps on own data a mark learnt
-beside a thief stands at 60 % of the distance of `quick`, on new data no nearer.
+beside a thief stands at 40 to 60 % of the distance of `quick`, on new data hardly nearer.
 
     python experiments/recipe_screen.py --trials=1 --hosts=red --rows=variant=quick
 """

@@ -21,7 +21,7 @@ def subject(profile, seed, host, scheme):
 
 
 TABLE = Table("table8_overwriting", "Table VIII. Verification after a further key, beside the paper's numbers.", GRID,
-              subject, measures.ROBUSTNESS, paper("table8_overwriting"))
+              subject, measures.OVERWRITING, paper("table8_overwriting"))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

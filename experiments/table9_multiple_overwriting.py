@@ -22,7 +22,7 @@ def subject(profile, seed, host, keys):
 
 
 TABLE = Table("table9_multiple_overwriting", "Table IX. Verification after further keys, beside the paper's numbers.",
-              GRID, subject, measures.ROBUSTNESS, paper("table9_multiple_overwriting"))
+              GRID, subject, measures.OVERWRITING, paper("table9_multiple_overwriting"))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

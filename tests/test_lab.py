@@ -605,6 +605,27 @@ def test_what_needs_no_second_trial_has_one(lab):
     assert "seeds from 10" in notes.marks_notes(later, [])[0]
 
 
+def test_a_table_of_later_seeds_says_so_and_not_that_the_recipe_was_found_with_them(lab):
+    table = Table("later", "", [{"host": "dncnn", "scheme": "ours"}],
+                  lambda profile, seed, host, scheme: profile.mark(host, seed), dataclasses.replace(
+                      PSNR, notes=notes.marks_notes))
+    said = [runner.Trials(dataclasses.replace(lab, profile=dataclasses.replace(lab.profile, first_seed=first)),
+                          table).protocol() for first in (0, 10)]
+    assert ["seeds from 10" in one for one in said] == [False, True]
+    assert ["found with" in one for one in said] == [True, False]
+
+
+def test_the_foot_of_a_table_says_how_marks_were_made_and_judged():
+    quick = PROFILES["quick"]
+    specs = [quick.mark("dncnn", 0, scheme) for scheme in schemes.MODULES]
+    said = "; ".join(notes.robustness_notes(quick, specs))
+    for clause in ("embedded by Muon, batch norms folded", "λ falls from 0.009 to 0.0003, the mark is learnt ahead",
+                   "deepsigns' λ chosen on DnCNN", "4 of its 40 pictures", "its strict rule asks for 36"):
+        assert clause in said, clause
+    plain = "; ".join(notes.marks_notes(quick, [quick.plain("dncnn", 0, 1e-2)]))
+    assert "embedded by Adam" in plain and "ahead" not in plain and "deepsigns" not in plain
+
+
 def test_hosts_have_keys_of_their_own_where_the_profile_says_so(lab):
     """Else those of a kind share one a seed, as the marks that ship do; a mark's name says which."""
     shared, own = (dataclasses.replace(lab.profile, own_keys=own) for own in (False, True))

@@ -85,6 +85,26 @@ def test_psnr_is_the_mean_over_trials():
     assert found.psnr == Count(1, 2, 1, 4)
 
 
+def test_psnr_where_the_papers_own_mark_costs_more_is_counted_apart():
+    """Here at every λ but 0.001, by an unmarked host that is made up."""
+    rows = _fidelity([30.41], [30.36], [30.20], [30.41])
+    found = score(rows, paper("table1_fidelity_denoising"), unmarked_in(rows, lam=0),
+                  lambda row: paper("table1_fidelity_denoising").find(row).get("psnr", 0.0) + (
+                      0.0 if row["lam"] == 1e-3 else 0.2))
+    assert found.psnr == Count(1, 1, 1, 1) and found.dearer == Count(1, 2, 1, 2)
+    assert str(found) == ("PSNR within 0.05 dB of the unmarked host in 1 of 1 cells, in 1 of 2 of those where the "
+                          "paper's own mark costs more")
+    assert not found.disagreements
+
+
+def test_cells_of_one_measurement_are_told():
+    rows = [(PRUNED, [{"verified": True, "distance": 4e-3}]), (PRUNED | {"rate": 0.3}, [{"verified": True}])]
+    one = score(rows, paper("table6_pruning"))
+    assert str(one) == "d verdicts agree in 2 of 2 cells"
+    assert str(one + score(rows[:1], paper("table6_pruning"))) == (
+        "d verdicts agree in 3 of 3 cells (2 measurements: tables share some)")
+
+
 def test_no_unmarked_host_no_count():
     rows = _fidelity([], [30.36], [30.46], [30.30])
     assert score(rows, paper("table1_fidelity_denoising"), unmarked_in(rows, lam=0)) == Score()

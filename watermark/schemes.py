@@ -41,6 +41,8 @@ class Scheme(Protocol):
 
     Attributes:
       RECIPES: {profile's name: recipe}, fields beyond `Recipe` are the scheme's own.
+
+    A scheme may also have NOTES, {"made", "judged": a clause for the foot of tables, on its marks or on its verdicts}.
     """
 
     RECIPES: dict[str, Recipe]

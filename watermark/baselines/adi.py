@@ -32,6 +32,12 @@ from watermark.verification import NCC_THRESHOLD, ask
 name = "adi"
 CLASSES = 256
 PICTURES = 40
+NOTES = {
+    "made": "adi's λ chosen on DnCNN in 300 steps, 4 of its 40 pictures shown a step, of 480x480 pixels 2, of 600x600 "
+            "1 (docs/baselines.md)",
+    "judged": "adi's verdict is by how many of its 40 labels are answered (kept), 2 at p < .05, exact; its strict rule "
+              "asks for 36",
+}
 STRICT = 36  # correct labels that Adi et al.'s own rule asks for: nearly all
 BLOCK = 1 << 24  # entries of P that are held at once where all are not needed
 PIXELS = 1 << 18  # pixels that go through the network at once when labels are counted

@@ -28,6 +28,11 @@ from watermark.verification import NCC_THRESHOLD, ask
 
 name = "deepsigns"
 CLASSES = 256
+NOTES = {
+    "made": "deepsigns' λ chosen on DnCNN in 300 steps (docs/baselines.md)",
+    "judged": "deepsigns' verdict, under d ≤ η, is by how many pixels of L are answered (kept) at p < .05; its d "
+              "decides nothing, its p is exact",
+}
 MEANS, DEVIATION = (0.35, 0.65), 0.13  # of the mixture that K is drawn from
 
 

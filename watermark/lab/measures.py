@@ -27,6 +27,7 @@ from watermark.verification import NCC_THRESHOLD
 
 QUALITY = ("psnr", "ssim", "wpsnr")
 ENOUGH = 30.0  # seconds of verifications, after which none is begun
+LABELS = ("matches", "correct")  # a verdict's count of labels that are answered, whatever the scheme calls it
 IN_RESIDUALS = ("denoise",)  # tasks whose keys the paper's authors train and compare as residuals, K - M(K) with K - S
 
 
@@ -203,9 +204,12 @@ def residual_ncc(lab: Lab, subject: Spec) -> dict:
 def as_the_paper(row: Mapping, values: Mapping) -> dict:
     """A record's values with those of denoisers' keys in residuals, as the paper's are, under the names of its columns.
 
-    Records made before residuals were measured have no NCC that may stand beside the paper's. Only ours has a rho.
+    Records made before residuals were measured have no NCC that may stand beside the paper's. Only ours has a rho; of
+    labels, the baselines' keys, `kept` is how many are still answered.
     """
-    if HOSTS[row["host"]].task not in IN_RESIDUALS or "rho" not in values:
+    if "rho" not in values:
+        return dict(values) | dict([("kept", values[name]) for name in LABELS if name in values])
+    if HOSTS[row["host"]].task not in IN_RESIDUALS:
         return dict(values)
     compared = {"ncc": "ncc_residual", "ncc_verified": "ncc_residual_verified"}
     others = {name: value for name, value in values.items() if name not in compared}
@@ -220,8 +224,10 @@ ROBUSTNESS = Measure(robustness, (
     Column("NCC > .95", "ncc_verified", form=None),
     Column("ρ", "rho", form=".3f"),
     Column("p", "p_value", form=".1e"),
+    Column("kept", "kept", form=".0f", optional=True),
 ), notes.robustness_notes, compared=as_the_paper)
 FINETUNING = dataclasses.replace(ROBUSTNESS, notes=notes.finetuning_notes)
+OVERWRITING = dataclasses.replace(ROBUSTNESS, notes=notes.overwriting_notes)
 
 
 QUALITY_COLUMNS = (Column("PSNR (dB)", "psnr"), Column("SSIM", "ssim", form=".4f"), Column("WPSNR (dB)", "wpsnr"))
@@ -230,7 +236,7 @@ UNIQUENESS = Measure(uniqueness, (
     Column("least d (10⁻³)", "distance", 1e3),
     Column("mean", "mean", 1e3),
     Column("sd", "sd", 1e3, ".3f"),
-), notes.marks_notes, on_images=False)
+), notes.uniqueness_notes, on_images=False)
 TIMING = Measure(timing, (
     Column("embedding (s)", "embed_seconds", form=".0f"),
     Column("÷ size 40", "embed_to_40", form=".2f"),

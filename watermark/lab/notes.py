@@ -9,6 +9,7 @@ from watermark.hosts import HOSTS
 from watermark.lab.profiles import FOLDED, Profile
 from watermark.lab.specs import Marked, Spec
 from watermark.recipes import EPOCH, Embedding
+from watermark.schemes import get_scheme
 
 TRAIN400 = "train400"
 TIMED = 4  # steps of an embedding
@@ -26,17 +27,19 @@ def marks_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     lengths = dict.fromkeys((mark.recipe.steps, mark.recipe.batch_size) for mark in marks)
     made = ", ".join(f"{steps} embedding steps of {patches} patches" for steps, patches in lengths)
     ours = [mark for mark in marks if isinstance(mark.recipe, Embedding)]
+    up_to = "up to " if profile.trials > 1 else ""
     plain = {mark.host for mark in ours if not mark.recipe.preserving}
     held = ", ".join(HOSTS[host].title + " in part" * (host in plain) for host in dict.fromkeys(
         mark.host for mark in ours if mark.recipe.preserving))
     first = min((mark.seed for mark in marks), default=profile.first_seed)
     seeds = f", seeds from {first}" if first else ""
     shared = any(not mark.own_key for mark in ours)
-    return [f"trials per row: {profile.trials} (paper: 30){seeds}",
-            *([f"{made} (paper: 8 epochs{_epoch(marks)})"] if made else []), *_sizes(profile, marks),
-            *([f"{held} marked with the answers to other keys held (docs/recipe.md)"] if held else []),
+    return [f"trials per row: {up_to}{profile.trials} (paper: 30){seeds}",
+            *([f"{made} (paper: 8 epochs{_epoch(marks)})"] if made else []), *_means(marks), *_sizes(profile, marks),
+            *([f"{held} marked by ours with the answers to other keys held (docs/recipe.md)"] if held else []),
             *(["mean ± standard deviation over trials"] if profile.trials > 1 else []),
-            *(["keys of the seeds that the recipe was found with, one key a seed for all hosts of a task"]
+            *(["keys of the seeds that the recipe was found with, one key a seed for all hosts of a task, of smaller "
+               "kinds the first pixels of a larger one's"]
               if shared and first == 0 else [])]
 
 
@@ -46,9 +49,32 @@ def _epoch(marks):
     return f", for denoisers of {EPOCH} batches of 128, by its authors' code" if known else ""
 
 
+def _means(marks):
+    """By which optimizer and loss, in words: of all schemes, of ours, and of those that the paper holds it against."""
+    optimizers = ", ".join(dict.fromkeys(mark.recipe.optimizer.capitalize() for mark in marks))
+    folded = ", batch norms folded" * any(mark.recipe.fold for mark in marks)
+    ours = [mark.recipe for mark in marks if isinstance(mark.recipe, Embedding)]
+    falls = dict.fromkeys(f"λ falls from {recipe.decay * recipe.strength:.2g} to {recipe.strength:g}"
+                          for recipe in ours if recipe.decay != 1.0)
+    few = [*falls] if len(falls) == 1 else ["λ falls to a fraction"] * bool(falls)
+    ahead = ["the mark is learnt ahead of the weights"] * any(recipe.lookahead for recipe in ours)
+    beside = ["the mark is learnt beside a thief"] * any(recipe.shadow for recipe in ours)
+    words = ", ".join([*few, *ahead, *beside])
+    return [*([f"embedded by {optimizers}{folded} (paper: Adam)"] if marks else []),
+            *([f"by ours {words} (paper: λ constant, at the weights; docs/recipe.md)"] if words else []),
+            *_schemes("made", marks)]
+
+
+def _schemes(what, marks):
+    """What the schemes themselves have to say, of how marks are "made" or "judged"."""
+    schemes = dict.fromkeys(mark.scheme for mark in marks)
+    return [note for scheme in schemes if (note := getattr(get_scheme(scheme), "NOTES", {}).get(what))]
+
+
 def _sizes(profile, marks):
     sized = [mark for mark in marks if mark.size]
-    titles = ", ".join(dict.fromkeys(HOSTS[mark.host].title for mark in sized if HOSTS[mark.host].scale > 1))
+    titles = ", ".join(dict.fromkeys(HOSTS[mark.host].title for mark in marks if HOSTS[mark.host].scale > 1)
+                       ) if sized else ""
     usual = [profile.mark(mark.host, mark.seed, mark.scheme).recipe for mark in sized]
     lighter = any(mark.recipe.strength < recipe.strength for mark, recipe in zip(sized, usual, strict=True))
     fewer = any(mark.recipe.steps < recipe.steps for mark, recipe in zip(sized, usual, strict=True))
@@ -61,25 +87,39 @@ def _sizes(profile, marks):
 
 def timing_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     """`marks_notes`, and how the seconds were had."""
-    return [*marks_notes(profile, subjects), f"an embedding's seconds are the median of {TIMED} steps times its steps"]
+    return [*marks_notes(profile, subjects), f"an embedding's seconds are the median of {TIMED} steps times its steps",
+            "both sides of a ratio are measured in one run, the seconds of different rows in several"]
+
+
+def uniqueness_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
+    """`marks_notes`, and whose keys the strangers' are."""
+    scaled = any(HOSTS[spec.host].scale > 1 for spec in subjects)
+    return [*marks_notes(profile, subjects), "all hosts of a task are asked with the same strangers' keys",
+            *(["gradients of super-resolution keys are of an upsampling sampled at the pixels' centres, the paper's "
+               "seem to be of another (docs/recipe.md)"] if scaled else [])]
 
 
 def evidence_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     """`marks_notes`, and how many keys the evidence is against."""
-    return [*marks_notes(profile, subjects), f"ρ and p against {profile.null_keys} fresh keys"]
+    return [*marks_notes(profile, subjects), f"ρ and p of ours against {profile.null_keys} fresh keys"]
 
 
 def robustness_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     """`evidence_notes`, whose rule the baselines' verdicts are by, and what NCC is of."""
-    baselines = dict.fromkeys(spec.root.scheme for spec in subjects if not isinstance(spec.root.recipe, Embedding))
-    own = [f"of {' and '.join(baselines)}, under d ≤ η stands their own rule, without d (docs/baselines.md)"]
-    return [*evidence_notes(profile, subjects), *(own if baselines else []), "NCC of our denoisers is of residuals, "
-            "K − M(K) with K − S, as the paper's (of images: in the records, `ncc`), of super-resolution of images"]
+    return [*evidence_notes(profile, subjects), *_schemes("judged", [spec.root for spec in subjects]),
+            "NCC of our denoisers is of residuals, K − M(K) with K − S, "
+            "as the paper's (of images: in the records, `ncc`), of super-resolution of images"]
 
 
 def finetuning_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     """`robustness_notes`, how long an epoch is, and which rate is which."""
     return [*robustness_notes(profile, subjects), *_epochs(profile, subjects)]
+
+
+def overwriting_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
+    """`robustness_notes`, and how further keys are embedded."""
+    return [*robustness_notes(profile, subjects), "a further key is embedded by the owner's own recipe, in as many "
+            "steps, each of several on the same batches"]
 
 
 def detection_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
@@ -91,7 +131,9 @@ def detection_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
 
 def _epochs(profile, subjects):
     batches = ", ".join(f"{size}" for size in dict.fromkeys(spec.root.recipe.batch_size for spec in subjects))
-    return [f"an epoch is {profile.epoch} steps of {batches} patches (paper: "
+    stands_in = any(HOSTS[spec.host].other_set == "urban100" for spec in subjects)
+    return [*(["urban100 stands in for the paper's DIV2K"] if stands_in else []),
+            f"an epoch is {profile.epoch} steps of {batches} patches (paper: "
             f"{EPOCH} of 128, by its authors' code)", f"Adam, rate paper: {LEARNING_RATE:g} where there are batch "
             f"norms as in the paper, or never were, {FOLDED:g} times that where they are folded and kernels about so "
             f"much smaller; hard: {LEARNING_RATE:g} there too (the paper: as the hosts' authors trained them)"]

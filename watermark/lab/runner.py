@@ -211,7 +211,7 @@ class Trials:
         agreement = self.score()
         verdicts = agreement.d.of_cells + agreement.ncc.of_cells
         cells = "the paper's cells" if verdicts else "the marked rows"
-        counted = [f"Of {cells}: {agreement}."] if verdicts or agreement.psnr.of_cells else []
+        counted = [f"Of {cells}: {agreement}."] if agreement.of_cells else []
         drawn = render(self.rows, self.found(), self.table, [len(self.seeds(row)) for row in self.rows])
         return "\n\n".join([self.table.caption, drawn, *counted, self.protocol()])
 
@@ -227,9 +227,11 @@ class Trials:
                 host = get_host(row["host"]).title
                 judged = f", measured on {data['test']}{instead}" if self.table.measure.on_images else ""
                 clauses[f"{host} trained on {data['train']}{attacked}{judged}"] = None
-        subjects = [spec for row in self.rows for spec in self.table.subjects(self.lab.profile, 0, row).values()]
-        notes = self.table.measure.notes(self.lab.profile, subjects)
-        return "; ".join([f"Profile {self.lab.profile.name}", *notes, *clauses]) + "."
+        profile = self.lab.profile
+        subjects = [spec for row in self.rows
+                    for spec in self.table.subjects(profile, self.seeds(row)[0], row).values()]
+        notes = self.table.measure.notes(profile, subjects)
+        return "; ".join([f"Profile {profile.name}", *notes, *clauses]) + "."
 
 
 def named(lab: Lab, table: Table, row: Mapping, seed: int, resolved: bool = False) -> str:

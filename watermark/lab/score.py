@@ -3,7 +3,7 @@
 A cell is a row's verdict by d, its verdict by NCC, or its PSNR. It counts if there is a trial of it and something to
 compare with; what was not measured is neither agreement nor disagreement. A verdict agrees if more than half of the
 trials have the paper's, a PSNR if the mean over trials is within 0.05 dB of the unmarked host's, above or below: the
-gap that the paper calls acceptable. Where the paper's own mark costs more than that, PSNR is no cell.
+gap that the paper calls acceptable. Where the paper's own mark costs more than that, PSNR is counted apart.
 """
 
 from __future__ import annotations
@@ -75,29 +75,42 @@ class Score:
     Attributes:
       d: verdicts by the distance, the paper's `d <= eta`.
       ncc: verdicts by NCC > .95.
-      psnr: within `GAP` of the unmarked host.
-      measured: the PSNRs behind `psnr`; several tables have a cell of one measurement.
-      disagreements: every cell that is counted in none of them.
+      psnr: within `GAP` of the unmarked host, as in the paper.
+      dearer: within `GAP`, too, where the paper's own mark costs more.
+      measured: (count's name, numbers of the trials) behind `d` and `psnr`; tables share some.
+      disagreements: every cell that is not as the paper's, of `d`, `ncc` and `psnr`.
     """
 
     d: Count = Count()
     ncc: Count = Count()
     psnr: Count = Count()
+    dearer: Count = Count()
     measured: frozenset = frozenset()
     disagreements: tuple[Disagreement, ...] = field(default=(), repr=False)
 
+    @property
+    def of_cells(self) -> int:
+        """How many cells there are to compare, of any kind."""
+        return sum(count.of_cells for count in (self.d, self.ncc, self.psnr, self.dearer))
+
     def __add__(self, other: Score) -> Score:
-        return Score(self.d + other.d, self.ncc + other.ncc, self.psnr + other.psnr, self.measured | other.measured,
-                     self.disagreements + other.disagreements)
+        return Score(self.d + other.d, self.ncc + other.ncc, self.psnr + other.psnr, self.dearer + other.dearer,
+                     self.measured | other.measured, self.disagreements + other.disagreements)
 
     def __str__(self) -> str:
-        counted = [(title, count) for title, count in (
-            ("d verdicts agree", self.d), ("NCC verdicts", self.ncc),
-            (f"PSNR within {GAP} dB of the unmarked host", self.psnr)) if count.of_cells]
-        parts = [f"{title} in {count.told('' if i else ' cells')}" for i, (title, count) in enumerate(counted)]
-        again = f" ({len(self.measured)} measurements: tables share some)" if (
-            len(self.measured) < self.psnr.of_cells) else ""
-        return ", ".join(parts) + again or "no cell to compare"
+        counted = [(title, count, self._shared(name, count)) for title, name, count in (
+            ("d verdicts agree", "d", self.d), ("NCC verdicts", "ncc", self.ncc),
+            (f"PSNR within {GAP} dB of the unmarked host", "psnr", self.psnr)) if count.of_cells]
+        parts = [f"{title} in {count.told('' if i else ' cells')}{shared}"
+                 for i, (title, count, shared) in enumerate(counted)]
+        dearer = [f"{'' if self.psnr.of_cells else f'PSNR within {GAP} dB of the unmarked host '}in {self.dearer} of "
+                  "those where the paper's own mark costs more"] if self.dearer.of_cells else []
+        return ", ".join([*parts, *dearer]) or "no cell to compare"
+
+    def _shared(self, name, count):
+        """That some cells are of one measurement, where they are."""
+        measurements = sum(one == name for one, _ in self.measured)
+        return f" ({measurements} measurements: tables share some)" if 0 < measurements < count.of_cells else ""
 
 
 def score(rows: Rows, paper: Paper, unmarked: Callable[[Row], float | None] = lambda row: None,
@@ -109,7 +122,7 @@ def score(rows: Rows, paper: Paper, unmarked: Callable[[Row], float | None] = la
       paper: the paper's table.
       unmarked: row -> PSNR in dB of its unmarked host on the same images, or None where no such comparison is meant:
         at the unmarked host itself, and after an attack. `unmarked_in` makes one of a table that has those rows.
-      printed: likewise of the paper's own numbers: where the paper's mark costs more than `GAP`, ours is not counted.
+      printed: likewise of the paper's own numbers: where the paper's mark costs more than `GAP`, ours is `dearer`.
 
     Raises:
       PaperError: if a row leaves open which of the paper's lines is its own.
@@ -118,9 +131,11 @@ def score(rows: Rows, paper: Paper, unmarked: Callable[[Row], float | None] = la
     for row, trials in rows:
         d, wrong_d = _verdicts("verified", "d ≤ η", row, trials, paper)
         ncc, wrong_ncc = _verdicts("ncc_verified", "NCC > .95", row, trials, paper)
-        psnr, wrong_psnr = _fidelity(row, trials, unmarked(row), paper.find(row).get("psnr"), printed(row))
-        measured = frozenset([tuple(round(one, 3) for one in _found("psnr", trials))] if psnr.of_cells else [])
-        total += Score(d, ncc, psnr, measured, (*wrong_d, *wrong_ncc, *wrong_psnr))
+        psnr, dearer, wrong_psnr = _fidelity(row, trials, unmarked(row), paper.find(row).get("psnr"), printed(row))
+        measured = frozenset(
+            (name, tuple(round(one, digits) for one in _found(value, trials)) or tuple(row.items()))
+            for name, value, digits, count in (("d", "distance", 6, d), ("psnr", "psnr", 3, psnr)) if count.of_cells)
+        total += Score(d, ncc, psnr, dearer, measured, (*wrong_d, *wrong_ncc, *wrong_psnr))
     return total
 
 
@@ -155,18 +170,19 @@ def _verdicts(value, rule, row, trials, paper):
 
 
 def _fidelity(row, trials, host, theirs, their_host):
-    """The count of one cell of PSNR, and its disagreement if it has one."""
+    """The count of a cell of PSNR, or of one where the paper's mark costs more, and its disagreement if it has one."""
     found = _found("psnr", trials)
     if not found or host is None:
-        return Count(), ()
-    gap = None if theirs is None or their_host is None else theirs - their_host
-    if gap is not None and abs(gap) > GAP + ROUNDING:
-        return Count(), ()
+        return Count(), Count(), ()
     agrees = abs(np.mean(found) - host) <= GAP + ROUNDING
     agreeing = sum(abs(psnr - host) <= GAP + ROUNDING for psnr in found)
+    count = Count(int(agrees), 1, agreeing, len(found))
+    gap = None if theirs is None or their_host is None else theirs - their_host
+    if gap is not None and abs(gap) > GAP + ROUNDING:
+        return Count(), count, ()
     says = f"PSNR {np.mean(found):.2f} dB, {np.mean(found) - host:+.2f} dB from the unmarked host" + (
         "" if gap is None else f", in the paper {gap:+.2f}")
-    return (Count(int(agrees), 1, agreeing, len(found)), () if agrees else (Disagreement(row, "psnr", says),))
+    return count, Count(), () if agrees else (Disagreement(row, "psnr", says),)
 
 
 def _found(value, trials):

@@ -27,12 +27,14 @@ class Column:
       value: key in a record's values.
       scale: what the number is multiplied by for printing.
       form: format of the mean and its deviation; None for a yes/no, shown as a count.
+      optional: whether the column is left out where no trial has it.
     """
 
     title: str
     value: str
     scale: float = 1.0
     form: str | None = ".2f"
+    optional: bool = False
 
     def cell(self, values: Sequence) -> str:
         """Mean ± standard deviation over trials that differ, or "yes in how many"; "–" for what a verdict lacks."""
@@ -134,7 +136,9 @@ def render(rows: Sequence[Mapping], found: Sequence[Sequence[Mapping]], table: T
     """
     axes = [_Printed(name, [_axis(row[name]) for row in rows], fixed=True) for name in rows[0]]
     made = _Printed("trials", [f"{len(values)}/{n}" for values, n in zip(found, trials, strict=True)], fixed=True)
-    measured = [printed for column in table.measure.columns for printed in _measured(column, rows, found, table)]
+    columns = [column for column in table.measure.columns
+               if not column.optional or any(column.value in trial for values in found for trial in values)]
+    measured = [printed for column in columns for printed in _measured(column, rows, found, table)]
     constant = [printed for printed in (*axes, *measured, made) if printed.constant]
     axes, measured, made = ([p for p in some if not p.constant] for some in (axes, measured, [made]))
     parts = [f"In every row: {'; '.join(f'{p.title}: {p.cells[0]}' for p in constant)}."] if constant else []
