@@ -115,7 +115,8 @@ class Lab:
     def _made(self, spec):
         folder = self.folder(spec)
         model = makers.make(self, spec, folder)
-        known = {"seconds": sum(states.seconds(path.parent) for path in folder.rglob("state.npz")),
+        kept = [*folder.rglob("state.npz")] or [*makers.shared_folder(spec, folder).rglob("state.npz")]
+        known = {"seconds": sum(states.seconds(path.parent) for path in kept),
                  "arithmetic": self.compute.effective, "device": compute.device(), "versions": compute.versions()}
         return model, spec.fields | known
 

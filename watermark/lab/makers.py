@@ -66,12 +66,17 @@ def mark(lab: Lab, spec: Marked, folder: Path, key: Any = None, **watch) -> kera
 
 def attack(lab: Lab, spec: Attacked, folder: Path) -> keras.Model:
     """What an attack makes of a model. A longer run goes on from a shorter one's last step, where the attack allows."""
-    extends = spec.attack.extends
-    shared = folder.with_name(spec.before(**{extends: 0}).name) if extends else folder
+    extends, shared = spec.attack.extends, shared_folder(spec, folder)
     with locked(shared):
         course = read_history(shared) if extends else []
         fits = not course or course[-1]["step"] <= getattr(spec.attack, extends)
         return spec.attack(lab.get(spec.parent), _thief(lab, spec, shared if fits else folder))
+
+
+def shared_folder(spec: Spec, folder: Path) -> Path:
+    """Where the state is kept that a training shares with longer ones of the same; else `folder`, its own."""
+    extends = spec.attack.extends if isinstance(spec, Attacked) else None
+    return folder.with_name(spec.before(**{extends: 0}).name) if extends else folder
 
 
 def _thief(lab, spec, folder):
