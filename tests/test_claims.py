@@ -185,12 +185,63 @@ def test_an_empty_variable_is_no_check_left_out(flag, home, capsys):
     assert code == 2 and not said and f"--{flag}=: expected a value" in error
 
 
+def test_a_report_does_not_tell_which_question_was_the_trigger(owned, home, capsys):
+    """To who has both, the questions and the seed that the report names: none of them follows from it."""
+    q, a, key = home / "q", home / "a", f"--key={home}/key.npz"
+    assert watermark(capsys, "verify", key, f"--write_queries={q}", "--null_keys=20")[0] == 0
+    _answer(q, a, owned.marked)
+    shutil.copy(q / asking.FRESH, a)
+    code, said, _ = watermark(capsys, "verify", key, f"--suspect={a}", "--json")
+    result = json.loads(said)
+    drawn = keys.random_keys(owned.key.kind, 20, result["fresh_seed"])[0]
+    assert code == 0 and not any((q / f"{query_name(K)}.npy").exists() for K in drawn)
+    again = json.loads(watermark(capsys, *shlex.split(result["command"])[1:], "--json")[1])
+    assert again["z_score"] == result["z_score"] and again["fresh_seed"] == result["fresh_seed"]
+
+
+@pytest.mark.parametrize("flags", [[], ["--null_keys=40"]])
+def test_who_answers_cannot_change_the_number_of_fresh_keys(flags, owned, home, capsys):
+    """Fewer would be weaker evidence."""
+    q, a, key = home / "q", home / "a", f"--key={home}/key.npz"
+    watermark(capsys, "verify", key, f"--write_queries={q}", "--null_keys=40")
+    _answer(q, a, owned.marked)
+    told = json.loads((q / asking.FRESH).read_text())
+    (a / asking.FRESH).write_text(json.dumps(told | {"null_keys": 20}))
+    code, _, said = watermark(capsys, "verify", key, f"--suspect={a}", *flags)
+    assert code == 2 and ("is it as --write_queries left it" if flags else "holds no answer") in said
+
+
+def test_two_keys_have_no_fresh_keys_in_common(owned, home, capsys):
+    """Else the second key's K would be all that a service had not been asked before, and it could spoil that answer."""
+    (home / "ask.py").write_text("import pathlib\n\n\ndef answer(x):\n    with open(pathlib.Path(__file__).with_name("
+                                 "'asked'), 'ab') as file:\n        file.write(x.tobytes())\n    return x\n")
+    keys.save_key(keys.make_key("another secret", size=16, owner="Eve"), home / "eve.npz")
+    for pair in ([f"--key={home}/key.npz,{home}/eve.npz"], [f"--key={home}/key.npz", f"--key={home}/eve.npz"],):
+        (home / "asked").unlink(missing_ok=True)
+        watermark(capsys, "verify", f"--suspect={home}/ask.py:answer", *pair, "--null_keys=20", "--shifts=0")
+        asked = np.fromfile(home / "asked", np.float32).reshape(-1, 256)
+        assert len(asked) >= 42 and len(np.unique(asked, axis=0)) == len(asked)
+
+
+def test_a_name_that_is_no_text_loses_no_report(owned, home, capsys):
+    """Linux takes any bytes for a name."""
+    suspect = home / "caf\udce9.keras"
+    try:
+        shutil.copy(home / "marked.keras", suspect)
+    except OSError:
+        pytest.skip("this file system takes text only")
+    code, said, _ = watermark(capsys, "verify", f"--suspect={suspect}", f"--key={home}/key.npz", "--json",
+                              f"--report={home}/page.html")
+    assert code == 0 and json.loads(said)["suspect"].endswith("caf\\udce9.keras")
+    assert "caf" in (home / "page.html").read_text(encoding="utf-8")
+
+
 def test_questions_do_not_tell_which_is_the_trigger(home, capsys):
     """Whoever has the folder draws a fresh key from each image as if it were K, and finds none but by the secret."""
     folder, key = home / "questions", keys.load_key(home / "key.npz")
     assert watermark(capsys, "verify", f"--key={home}/key.npz", f"--write_queries={folder}", "--null_keys=20")[0] == 0
     images = {path: np.load(path) for path in folder.glob("*.npy")}
-    nonce = json.loads((folder / asking.FRESH).read_text())["nonce"]
+    nonce = f"{json.loads((folder / asking.FRESH).read_text())['nonce']} 20"
     there = {image.tobytes() for image in images.values()}
 
     def fits(owner, secret):

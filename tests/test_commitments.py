@@ -200,6 +200,12 @@ def test_time_stamps(owned, authority, tmp_path):
     finding = commitments.stamped(commitment, tmp_path / "r.tsr", tmp_path / "root.pem")
     assert finding.holds and "20" in finding.why
     assert abs(finding.when - datetime.now(timezone.utc)) < timedelta(minutes=5)
+    twice = tmp_path / "twice.pem"  # bundles of several authorities share roots
+    twice.write_bytes(2 * (tmp_path / "root.pem").read_bytes())
+    assert commitments.stamped(commitment, tmp_path / "r.tsr", twice).holds
+    twice.write_bytes(b"no certificate")
+    with pytest.raises(commitments.CommitmentError, match="cannot be read"):
+        commitments.stamped(commitment, tmp_path / "r.tsr", twice)
     other = commitment | {"owner": "Eve"}
     assert not commitments.stamped(other, tmp_path / "r.tsr", tmp_path / "root.pem").holds
     with pytest.raises(commitments.CommitmentError, match="does not hold"):

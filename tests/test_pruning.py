@@ -35,6 +35,12 @@ def test_each_kernel_loses_its_own_share_and_norms_are_exempt():
         assert zeros == (int(0.25 * before.numpy().size) if before.path.endswith("kernel") else 0)
 
 
+def test_what_its_owner_froze_is_pruned_too():
+    model = _one_kernel([3, -1, 1, -2, 1, 0.5])
+    model.trainable = False
+    assert np.sum(prune(model, 0.5).get_weights()[0] == 0) == 3
+
+
 def test_rate_outside_the_range_is_refused():
     for rate in (-0.1, 1.1):
         with pytest.raises(ValueError, match="rate"):

@@ -156,6 +156,9 @@ def test_the_environments_folder_of_image_sets_is_looked_at_too(tmp_path, monkey
     ("embed --pairs=a,b", "--pairs is for --task=pairs, this is --task=denoise"),
     ("embed --task=pairs --pairs=a,b --sigma=5", "--sigma is for --task=denoise, this is --task=pairs"),
     ("embed --task=pairs --pairs=a,b --images=none", "--images is for --task=denoise or sr"),
+    ("verify --tsa_roots=r.pem", "--tsa_roots are the certificates behind a --timestamp, which is not given"),
+    ("verify --visualizer=R.keras", "--visualizer makes a picture for the --report, which is not given"),
+    ("verify --write_queries=q", "--suspect is for a verification, and --write_queries asks nobody"),
     ("verify --payload=json", "--payload is for a suspect that is a URL; leave it out"),
     ("verify --transcript=t.txt", "--transcript is for a suspect that is a URL; leave it out")])
 def test_what_would_be_ignored_is_said_before_images_are_read(command, why, mine, capsys):
@@ -164,6 +167,82 @@ def test_what_would_be_ignored_is_said_before_images_are_read(command, why, mine
     what = ["--suspect=mine.keras"] if verb == "verify" else ["--model=mine.keras", "--out=m.keras"]
     assert why in _refused(capsys, verb, *more, *what, "--key=k.npz")
     assert sorted(path.name for path in mine.iterdir()) == ["k.npz", "mine.keras"]
+
+
+@pytest.mark.parametrize(("flags", "why"), [
+    ("--kind=finetune --rate=1e-5", "--rate is for --kind=prune, this is --kind=finetune"),
+    ("--kind=prune --steps=77", "--steps is for --kind=finetune or overwrite, this is --kind=prune"),
+    ("--kind=prune --by=gradient", "--by is for --kind=forge, this is --kind=prune"),
+    ("--kind=finetune --strength=1", "--strength is for --kind=overwrite"),
+    ("--kind=forge --images=none", "--images is for --kind=finetune or overwrite or prune")])
+def test_a_flag_of_another_attack_is_no_flag_of_this_one(flags, why, mine, capsys):
+    """--rate, meant as a learning rate, would fine-tune at the usual one."""
+    assert why in _refused(capsys, "attack", *flags.split(), "--model=mine.keras", "--out=m.keras")
+
+
+def test_a_signing_key_is_not_put_where_the_key_goes(mine, capsys):
+    """The commitment would be to a key that is nowhere."""
+    for name in ("new.npz", "./new.commitment.json", "new.commitment.tsq"):
+        assert "give the private key another name" in _refused(capsys, "keygen", "--out=new.npz", f"--sign={name}")
+    assert not list(mine.glob("new*"))
+
+
+def test_fewer_fresh_keys_than_find_a_mark_are_refused(mine, capsys):
+    """Not "the mark is NOT found", of one that is there."""
+    said = _refused(capsys, "export", "--model=mine.keras", "--out=m.tflite", "--key=k.npz", "--null_keys=19")
+    assert "null_keys" in said and not (mine / "m.tflite").exists()
+
+
+@pytest.mark.parametrize("spec", ["ask.py:answer", "mine.keras", "answers"])
+def test_a_signature_or_output_of_what_has_none_is_said(spec, mine):
+    (mine / "ask.py").write_text("def answer(x):\n    return x\n")
+    (mine / "answers").mkdir()
+    np.save(mine / "answers" / "a.npy", np.zeros((16, 16)))
+    with pytest.raises(ModelError, match="a signature is a SavedModel's"):
+        suspects.load_suspect(spec, signature="serve")
+    if spec != "mine.keras":
+        with pytest.raises(ModelError, match="has one output"):
+            suspects.load_suspect(spec, output="image")
+
+
+def test_a_users_file_may_have_dataclasses(mine):
+    """They look for their module where Python keeps those that are loaded."""
+    code = ("from __future__ import annotations\nimport dataclasses\n\n\n@dataclasses.dataclass\nclass Settings:\n"
+            "    sigma: float = 1.0\n\n\ndef answer(x):\n    return Settings().sigma * x\n")
+    (mine / "asking.py").write_text(code)
+    image = np.ones((1, 8, 8, 1), np.float32)
+    np.testing.assert_array_equal(suspects.load_suspect("asking.py:answer")(image), image)
+    assert models.register_objects("asking.py") == ["Settings", "answer"]
+
+
+def test_the_token_of_one_server_goes_to_no_other(mine, monkeypatch, capsys):
+    monkeypatch.setenv("WATERMARK_TOKEN", "secret")
+    said = _refused(capsys, "verify", "--suspect=https://mine.example/d", "--suspect=https://thief.example/d",
+                    "--key=k.npz", "--retries=0")
+    assert "WATERMARK_TOKEN is set and would go to mine.example and to thief.example" in said and "secret" not in said
+    said = _refused(capsys, "verify", "--suspect=https://mine.example/d", "--unmarked=https://thief.example/d",
+                    "--key=k.npz", "--retries=0")
+    assert "thief.example" in said
+
+
+@pytest.mark.parametrize("address", ["https://ada:pa/ss@localhost:1/d", "https://ada:12/ss@localhost/d",
+                                     "https://ada:pa?ss@localhost/d"])
+def test_a_password_with_a_slash_is_not_shown(address, mine, capsys):
+    (mine / "ask.py").write_text("def answer(x):\n    return x\n")
+    _, out, said = watermark(capsys, "verify", f"--suspect={address}", "--suspect=ask.py:answer", "--key=k.npz",
+                             "--retries=0")
+    assert "ss@" not in out + said and "ada" not in out + said and "%2F for /" in out + said
+
+
+def test_a_transcript_is_tried_before_anything_is_asked(mine, capsys):
+    """Nobody listens there; what is no transcript stays as it is."""
+    before = (mine / "k.npz").read_bytes()
+    for name, why in (("k.npz", "no transcript"), ("none/t.log/", "cannot be written"), (".", "is no file")):
+        (mine / "none").touch()
+        said = _refused(capsys, "verify", "--suspect=http://localhost:9/d", "--key=k.npz", f"--transcript={name}",
+                        "--retries=0")
+        assert why in said, said
+    assert (mine / "k.npz").read_bytes() == before
 
 
 @pytest.mark.parametrize("kind", ["finetune", "overwrite"])

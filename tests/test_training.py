@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from watermark import compute, hosts, lookahead, metrics, states, tasks, training
+from watermark.attacks import finetune
 from watermark.optimizers import OPTIMIZERS
 from watermark.recipes import Recipe, changed
 
@@ -79,6 +80,33 @@ def test_damaged_or_foreign_state_is_refused(tiny_host, tiny_batches, tmp_path):
     assert states.read_history(tmp_path)[-1]["step"] == 2
     with pytest.raises(OSError, match="delete it"):
         _fit(hosts.vdsr(depth=3, filters=4), tiny_batches, steps=3, folder=tmp_path)
+
+
+def test_a_folder_of_another_recipe_is_refused(tiny_host, tiny_batches, tmp_path):
+    """A sweep with one folder would report one model several times; a constant rate may go on for longer."""
+    start = tiny_host.get_weights()
+    _fit(tiny_host, tiny_batches, steps=2, folder=tmp_path)
+    _fit(tiny_host, tiny_batches, steps=3, folder=tmp_path)
+    for change in ({"learning_rate": 2e-3}, {"optimizer": "muon"}, {"clip": 1.0}, {"schedule": "cosine"}):
+        tiny_host.set_weights(start)
+        with pytest.raises(OSError, match="another key, network or recipe|damaged or of another model"):
+            _fit(tiny_host, tiny_batches, steps=4, folder=tmp_path, **change)
+        _assert_same_weights(tiny_host, _with(tiny_host, start))
+    recipes = [Recipe(steps, 4, 1e-3) for steps in (5, 6)]
+    assert states.identity("", recipes[0]) != states.identity("", recipes[1])  # the cosine's rates hang on the length
+
+
+def _with(model, weights):
+    copy = training.clone(model)
+    copy.set_weights(weights)
+    return copy
+
+
+def test_a_folder_of_another_network_is_refused_by_those_who_train_on(tiny_host, tiny_batches, tmp_path):
+    finetune(tiny_host, tiny_batches, steps=2, folder=tmp_path, compute=FLOAT32)
+    other = _with(tiny_host, [2.0 * weights for weights in tiny_host.get_weights()])
+    with pytest.raises(OSError, match="another key, network or recipe"):
+        finetune(other, tiny_batches, steps=2, folder=tmp_path, compute=FLOAT32)
 
 
 def test_a_folder_never_trained_in_has_no_history(tmp_path):

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import re
+import sys
 import warnings
 import zipfile
 from pathlib import Path
@@ -88,6 +89,7 @@ def register_objects(path: str | Path) -> None:
         raise ModelError(f"{path}: expected a Python file that defines the model's layers")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(spec.name, module)  # where dataclasses look; another of that name stays
     try:
         spec.loader.exec_module(module)
     except FAILURES as error:

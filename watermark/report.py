@@ -43,7 +43,7 @@ def write_report(path: str | Path, judged: Judgement, result: dict, R: keras.Mod
         least=LEAST_KEYS, claims=claims, decision=decision, corner=CORNER, images=_images(judged, R),
         evidence=_svg(_evidence(judged)) if len(judged.null) > 1 else None)
     with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
 
 
 def _images(judged, R):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import time
@@ -12,7 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from watermark.files import atomic_write
+from watermark.files import atomic_write, digest
+from watermark.recipes import Recipe
 
 # What tf.summary.scalar writes; it asks for the tensorboard package, which is needed to look only.
 SCALARS = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"})
@@ -28,13 +30,26 @@ def seconds(folder: str | Path) -> float:
     return next((row["seconds"] for row in read_history(folder)[::-1] if "seconds" in row), 0.0)
 
 
+def identity(about: str, recipe: Recipe) -> str:
+    """What tells a training from others: what it is about, and its recipe; how long it is only if its rate hangs on it.
+
+    Fields at their defaults are left out, so that a new one leaves trainings that were stopped what they are.
+    """
+    told = {field.name: value for field in dataclasses.fields(recipe)
+            if (value := getattr(recipe, field.name)) != field.default}
+    falling = getattr(recipe, "decay", 1.0) != 1.0 or getattr(recipe, "projecting", 0.0)  # lambda, over all steps
+    if (recipe.schedule == "constant" or recipe.horizon) and not falling:
+        del told["steps"]
+    return digest(about, told, length=64)
+
+
 class State:
     """The state of one training; without a folder, nothing is kept.
 
     Attributes:
       folder: where it lies.
       variables: what is kept and set.
-      about: what else tells this training from others; "" for one that nothing is known of.
+      about: what else tells this training from others, as by `identity`; "" for one that nothing is known of.
     """
 
     EVERY = 60.0  # seconds; a save takes a few hundredths of one
@@ -57,6 +72,8 @@ class State:
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 values = [arrays[f"v{i}"] for i in range(len(self.variables))]
+                if values and f"v{len(values)}" in arrays:
+                    raise ValueError("more arrays")
                 if any(value.shape != tuple(v.shape) for value, v in zip(values, self.variables, strict=True)):
                     raise ValueError("arrays of other shapes")
                 history = json.loads(str(arrays["history"]))
@@ -65,7 +82,8 @@ class State:
             raise OSError(f"{path} is damaged or of another model ({error}); "
                           "delete it to start this training again") from error
         if self.about and about and about != self.about:
-            raise OSError(f"{path} is of another key or network; give this training a folder of its own, or delete it")
+            raise OSError(f"{path} is of another key, network or recipe; give this training a folder of its own, or "
+                          "delete it")
         for variable, value in zip(self.variables, values, strict=True):
             variable.assign(value)
         return history

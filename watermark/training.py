@@ -24,7 +24,7 @@ from watermark.lookahead import Ahead, Drift, with_weights
 from watermark.losses import MEANINGS, Loss, gradients_of
 from watermark.optimizers import OPTIMIZERS
 from watermark.recipes import Recipe
-from watermark.states import State
+from watermark.states import State, identity
 
 Batches = Callable[[int], tf.data.Dataset]  # number of the first step -> an endless data set
 
@@ -102,10 +102,10 @@ def fit(model: keras.Model, loss_fn: Loss, batches: Batches, recipe: Recipe, run
       Interrupted: after Ctrl-C, with the state saved.
       MemoryError: a step would keep more than the machine has.
       FloatingPointError: at the first part of the loss that is not finite; what `folder` holds is from before.
-      OSError: when the state in `folder` is damaged, or belongs to another model or to what `run` is not about.
+      OSError: when the state in `folder` is damaged, or of another model or recipe, or of what `run` is not about.
     """
     trainer = _Trainer(model, loss_fn, recipe, run.compute, lookahead)
-    state = State(run.folder, trainer.variables, run.about)
+    state = State(run.folder, trainer.variables, identity(run.about, recipe))
     history, shown = state.load(), {}
     if history and (history[-1]["step"] >= recipe.steps or _reached(run.until, history[-1])):
         trainer.finish()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -11,7 +13,7 @@ from PIL import Image, ImageOps
 from watermark import data, metrics
 from watermark.keys import Key, random_keys
 from watermark.recipes import VISUALIZER, Showing, changed
-from watermark.training import Run, fit
+from watermark.training import Run, fit, identified
 
 IMAGE_SHAPE = (320, 320, 1)
 FIRST = 64  # filters of the first convolution
@@ -78,6 +80,8 @@ def train_visualizer(key: Key, image: np.ndarray, *, unmarked: np.ndarray | None
     target = as_target(image)
     keras.utils.set_random_seed(seed)
     R = build_visualizer(key.verification.shape, target.shape)
+    away = () if unmarked is None else (np.asarray(unmarked),)
+    run = replace(run, about=identified(R, key.trigger, key.verification, target, *away))
     fit(R, _visualizer_loss(target), _batches(key, unmarked, recipe, seed), recipe, run)
     return R
 

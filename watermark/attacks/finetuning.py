@@ -9,7 +9,7 @@ import keras
 from watermark.attacks.base import Attack, Thief, Training, attack, knob
 from watermark.recipes import Recipe, changed
 from watermark.tasks import task_alone
-from watermark.training import Batches, Run, clone, fit
+from watermark.training import Batches, Run, clone, fit, identified
 
 LEARNING_RATE = 1e-4  # DnCNN's last
 RECIPE = Recipe(1000, 32, LEARNING_RATE, schedule="constant")
@@ -30,6 +30,7 @@ def finetune(model: keras.Model, batches: Batches, recipe: Recipe = RECIPE, run:
       TypeError: for a change that is a field of neither.
     """
     recipe, run = changed((recipe, run), changes)
+    run = replace(run, about=identified(model))
     with run.compute.placement.scope():
         tuned = clone(model)
     fit(tuned, task_alone, batches, recipe, run)

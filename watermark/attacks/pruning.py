@@ -20,7 +20,7 @@ def prune(model: keras.Model, rate: float) -> keras.Model:
     if not 0.0 <= rate <= 1.0:
         raise ValueError(f"expected a pruning rate on [0, 1], got {rate}")
     pruned = clone(model)
-    for variable in pruned.trainable_variables:
+    for variable in pruned.variables:  # a thief need not keep frozen what its owner froze
         if variable.path.endswith("kernel"):
             variable.assign(_pruned(np.array(variable), rate))
     return pruned

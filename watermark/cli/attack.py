@@ -19,6 +19,7 @@ from watermark.attacks.forging import FORGERS
 from watermark.cli import common, embed, fitting_keys, keygen
 from watermark.compute import Compute
 from watermark.embedding import embed as mark
+from watermark.files import exclusive
 from watermark.keys import make_key, save_key
 from watermark.kinds import Kind
 from watermark.preflight import form, guess
@@ -28,6 +29,12 @@ from watermark.training import Run
 
 KINDS = {name: attack for name, attack in ATTACKS.items() if not attack.answers}
 FORGE = "forge"
+THIEF = 2000  # added to the seed of a thief's batches, which are not the owner's though the images may be
+# {flag: the kinds that it is for}, beside the attacks' knobs; those of the model are for all.
+OF_KINDS = ({"size": ("overwrite", FORGE), "seed": (FORGE,)} | dict.fromkeys(("by", "tries", "owner"), (FORGE,))
+            | dict.fromkeys(embed.OF_RECIPE, ("overwrite",))
+            | dict.fromkeys(("batch_size", "patch", "precision"), ("finetune", "overwrite"))
+            | dict.fromkeys((*common.OF_TASKS, "task", "strict", "preflight"), tuple(KINDS)))
 
 
 def define(values):
@@ -64,8 +71,25 @@ def _define(values, name, field):
 def run(values):
     """Attacks and writes."""
     common.required(values, "kind", "out")
+    _check_flags(values)
     forges = values.kind == FORGE
     common.check_out(values.out, ".npz" if forges else ".keras")
+    with exclusive(values.out, f"{values.out} is being written by another watermark attack; give another --out"):
+        return _run(values, forges)
+
+
+def _check_flags(values):
+    """A ValueError for a flag that is of no use to the --kind, such as --rate for fine-tuning."""
+    useful = {name: {*kinds} for name, kinds in OF_KINDS.items()}
+    for kind, attack in KINDS.items():
+        for field in _knobs(attack):
+            useful.setdefault(field.name, set()).add(kind)
+    for name, kinds in useful.items():
+        if values[name].present and values.kind not in kinds:
+            raise ValueError(f"--{name} is for --kind={' or '.join(sorted(kinds))}, this is --kind={values.kind}")
+
+
+def _run(values, forges):
     model, one = common.open_model(values)
     if forges:
         return _forge(values, one)
@@ -113,7 +137,7 @@ def _thief(values, one):
     patch = fitting_keys.patch_size(values, one, key)
 
     def batches(data: str, recipe: Recipe, seed: int):
-        return task.batches(images, seed=seed, batch_size=recipe.batch_size, size=patch)
+        return task.batches(images, seed=THIEF + seed, batch_size=recipe.batch_size, size=patch)
 
     run = Run(embed.resumable(values, values.kind), Compute(values.precision))
     return Thief(batches, lambda seed: key, functools.partial(mark, output=values.output), run), task, images

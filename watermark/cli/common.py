@@ -2,19 +2,24 @@
 
 import logging
 import math
+import os
 import shutil
 import sys
 import textwrap
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from absl import flags
 
 from watermark import data, inference, preflight, ranges
+from watermark.errors import one_line
 from watermark.files import check_place, target
 from watermark.fitting import BYTES, UNIT, Pixels
 from watermark.models import check_finite, load_model, register_objects
 from watermark.several import define_several
 from watermark.suspects import is_url, load_suspect
+from watermark.suspects.exchange import doubtful
+from watermark.suspects.remote import TOKEN
 from watermark.tasks import Denoising, Examples, SuperResolution
 
 log = logging.getLogger(__name__)
@@ -94,6 +99,14 @@ def check_remote(values, suspects):
     """A ValueError where flags for a URL are given and no suspect is one: a transcript would be missed later."""
     if not any(map(is_url, suspects)) and (given := [name for name in REMOTE if values[name].present]):
         raise ValueError(f"--{given[0]} is for a suspect that is a URL; leave it out")
+
+
+def check_token(suspects):
+    """A ValueError where the one bearer token would go to several servers, of which one may be the other side's."""
+    hosts = list(dict.fromkeys(urlsplit(spec).hostname for spec in suspects if is_url(spec) and not doubtful(spec)))
+    if os.environ.get(TOKEN) and len(hosts) > 1:
+        raise ValueError(f"{TOKEN} is set and would go to {' and to '.join(map(one_line, hosts))}; ask each in a "
+                         "command of its own")
 
 
 def open_suspect(values):

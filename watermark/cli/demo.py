@@ -13,6 +13,7 @@ from absl import flags
 from watermark import attacks, data, inference, judgement, keys, pictures
 from watermark.checkpoints import load_host
 from watermark.embedding import embed, update_key
+from watermark.evidence import LEAST_KEYS
 from watermark.files import check_place
 from watermark.models import save_model
 from watermark.tasks import Denoising
@@ -27,7 +28,8 @@ def define(values):
     """The verb's flags."""
     flags.DEFINE_string("out", "demo", "folder of what the demo makes", flag_values=values)
     flags.DEFINE_integer("steps", 240, "of the embedding; the recipe proper takes 1000", 1, flag_values=values)
-    flags.DEFINE_integer("null_keys", 300, "fresh keys asked beside the key", 1, flag_values=values)
+    flags.DEFINE_integer("null_keys", 300, "fresh keys asked beside the key; fewer find nothing", LEAST_KEYS,
+                         flag_values=values)
 
 
 def run(values):

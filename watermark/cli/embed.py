@@ -83,7 +83,8 @@ def run(values):
     common.required(values, "key", "out")
     common.check_out(values.out, ".keras")
     load_key(values.key)  # says what is wrong before a lock is made beside it
-    with exclusive(values.key, f"{values.key} is being embedded by another process; make a key for each model"):
+    with (exclusive(values.key, f"{values.key} is being embedded by another process; make a key for each model"),
+          exclusive(values.out, f"{values.out} is being written by another process; give another --out")):
         return _embed(values)
 
 

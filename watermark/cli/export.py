@@ -9,6 +9,7 @@ from absl import flags
 
 from watermark import data, exporting, inference, preflight, ranges
 from watermark.cli import common, fitting_keys
+from watermark.evidence import LEAST_KEYS
 from watermark.files import check_place
 from watermark.fitting import UNIT
 from watermark.keys import load_key
@@ -24,7 +25,8 @@ def define(values):
     flags.DEFINE_string("bare_seed", None, "for the key of an experiment, which names no owner: the seed that it was "
                         "drawn from", flag_values=values)
     flags.DEFINE_string("images", None, "folder of typical inputs, for the ranges of tflite_int8", flag_values=values)
-    flags.DEFINE_integer("null_keys", 1000, "fresh keys asked beside the key", 0, flag_values=values)
+    flags.DEFINE_integer("null_keys", 1000, "fresh keys asked beside the key; fewer find nothing", LEAST_KEYS,
+                         flag_values=values)
 
 
 def run(values):

@@ -21,7 +21,7 @@ from absl import flags
 from watermark import commitments, preflight
 from watermark.cli import common, fitting_keys
 from watermark.cli.common import beside
-from watermark.files import atomic_write, exclusive
+from watermark.files import atomic_write, exclusive, target
 from watermark.keys import load_key, make_key, refusal, save_key, with_verification
 from watermark.kinds import GRADIENTS
 
@@ -48,6 +48,9 @@ def run(values):
     """Writes key, commitment and time-stamp request."""
     out = Path(values.out)
     common.check_out(values.out, ".npz")
+    if values.sign and target(values.sign).absolute() in {
+            target(path).absolute() for path in (out, beside(out, "commitment.json"), beside(out, "commitment.tsq"))}:
+        raise ValueError(f"--sign={values.sign} is what --out={values.out} writes; give the private key another name")
     if not values.owner.strip() or not values.owner.isprintable() or len(values.owner) > LONGEST_NAME:
         raise ValueError(f"--owner: expected a name, printable and of {LONGEST_NAME} characters at most; it is public")
     key = make_key(secrets.token_hex(32), **_kind(values), owner=values.owner)

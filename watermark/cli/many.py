@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import secrets
 import sys
 from pathlib import Path
 
@@ -67,9 +68,13 @@ def run(values, open_suspect, judge):
     if given := [name for name in FOR_ONE if values[name].value is not None]:
         raise ValueError(f"--{given[0]} is for one suspect and one key")
     keys, rows = _keys(values.key)
+    given, drawn = values.fresh_seed, secrets.token_hex(16)  # one for all: asked twice, nobody sees what comes again
     for spec in list(values.suspect):
-        values.suspect = spec
-        rows += _rows(values, spec, keys, open_suspect, judge)
+        values.suspect, values.fresh_seed = spec, given
+        by_others = named(values)
+        if not results.is_folder(spec):
+            values.fresh_seed = given or drawn
+        rows += [{"seed_named": by_others} | row for row in _rows(values, spec, keys, open_suspect, judge)]
     tried = sum("error" not in row for row in rows)
     rows = [row if "error" in row else _corrected(row, values.rule, tried) for row in rows]
     found = any(row.get("found") for row in rows)
@@ -114,7 +119,7 @@ def _rows(values, spec, keys, open_suspect, judge):
         except FAILURES as error:
             rows.append(row | {"error": told(error)})
             continue
-        row |= {"verdict": judged.verdict, "notes": notes(asked, judged.verdict), "seed_named": named(values)}
+        row |= {"verdict": judged.verdict, "notes": notes(asked, judged.verdict), "fresh_seed": values.fresh_seed}
         for line in row["notes"]:
             print(f"note: {one_line(f'{name}, {path}: {line}')}", file=sys.stderr)
         rows.append(row)
@@ -123,10 +128,10 @@ def _rows(values, spec, keys, open_suspect, judge):
 
 def _corrected(row, rule, tried):
     """The row with its numbers, and what they are worth among so many pairs."""
-    verdict = row["verdict"]
+    verdict, seed = row["verdict"], {"fresh_seed": row.pop("fresh_seed")}
     among = verdict.among(tried)
     found = judgement.RULES[rule](among)
-    return row | {"verdict": dataclasses.asdict(verdict), "p_corrected": among.p_value,
+    return row | {"verdict": dataclasses.asdict(verdict) | seed, "p_corrected": among.p_value,
                   "z_needed_corrected": among.z_needed, "found": found,
                   "notes": row["notes"] + ([NAMED] if found and row["seed_named"] else [])}
 

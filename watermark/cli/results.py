@@ -11,7 +11,7 @@ from watermark import commitments, compute, judgement
 from watermark.files import fingerprint
 from watermark.limits import LARGEST
 from watermark.suspects import is_function, is_saved_model, is_url
-from watermark.suspects.exchange import shown
+from watermark.suspects.exchange import doubtful, shown, veiled
 from watermark.suspects.folder import answer_files
 
 FORMS = {".keras": "Keras model", ".h5": "Keras model, HDF5", ".hdf5": "Keras model, HDF5", ".tflite": "TFLite model",
@@ -27,7 +27,7 @@ def is_folder(spec):
 
 def name(spec):
     """A suspect, or the value of another flag, as others may see it: what may be secret in an address is left out."""
-    return shown(spec) if is_url(spec) else spec
+    return (veiled if doubtful(spec) else shown)(spec) if is_url(spec) else spec
 
 
 def identity(spec):
@@ -46,7 +46,8 @@ def command(values, fresh_seed, null_keys):
     """The command that repeats a verification to the bit; what may be secret, in an address too, is left out."""
     told = [_told(flag) for flag in map(values.__getitem__, sorted(values))
             if flag.present and flag.name not in NOWHERE]
-    return shlex.join(["watermark", "verify", *told, f"--null_keys={null_keys}", f"--fresh_seed={fresh_seed}"])
+    return shlex.join(["watermark", "verify", *told, f"--null_keys={null_keys}",
+                       *([f"--fresh_seed={fresh_seed}"] if fresh_seed else [])])
 
 
 def _told(flag):
@@ -66,11 +67,12 @@ def result(values, judged, suspect, identified):
         "outcome": judged.outcome, "found": judged.found, "stands": judged.stands, "rule": judged.rule,
         "statement": judged.statement, "notes": judgement.notes(judged), "bar": judgement.bar(verdict),
         **dataclasses.asdict(verdict), "evident": verdict.evident,
+        "fresh_seed": values.fresh_seed,  # with which and the owner's secret they were drawn: K does not follow from it
         "claim": None if judged.findings is None else [dataclasses.asdict(finding) for finding in judged.findings],
         "stamped": judged.stamp, "unmarked": judged.unmarked, **identified,
         "key": commitments.commit(judged.key)["key"], "owner": judged.key.owner, "verifier": values.verifier,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": command(values, verdict.fresh_seed, verdict.null_keys),
+        "command": command(values, values.fresh_seed, verdict.null_keys),
         "transcript": getattr(suspect, "log", []), "versions": compute.versions(),
         "watermark": watermark.__version__,
     }
@@ -78,11 +80,13 @@ def result(values, judged, suspect, identified):
 
 
 def plain(value):
-    """JSON has no NaN, no dates and no infinity."""
+    """JSON has no NaN, no dates and no infinity; and names of files may be no text."""
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
     return value.isoformat() if isinstance(value, datetime) else value

@@ -40,6 +40,7 @@ from watermark.verification import FARTHEST, null_label
 
 REMOTE_NULL_KEYS = 20  # a service may ask money for each
 QUERIES_NULL_KEYS = 100
+OF_ASKING = ("suspect", "commitment", "timestamp", "tsa_roots", "report", "visualizer", "unmarked", "verifier", "json")
 
 README = """{count} questions to an image-processing network, each {height} rows by {width} columns of pixels.
 
@@ -98,6 +99,7 @@ def run(values):
     """Asks, judges, prints; returns 0 or 1."""
     required(values, "key")
     common.check_remote(values, values.suspect or ())
+    common.check_token([*(values.suspect or ()), values.unmarked or ""])
     if many.several(values):
         return many.run(values, _suspect, _judge)
     values.suspect = values.suspect and values.suspect[0]
@@ -109,10 +111,9 @@ def run(values):
         common.check_out(values.report, ".html", "report")
         common.check_new(values.report, "report")
     named = many.named(values)
-    if not results.is_folder(values.suspect):  # one seed for all keys: one command repeats them
-        values.fresh_seed = values.fresh_seed or secrets.token_hex(16)
     findings, visualizer = _findings(values, keys), _visualizer(values, keys[0])
     suspect = _suspect(values)
+    values.null_keys, values.fresh_seed = _fresh(values)  # the same for all keys: one command repeats them
     unmarked = _unmarked(values) if values.unmarked else None
     identified, judged, told = results.identity(values.suspect), [], []
     for key, found in zip(keys, findings, strict=True):
@@ -138,11 +139,12 @@ def run(values):
 
 
 def _judge(values, suspect, key, findings=None, unmarked=None, among=1):
-    count, seed = _fresh(values, key)
+    count, named = _fresh(values)
     if unmarked is not None:
         unmarked = inference.as_suspect(unmarked, key.kind, pixels=common.pixels(values), batch=values.batch)
     return judgement.judge(suspect, key, rule=values.rule, findings=findings, unmarked=unmarked,
-                           bare_seed=bare(values.bare_seed), among=among, null_keys=count, fresh_seed=seed,
+                           bare_seed=bare(values.bare_seed), among=among, null_keys=count,
+                           fresh_seed=_seed(named, key),
                            shifts=values.shifts)
 
 
@@ -159,6 +161,8 @@ def _visualizer(values, key):
     """The model of --visualizer, or None; a ValueError unless it takes answers to the key."""
     if not values.visualizer:
         return None
+    if not values.report:
+        raise ValueError("--visualizer makes a picture for the --report, which is not given")
     model, shape = load_model(values.visualizer), key.verification.shape
     if tuple(model.input_shape[1:]) != shape:
         raise ValueError(f"--visualizer={values.visualizer} takes images {list(model.input_shape[1:])}, the key's "
@@ -173,16 +177,16 @@ def _words(judged, told, decision):
     return "\n\n".join([*(f"{judgement.name(j)}\n{judgement.words(j)}" for j in judged), f"{decision}\n{repeat}"])
 
 
-def _fresh(values, key):
-    """(how many fresh keys, what they are drawn from); the latter None for this machine's randomness."""
+def _fresh(values):
+    """(how many fresh keys, the seed that they and the owner's secret follow from: see `_seed`)."""
     path = Path(values.suspect)
     if is_url(values.suspect) or not results.is_folder(path):
         count = REMOTE_NULL_KEYS if is_url(values.suspect) else NULL_KEYS
-        return count if values.null_keys is None else values.null_keys, values.fresh_seed
+        return count if values.null_keys is None else values.null_keys, values.fresh_seed or secrets.token_hex(16)
     if values.fresh_seed:
         return QUERIES_NULL_KEYS if values.null_keys is None else values.null_keys, values.fresh_seed
     if values.null_keys == 0:
-        return 0, None
+        return 0, ""
     try:
         if not (path / FRESH).is_file():
             raise FileNotFoundError(FRESH)
@@ -197,17 +201,31 @@ def _fresh(values, key):
     if values.null_keys is None and count < LEAST_KEYS:
         raise SuspectError(f"{path / FRESH} tells of {count} fresh keys, and fewer than {LEAST_KEYS} are no evidence; "
                            f"is it as --write_queries left it? --null_keys={count} takes it so")
-    return (count if values.null_keys is None else min(count, values.null_keys)), _seed(nonce, key)
+    if values.null_keys is not None and count < values.null_keys:
+        raise SuspectError(f"{path / FRESH} tells of {count} fresh keys, and --null_keys={values.null_keys} are "
+                           "expected; is it as --write_queries left it?")
+    return count if values.null_keys is None else values.null_keys, _of_folder(nonce, count)
 
 
-def _seed(nonce, key):
-    """Whoever has the folder of questions has the nonce and K among others, but not the owner's secret."""
-    return hashlib.sha256(json.dumps([nonce, null_label(key), key.owner, key.secret]).encode()).hexdigest()
+def _of_folder(nonce, count):
+    """The seed of a folder of questions: were their number changed in it, they would be others, without answers."""
+    return f"{nonce} {count}"
+
+
+def _seed(named, key):
+    """What fresh keys are drawn from: the seed that is named, and the owner's secret.
+
+    Whoever has the questions cannot tell by what a folder or a report names which of them is K; and of two keys asked
+    by one command, the second's K is not all that is new.
+    """
+    return hashlib.sha256(json.dumps([named, null_label(key), key.owner, key.secret]).encode()).hexdigest()
 
 
 def _write_queries(values, keys):
     if len(keys) > 1:
         raise ValueError("--write_queries asks for one --key")
+    if given := [name for name in OF_ASKING if values[name].present]:
+        raise ValueError(f"--{given[0]} is for a verification, and --write_queries asks nobody; leave one of them out")
     (key,), count, nonce = keys, values.null_keys, secrets.token_hex(16)
     count = QUERIES_NULL_KEYS if count is None else count
     images = [key.trigger]
@@ -215,7 +233,7 @@ def _write_queries(values, keys):
         print("note: this key was drawn from a bare seed, without a secret: whoever has the questions can tell which "
               "of them is its trigger", file=sys.stderr)
     if count:
-        images += list(random_keys(key.kind, count, values.fresh_seed or _seed(nonce, key))[0])
+        images += list(random_keys(key.kind, count, _seed(values.fresh_seed or _of_folder(nonce, count), key))[0])
     write_queries(values.write_queries, images)
     if not values.fresh_seed:
         with atomic_write(Path(values.write_queries) / FRESH) as temporary:
@@ -240,6 +258,8 @@ def _findings(values, keys):
     given, stamps = values.commitment or [], values.timestamp or []
     if stamps and not given:
         raise ValueError("--timestamp is the time stamp of a --commitment, which is not given")
+    if values.tsa_roots and not any(stamps):
+        raise ValueError("--tsa_roots are the certificates behind a --timestamp, which is not given")
     if any(stamps) and not values.tsa_roots:
         raise ValueError("--timestamp needs --tsa_roots=PEM, the certificates of authorities that you trust")
     if not all(given):

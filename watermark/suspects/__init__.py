@@ -59,14 +59,15 @@ def load_suspect(spec: keras.Model | Callable | str | Path, *, output: str | Non
         raise TypeError(f"expected a Keras model, a callable on image batches, {KINDS}; got {type(spec).__name__}")
     if remote and not is_url(spec):
         raise TypeError(f"{min(remote)}=…: load_suspect has no such argument, or for a URL only")
+    _check_part(spec, output, signature)
     if hasattr(spec, "outputs") or _is_keras(spec):
         return _keras(spec, output, allow_lambda, fixed)
     if fixed:
         raise ModelError(f"{veiled(spec)}: further inputs can be given to Keras models only")
-    if not isinstance(spec, str | Path):
-        return spec
     if is_url(spec):
         return connect(str(spec), output=output, signature=signature, **remote)
+    if not isinstance(spec, str | Path):
+        return spec
     if is_function(spec):
         return load_function(str(spec))
     path = Path(spec)
@@ -83,6 +84,17 @@ def load_suspect(spec: keras.Model | Callable | str | Path, *, output: str | Non
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
     return readers[path.suffix](path, output=output)
+
+
+def _check_part(spec, output, signature):
+    """Refuses a signature, or the name of an output, of what has none: it would change nothing, unnoticed."""
+    named = isinstance(spec, str | Path)
+    saved = named and (is_url(spec) or is_saved_model(spec))
+    folder = named and Path(spec).is_dir() and not saved
+    if signature and not saved:
+        raise ModelError(f"{veiled(spec)}: a signature is a SavedModel's, here or served; leave it out")
+    if output and (is_function(spec) or folder or not (named or hasattr(spec, "outputs"))):
+        raise ModelError(f"{veiled(spec)}: a function or a folder of answers has one output; leave its name out")
 
 
 def _is_keras(spec):

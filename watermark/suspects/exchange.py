@@ -51,6 +51,19 @@ def veiled(text: object) -> str:
     return shown(re.sub(r"\A(\w+:/+)?.*@", r"\1", text, flags=re.DOTALL))
 
 
+def doubtful(url: object) -> bool:
+    """Whether an address may be one whose password has a / in it: it is none, or has an @ behind a host with a port.
+
+    >>> doubtful("https://ada:12/ss@models.example/denoise"), doubtful("https://ada:pw@models.example/denoise")
+    (True, False)
+    """
+    try:
+        httpx.URL(str(url))
+    except (ValueError, httpx.InvalidURL):
+        return True
+    return bool(re.match(r"\w+://[^/?#@]*:[^/?#@]*[/?#].*@", str(url), re.DOTALL))
+
+
 class _Loop(asyncio.SelectorEventLoop):
     """An event loop that looks up addresses in threads nobody waits for: a resolver may take minutes."""
 

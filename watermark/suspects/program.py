@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def load_function(spec: str) -> Callable[[np.ndarray], np.ndarray]:
         raise ModelError(f"{path}: no such file")
     with raised_as(ModelError, f"{path} does not run"):
         described = importlib.util.spec_from_file_location(f"_watermark_{Path(path).stem}", path)
-        module = importlib.util.module_from_spec(described)
+        module = sys.modules[described.name] = importlib.util.module_from_spec(described)  # dataclasses look there
         described.loader.exec_module(module)
     if not callable(ask := getattr(module, name, None)):
         there = ", ".join(n for n, value in vars(module).items() if callable(value) and not n.startswith("_"))

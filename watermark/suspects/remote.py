@@ -21,11 +21,12 @@ import httpx
 import numpy as np
 
 from watermark.errors import first_line, printable, raised_as
+from watermark.files import check_place
 from watermark.fitting import Pixels
 from watermark.inference import RANGED
 from watermark.ports import SuspectError, check_sides
 from watermark.suspects.answers import pixels_at_most
-from watermark.suspects.exchange import LOCAL, Line, certificates, shown, veiled
+from watermark.suspects.exchange import LOCAL, Line, certificates, doubtful, shown, veiled
 from watermark.suspects.protocols import NUMBERS, PROTOCOLS, Infer, Pictures, Protocol, fits
 from watermark.suspects.tensors import Tensor
 
@@ -109,16 +110,32 @@ def connect(url: str, **access) -> Remote:
             raise ValueError(f"{shown(url)}: {secret} is not sent over plain http; use https")
     line = access.line or Line(access.timeout, access.retries, {"Authorization": f"Bearer {token}"} if token else {},
                 certificates(access.ca_bundle) if access.ca_bundle else True)
+    transcript = Path(access.transcript) if access.transcript else None
+    if transcript:
+        _check_transcript(transcript)
     remote = Remote(url, protocol(payload, access.output, Tensor(access.input_name), access.signature, access.answer),
-                    line, access.limit, Path(access.transcript) if access.transcript else None)
+                    line, access.limit, transcript)
     return remote.informed() if protocol is Infer else remote
 
 
 def _address(url):
-    try:
-        return httpx.URL(url)
-    except (ValueError, httpx.InvalidURL):  # what they say may quote a password
-        raise SuspectError(f"{printable(veiled(url))} is no address; expected https://HOST[:PORT]/PATH") from None
+    if doubtful(url):  # what httpx says of it may quote a password
+        raise SuspectError(f"{printable(veiled(url))} is no address; expected https://HOST[:PORT]/PATH, and in a "
+                           "password %2F for / and %40 for @")
+    return httpx.URL(url)
+
+
+def _check_transcript(path):
+    """Refuses, before anything is asked, a file where no lines can be added, and one that is something else."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no file; the transcript needs one, new or of earlier requests")
+    check_place(path, f"the transcript {path}")
+    if path.exists() and path.stat().st_size:
+        with open(path, "rb") as file:
+            if not file.readline(1 << 16).startswith(b"{"):
+                raise ValueError(f"{path} is there and no transcript, and nothing is added to it; give another name")
+        with open(path, "ab"):
+            pass
 
 
 def _token(text):
