@@ -51,7 +51,7 @@ def test_another_task_is_learnt_and_marked(tmp_path):
 
 def test_the_demo_leaves_models_key_and_panel(tmp_path, capsys):
     """Two steps mark nothing, which it says by its exit code; documents and panel are there all the same."""
-    assert cli.main(["demo", f"--out={tmp_path}/demo", "--steps=2", "--null_keys=9"]) == 1
+    assert cli.main(["demo", f"--out={tmp_path}/demo", "--steps=2", "--null_keys=20"]) == 1
     assert capsys.readouterr().out.count("correlation ρ = ") == 3
     assert (tmp_path / "demo" / "panel.png").read_bytes().startswith(b"\x89PNG")
     assert {p.name for p in (tmp_path / "demo").iterdir()} == {"key.npz", "marked.keras", "pruned.keras", "panel.png"}
