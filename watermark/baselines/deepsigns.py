@@ -29,7 +29,7 @@ from watermark.verification import NCC_THRESHOLD, ask
 name = "deepsigns"
 CLASSES = 256
 NOTES = {
-    "made": "deepsigns' λ chosen on DnCNN in 300 steps (docs/baselines.md)",
+    "made": "deepsigns' λ chosen on DnCNN (docs/baselines.md)",
     "judged": "deepsigns' verdict, under d ≤ η, is by how many pixels of L are answered (kept) at p < .05; its d "
               "decides nothing, its p is exact",
 }
