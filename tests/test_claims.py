@@ -241,7 +241,7 @@ def test_questions_do_not_tell_which_is_the_trigger(home, capsys):
     folder, key = home / "questions", keys.load_key(home / "key.npz")
     assert watermark(capsys, "verify", f"--key={home}/key.npz", f"--write_queries={folder}", "--null_keys=20")[0] == 0
     images = {path: np.load(path) for path in folder.glob("*.npy")}
-    nonce = f"{json.loads((folder / asking.FRESH).read_text())['nonce']} 20"
+    nonce = f"{json.loads((folder / asking.FRESH).read_text())['nonce']}-20"
     there = {image.tobytes() for image in images.values()}
 
     def fits(owner, secret):

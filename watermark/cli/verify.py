@@ -209,7 +209,7 @@ def _fresh(values):
 
 def _of_folder(nonce, count):
     """The seed of a folder of questions: were their number changed in it, they would be others, without answers."""
-    return f"{nonce} {count}"
+    return f"{nonce}-{count}"
 
 
 def _seed(named, key):
