@@ -96,6 +96,15 @@ def test_names_of_the_field_are_matched(inputs, targets):
     assert pairs.match(inputs, [*targets, "zebra.png"]) == (list(zip(inputs, targets, strict=True)), [], ["zebra.png"])
 
 
+def test_an_x_and_a_digit_may_be_a_names_own():
+    """fox1 and fox2 are two photographs; babyx2 is baby, made smaller."""
+    assert pairs.match(["a.png", "fox1.png"], ["a.jpg", "fox2.jpg"]) == ([("a.png", "a.jpg")], ["fox1.png"],
+                                                                         ["fox2.jpg"])
+    boxes = ["box1.png", "box2.png"], ["box1_gt.png", "box2_gt.png"]
+    assert pairs.match(*boxes) == (list(zip(*boxes, strict=True)), [], [])
+    assert pairs.match(["babyx2.png"], ["baby.png"])[0] == [("babyx2.png", "baby.png")]
+
+
 @pytest.mark.parametrize("inputs, targets", [
     (["X2/0001x2.png", "X4/0001x4.png"], ["0001.png"]), (["0001x2.png", "0001x4.png"], ["0001.png"]),
     (["a.png"], ["a.jpg", "a.tif"]), (["a_LR.png"], ["HR/a.png", "GT/a.png"]),

@@ -137,6 +137,61 @@ def test_onnx_constants(tmp_path):
     _refused(_onnx(tmp_path / "m.onnx", nodes, [sides]), "would make arrays of 6103 MiB")
 
 
+def _hidden(how):
+    """(nodes, initializers, changes of the model) of 6 GB that a file says little of: declared small, or within."""
+    node, helper, kinds = onnx.helper.make_node, onnx.helper, onnx.TensorProto
+    sides = helper.make_tensor("sides", kinds.INT64, [2], [40_000, 40_000])
+    huge, mean = node("ConstantOfShape", ["sides"], ["huge"]), node("ReduceMean", ["huge"], ["mean"], keepdims=0)
+    add = node("Add", ["image", "mean"], ["answer"])
+    if how.startswith("declared"):
+        told = [1, 1] if how == "declared small" else [-1_000_000, 1_000_000]
+        return [huge, mean, add], [sides], lambda model: model.graph.value_info.append(
+            helper.make_tensor_value_info("huge", kinds.FLOAT, told))
+    if how == "sparse":
+        one = helper.make_sparse_tensor(helper.make_tensor("huge", kinds.FLOAT, [1], [1.0]),
+                                        helper.make_tensor("place", kinds.INT64, [1], [0]), [40_000, 40_000])
+        return [mean, add], [], lambda model: model.graph.sparse_initializer.append(one)
+    if how == "function":
+        inner = [node("Constant", [], ["sides"], value=sides), huge, mean, add]
+        own = helper.make_function("own", "F", ["image"], ["answer"], inner, [helper.make_opsetid("", 17)])
+        return [node("F", ["image"], ["answer"], domain="own")], [], lambda model: (
+            model.functions.append(own), model.opset_import.append(helper.make_opsetid("own", 1)))
+    branches = [helper.make_graph(nodes, f"b{i}", [], [helper.make_tensor_value_info(made, kinds.FLOAT, [])])
+                for i, (nodes, made) in enumerate((([huge, mean], "mean"),
+                                                   ([node("ReduceMean", ["image"], ["other"], keepdims=0)], "other")))]
+    if how == "within a branch's branch":
+        branches[0] = helper.make_graph([node("If", ["yes"], ["deeper"], then_branch=branches[0],
+                                              else_branch=branches[1])], "b2", [], [
+                                                  helper.make_tensor_value_info("deeper", kinds.FLOAT, [])])
+    yes = helper.make_tensor("yes", kinds.BOOL, [], [True])
+    return [node("If", ["yes"], ["m"], then_branch=branches[0], else_branch=branches[1]),
+            node("Add", ["image", "m"], ["answer"])], [sides, yes], lambda model: None
+
+
+@pytest.mark.parametrize(("how", "why"), [
+    ("declared small", "would make arrays of 6103 MiB"), ("declared negative", "would make arrays of 6103 MiB"),
+    ("a branch", "would make arrays of 6103 MiB"), ("within a branch's branch", "would make arrays of 6103 MiB"),
+    ("sparse", "sparse weights"), ("function", "functions of its own")])
+def test_onnx_arrays_that_a_file_says_little_of(how, why, tmp_path):
+    nodes, initializers, change = _hidden(how)
+    model = onnx.load(_onnx(tmp_path / "m.onnx", nodes, initializers))
+    change(model)
+    onnx.save(model, tmp_path / "m.onnx")
+    _refused(tmp_path / "m.onnx", why)
+
+
+def test_tflite_arrays_of_a_branch(tmp_path):
+    """They are in another subgraph of the file."""
+    image = tf.TensorSpec([1, 16, 16, 1], tf.float32)
+    module = tf.Module()
+    module.answer = tf.function(lambda x: x + tf.cond(
+        tf.reduce_max(x) > -1.0, lambda: tf.reduce_max(tf.fill((40_000, 40_000), tf.reduce_min(x))),
+        lambda: tf.reduce_min(x)), input_signature=[image])
+    made = tf.lite.TFLiteConverter.from_concrete_functions([module.answer.get_concrete_function()], module)
+    (tmp_path / "m.tflite").write_bytes(made.convert())
+    _refused(tmp_path / "m.tflite", "declares arrays of 6103 MiB")
+
+
 def test_onnx_weights_elsewhere(tmp_path):
     add = [onnx.helper.make_node("Add", ["image", "w"], ["answer"])]
     for where in ("../secret", "/etc/passwd", "pipe"):

@@ -202,6 +202,13 @@ def test_what_is_larger_than_it_says_is_not_decoded(tmp_path, what, monkeypatch)
         data.read_image(next(tmp_path.iterdir()))
 
 
+def test_bits_are_read(tmp_path):
+    """PBM packs eight pixels a byte."""
+    values = RNG.integers(0, 2, (9, 13)).astype(bool)
+    Image.fromarray(values).save(tmp_path / "a.pbm")
+    np.testing.assert_array_equal(data.read_image(tmp_path / "a.pbm"), 255 * np.uint8(values))
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.jp2", "8.png", "8.tif", "8.jpg", "8.webp", "a.pnm"])
 def test_cut_files_are_refused(tmp_path, name):
     """Half a picture is not one, whatever the reader makes of it."""

@@ -29,6 +29,7 @@ from watermark import (
 from watermark.cli import common
 from watermark.models import ModelError
 from watermark.preflight import Form
+from watermark.suspects import folder
 
 
 @pytest.fixture
@@ -191,6 +192,33 @@ def test_fewer_fresh_keys_than_find_a_mark_are_refused(mine, capsys):
     """Not "the mark is NOT found", of one that is there."""
     said = _refused(capsys, "export", "--model=mine.keras", "--out=m.tflite", "--key=k.npz", "--null_keys=19")
     assert "null_keys" in said and not (mine / "m.tflite").exists()
+
+
+@pytest.mark.parametrize(("flags", "why"), [
+    ("--images=photos --key=k.npz", "--images is for --format=tflite_int8, this is tflite"),
+    ("--bare_seed=1", "--bare_seed is for a verification with --key"), ("--null_keys=30", "--null_keys is for a")])
+def test_what_an_export_would_ignore_is_said(flags, why, mine, capsys):
+    assert why in _refused(capsys, "export", "--model=mine.keras", "--out=m.tflite", *flags.split())
+    assert not (mine / "m.tflite").exists()
+
+
+@pytest.mark.parametrize("scales", ["0", "-2", "1", "2,1"])
+def test_a_factor_that_enlarges_nothing_is_refused(scales, mine, capsys):
+    keys.save_key(keys.make_key("a secret", owner="Ada", task="sr", size=16, scale=2), "sr.npz")
+    said = _refused(capsys, "embed", "--model=mine.keras", "--task=sr", f"--scales={scales}", "--images=none",
+                    "--key=sr.npz", "--out=m.keras")
+    assert "scales: expected whole numbers from 2 to 16" in said
+
+
+def test_answers_among_their_questions_are_no_answers(mine):
+    """Left where it was, a question would be read as its own answer, and the network as one that changes nothing."""
+    key = keys.load_key("k.npz")
+    folder.write_queries("q", [key.trigger])
+    with pytest.raises(suspects.SuspectError, match="of which one may be the question"):
+        suspects.load_suspect("q")(key.trigger[None])
+    next(mine.glob("q/*.png")).unlink()
+    with pytest.raises(suspects.SuspectError, match="is the question itself"):
+        suspects.load_suspect("q")(key.trigger[None])
 
 
 @pytest.mark.parametrize("spec", ["ask.py:answer", "mine.keras", "answers"])

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from watermark.data import sets
+from watermark.lab.images import Images
 
 
 @pytest.fixture
@@ -99,6 +100,28 @@ def test_div2k_is_read_locally_or_refused(tmp_path):
     (tmp_path / "div2k").mkdir()
     Image.fromarray(np.zeros((5, 6, 3), np.uint8)).save(tmp_path / "div2k/0001.png")
     assert sets.images("div2k", tmp_path)["0001.png"].shape == (5, 6, 3)
+
+
+def test_what_a_desktop_leaves_in_a_folder_is_no_image(tmp_path):
+    (tmp_path / "div2k").mkdir()
+    (tmp_path / "div2k" / ".DS_Store").write_bytes(b"no image")
+    Image.fromarray(np.zeros((5, 6, 3), np.uint8)).save(tmp_path / "div2k/0001.png")
+    assert list(sets.images("div2k", tmp_path)) == ["0001.png"]
+
+
+def test_nothing_stands_in_for_a_set_that_is_there_in_part(tmp_path):
+    """It was meant; only one that is not here at all has a stand-in."""
+    (tmp_path / "set5").mkdir()
+    images = Images(data_dir=str(tmp_path), download_dir=tmp_path / "none", log=lambda line: None)
+    with pytest.raises(sets.DataError, match="lacks"):
+        images.test_name("set5")
+    (tmp_path / "div2k").mkdir()
+    (tmp_path / "div2k" / "a.png").write_bytes(b"damaged")
+    with pytest.raises(sets.DataError, match="cannot be read"):
+        images.train_name("div2k")
+    (tmp_path / "div2k" / "a.png").unlink()
+    (tmp_path / "div2k").rmdir()
+    assert images.train_name("div2k") == "sample_train"
 
 
 def test_local_folder_must_be_whole_and_readable(tmp_path):

@@ -68,14 +68,14 @@ def brief(error: BaseException, most: int) -> str:
 
 def told(error: BaseException, expected: tuple = EXPECTED) -> str:
     """An error as one line for a user, whose kind goes without saying where it is one of `expected`."""
-    if lack := _lack(error):
-        return lack
+    if words := lack(error):
+        return words
     shortened = isinstance(error, SystemExit) or TRACED.search(str(error))
     text = (first_line if shortened else one_line)(error) or type(error).__name__
     return text[:400] if isinstance(error, expected) else f"{type(error).__name__}: {text[:300]}"
 
 
-def _lack(error):
+def lack(error: BaseException) -> str:
     """What the machine has too little of, in a line; "" where it is something else. Libraries say it in many ways."""
     text, name = str(error), getattr(error, "filename", None)
     if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in text:

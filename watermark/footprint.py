@@ -122,8 +122,18 @@ def onnx_question(model: Any) -> tuple:
     return tuple(side.dim_value if side.dim_value > 0 else SIDE if i else 1 for i, side in enumerate(sides[0]))
 
 
+def onnx_graphs(graph: Any) -> list[Any]:
+    """An ONNX graph and those within its steps, as branches and loops have them, however deep."""
+    inner = [one for node in graph.node for attribute in node.attribute
+             for one in (attribute.g, *attribute.graphs) if one.node]
+    return [graph, *(deeper for one in inner for deeper in onnx_graphs(one))]
+
+
 def onnx_arrays(model: Any, shape: tuple) -> int:
-    """The `peak` of an ONNX model for the shape of its image; sides that do not follow from it are taken for `SIDE`."""
+    """The `peak` of an ONNX model for the shape of its image; sides that do not follow from it are taken for `SIDE`.
+
+    What the file itself says of its arrays' sizes is not looked at.
+    """
     import onnx
 
     sized, weights = onnx.ModelProto(), {tensor.name for tensor in model.graph.initializer}
@@ -133,19 +143,42 @@ def onnx_arrays(model: Any, shape: tuple) -> int:
         if entry.name not in weights and len(sides) == len(shape):
             for side, asked in zip(sides, shape, strict=True):
                 side.dim_value = asked
-    graph = onnx.shape_inference.infer_shapes(sized, data_prop=True).graph
-    told = {value.name: _value(value.type.tensor_type) for value in [*graph.value_info, *graph.output]}
+    for graph in onnx_graphs(sized.graph):
+        del graph.value_info[:]
+        for entry in graph.output:
+            entry.type.tensor_type.ClearField("shape")
+    told, graph = _told(sized), sized.graph
     makers = {name: str(i) for i, node in enumerate(graph.node) for name in node.output}
     return peak({str(i): ([makers[name] for name in node.input if name in makers],
-                          sum(told.get(name, 0) for name in node.output) + _within(node))
+                          sum(told.get(name, 0) for name in node.output) + _within(sized, node))
                  for i, node in enumerate(graph.node)})
 
 
-def _within(node):
-    """Bytes of the arrays in the graphs within a step, as loops have them, all together."""
-    graphs = [graph for attribute in node.attribute for graph in (attribute.g, *attribute.graphs)]
-    return sum(_value(value.type.tensor_type) for graph in graphs for value in graph.value_info) + sum(
-        _within(inner) for graph in graphs for inner in graph.node)
+def _told(sized):
+    """{name: bytes} of the arrays that a graph makes, as far as ONNX can tell."""
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(sized, data_prop=True).graph
+    return {value.name: _value(value.type.tensor_type) for value in [*graph.value_info, *graph.output]}
+
+
+def _within(around, node):
+    """Bytes of the arrays in the graphs within a step of the model `around`, all together.
+
+    ONNX infers what it says of them from outside only: so each is looked at as if it stood behind all that is around.
+    """
+    import onnx
+
+    made = 0
+    for graph in (one for attribute in node.attribute for one in (attribute.g, *attribute.graphs) if one.node):
+        both = onnx.ModelProto()
+        both.CopyFrom(around)
+        for field in ("node", "initializer", "input"):
+            getattr(both.graph, field).extend(getattr(graph, field))
+        told = _told(both)
+        made += sum(told.get(name, 0) for inner in graph.node for name in inner.output)
+        made += sum(_within(both, inner) for inner in graph.node)
+    return made
 
 
 def _value(tensor):
@@ -155,4 +188,4 @@ def _value(tensor):
         item = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).itemsize
     except (KeyError, TypeError):  # of a value whose type is not known
         item = 4
-    return size([side.dim_value for side in tensor.shape.dim], item)
+    return size([max(side.dim_value, 0) for side in tensor.shape.dim], item)

@@ -33,6 +33,7 @@ SLACK = 16 << 20  # bytes that a file may declare beyond its content, in any cas
 GRAPH = 1 << 30  # bytes of a SavedModel's graph or an ONNX file
 LARGEST_IMAGE = 1 << 30  # bytes of the arrays that a question of `SIDE` leads to; 64 channels, enlarged 8 times: 64 MiB
 BACKED = 32  # bytes of such arrays for each of the file; transformers, which are large, keep many
+GRAPHS = 32  # of an ONNX file, each of which is looked at with all that is around it
 SMALL = 1 << 16  # bytes of a constant that may say a size
 ASKED = weakref.WeakKeyDictionary()  # {traced function of a file's model: its `questions`}
 BUILDING = threading.Lock()
@@ -200,7 +201,15 @@ def check_onnx(path: str | Path) -> Callable[[tuple], int]:
     path = Path(path)
     with raised_as(ModelError, f"{path} cannot be read as an ONNX model"):
         model = onnx.ModelProto.FromString(content(path, GRAPH))
-        for tensor in model.graph.initializer:
+        if model.functions:
+            raise ModelError(f"{path} has functions of its own, whose arrays cannot be told before it runs; write it "
+                             "without them: onnx.save(onnx.inliner.inline_local_functions(model), …)")
+        graphs = footprint.onnx_graphs(model.graph)
+        if any(graph.sparse_initializer for graph in graphs):
+            raise ModelError(f"{path} has sparse weights, which may be of any size once read; write them as others are")
+        if len(graphs) > GRAPHS:
+            raise ModelError(f"{path} has {len(graphs) - 1} branches and loops, more than {GRAPHS - 1}; refused")
+        for tensor in (tensor for graph in graphs for tensor in graph.initializer):
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 where = {entry.key: entry.value for entry in tensor.external_data}["location"]
                 if Path(where).name != where or not (path.parent / where).is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -56,6 +57,9 @@ def _pixels(image, channels, **how):
     return (data.grey if channels == 1 else data.rgb)(image, **how)
 
 
+LARGEST_SCALE = 16
+
+
 @dataclass(frozen=True)
 class SuperResolution:
     """Upscaling by each of `scales`, of luminance or, with 3 `channels`, of RGB.
@@ -66,6 +70,11 @@ class SuperResolution:
     scales: tuple = (2, 3, 4)
     channels: int = 1
     small: bool = False
+
+    def __post_init__(self):
+        if not self.scales or any(not isinstance(scale, numbers.Integral) or not 2 <= scale <= LARGEST_SCALE
+                                  for scale in self.scales):
+            raise ValueError(f"scales: expected whole numbers from 2 to {LARGEST_SCALE}, got {self.scales}")
 
     @property
     def variants(self) -> tuple:

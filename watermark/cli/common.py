@@ -251,16 +251,19 @@ def told_task(values, shape):
         pairs = data.folder_pairs(*values.pairs, scale=scale, strict=values.strict)
         return Examples(channels, scale), _enough(pairs)
     required(values, "images")
-    images = _enough(data.folder_images(values.images, strict=values.strict))
-    if values.task == "denoise":
-        return Denoising(values.sigma, channels), images
+    task = Denoising(values.sigma, channels) if values.task == "denoise" else _enlarging(values, channels, scale)
+    return task, _enough(data.folder_images(values.images, strict=values.strict))
+
+
+def _enlarging(values, channels, scale):
+    """The task of --task=sr, for a model that enlarges `scale` times by itself."""
     try:
         scales = tuple(int(s) for s in values.scales)
     except ValueError as error:
         raise ValueError(f"--scales={','.join(values.scales)}: expected whole numbers") from error
     if values["scales"].present and scale > 1 and scales != (scale,):
         raise ValueError(f"--scales={','.join(values.scales)}: the network enlarges {scale} times; leave it out")
-    return SuperResolution((scale,) if scale > 1 else scales, channels, small=scale > 1), images
+    return SuperResolution((scale,) if scale > 1 else scales, channels, small=scale > 1)
 
 
 def _enough(images):

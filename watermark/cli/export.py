@@ -35,6 +35,10 @@ def run(values):
     common.check_new(values.out)
     check_place(values.out, f"--out={values.out}")
     form = values.format or exporting.by_name(values.out)
+    if values.images and form != "tflite_int8":
+        raise ValueError(f"--images is for --format=tflite_int8, this is {form}; leave it out")
+    if not values.key and (given := [name for name in ("bare_seed", "null_keys") if values[name].present]):
+        raise ValueError(f"--{given[0]} is for a verification with --key, which is not given")
     _, one = common.open_model(values)
     pixels = common.own_range(values, ranges.own(one))
     if pixels != UNIT:  # it is exported as its owner has it; constants of further inputs are built in

@@ -15,8 +15,9 @@ from watermark.data.pictures import (
     unit,
     with_channel,
 )
-from watermark.data.sets import PAIRED, images, names
+from watermark.data.sets import PAIRED, AbsentError, images, names
 
-__all__ = ["FEW", "NOISE", "PAIRED", "DataError", "bicubic", "checked", "denoising_batches", "deviation", "eight_bits",
-           "folder_images", "folder_pairs", "grey", "images", "low_and_high", "luminance", "names", "noisy",
-           "pair_batches", "read_answer", "read_image", "rgb", "small_and_high", "sr_batches", "unit", "with_channel"]
+__all__ = ["FEW", "NOISE", "PAIRED", "AbsentError", "DataError", "bicubic", "checked", "denoising_batches", "deviation",
+           "eight_bits", "folder_images", "folder_pairs", "grey", "images", "low_and_high", "luminance", "names",
+           "noisy", "pair_batches", "read_answer", "read_image", "rgb", "small_and_high", "sr_batches", "unit",
+           "with_channel"]

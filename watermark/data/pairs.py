@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -35,9 +36,12 @@ def match(inputs: Sequence[str], targets: Sequence[str],
       DataError: no two names belong together, or a name belongs to several.
     """
     left, pairs = (list(inputs), list(targets)), []
-    for key in (str, lambda name: str(PurePosixPath(name).with_suffix("")), bare):
+    for key in (str, lambda name: str(PurePosixPath(name).with_suffix("")), functools.partial(bare, words=False), bare):
         groups = [_grouped(names, key) for names in left]
         shared = groups[0].keys() & groups[1].keys()
+        if key is bare:  # babyx2 goes with baby, but fox1 not with fox2: that ending is the name's own
+            shared = {name for name in shared if any(name == bare(one, words=False) for group in groups
+                                                     for one in group[name])}
         for name in sorted(shared):
             ones, others = (group[name] for group in groups)
             if len(ones) * len(others) > 1:
@@ -51,17 +55,20 @@ def match(inputs: Sequence[str], targets: Sequence[str],
     return sorted(pairs), *left
 
 
-def bare(name: str) -> str:
-    """A path without suffix, case, and all that says which of a pair it is: "X4/0001x4.png" -> "0001"."""
+def bare(name: str, words: bool = True) -> str:
+    """A path without suffix, case, and all that says which of a pair it is: "X4/0001x4.png" -> "0001".
+
+    With `words`, "babyx2.png" -> "baby", too.
+    """
     *folders, stem = PurePosixPath(name).with_suffix("").parts
-    return "/".join([*filter(None, map(_bare, folders)), _bare(stem)])
+    return "/".join([*filter(None, (_bare(part, words) for part in folders)), _bare(stem, words)])
 
 
-def _bare(part):
+def _bare(part, words):
     part = re.sub(r"(srf)[-_ ]?(\d)", r"\1\2", part.lower())
-    part = re.sub(r"(?<=[a-z0-9])x\d(?:[mdw]\d?)?$", "", part)  # 0001x4, babyx2
-    words = re.split(r"[-_. ]+", part)
-    return "_".join(word for word in words if word not in ROLES and not re.fullmatch(SCALE, word))
+    part = re.sub(rf"(?<=[{'a-z' * words}0-9])x\d(?:[mdw]\d?)?$", "", part)  # 0001x4, babyx2
+    pieces = re.split(r"[-_. ]+", part)
+    return "_".join(word for word in pieces if word not in ROLES and not re.fullmatch(SCALE, word))
 
 
 def _grouped(names, key):

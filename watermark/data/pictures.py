@@ -247,6 +247,8 @@ def _ppm(image, content):
         greatest = args[-1]
     if greatest != 255 and codec == "ppm_plain":
         raise ValueError("it is PNM as text with a white other than 255; save it as PNG or TIFF")
+    if greatest == 255:  # bits, too, eight a byte
+        return None, 255
     shape = (image.height, image.width, len(image.getbands()))
     values = np.frombuffer(content, ">u2" if greatest > 255 else np.uint8, np.prod(shape), offset)
     return values.reshape(shape), greatest

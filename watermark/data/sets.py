@@ -32,6 +32,10 @@ PAIRED = {"polyu": ("_real", "_mean")}  # endings of the names of a noisy image 
 LOCAL_ONLY = ("div2k",)  # published as one 3.5 GB archive, not file by file
 
 
+class AbsentError(DataError):
+    """A set that is not on this machine and cannot be had; one that is there in part, or damaged, is none."""
+
+
 @cache
 def sources() -> dict[str, dict]:
     """{name: {"url": folder at a pinned commit, "files": {path: SHA-256}}} of every set that can be downloaded."""
@@ -81,7 +85,8 @@ def _find(name, data_dir, download_dir):
     """(folder, sorted paths) of a set that is complete on this machine, downloaded if need be."""
     listed = sources().get(name, {"files": {}})["files"]
     if data_dir and (local := Path(data_dir) / name).is_dir():
-        found = sorted(str(p.relative_to(local)) for p in local.rglob("*") if p.is_file())
+        found = sorted(str(p.relative_to(local)) for p in local.rglob("*")
+                       if p.is_file() and not p.name.startswith("."))  # such as .DS_Store
         missing = sorted(set(listed) - set(found))
         if missing or not found:
             raise DataError(f"{local} lacks {len(missing) or 'all'} images of {name}, such as {missing[:1]}; "
@@ -93,7 +98,7 @@ def _find(name, data_dir, download_dir):
         download(sources()[name], download_dir / name)
     except DataError as error:
         network = f"run once with a network, which downloads it into {download_dir}/; or " if listed else ""
-        raise DataError(
+        raise AbsentError(
             f"data set {name} is not here ({error}). {'Three' if listed else 'Two'} ways to get it: put its images "
             f"into DIR/{name}/ and pass --data_dir=DIR or set WATERMARK_DATA=DIR; or {network}use the bundled set "
             "'sample'") from error

@@ -100,6 +100,9 @@ def _train(job: dict, parent: Path, pool: Callable, folder: Path, out: Path, pac
         if not training.run(lambda M: {}, replace(pace, measure=float("inf")), steps):
             return left
         if not _kept(out, name):
+            if training.step != steps:  # a row came in between, or a model that was there was removed
+                raise JobsError(f"{state} is of step {training.step}, past the {steps} of {name}; delete it, and this "
+                                "job is trained from its beginning")
             with atomic_write(out / f"{name}.keras") as temporary:
                 training.finished().save(temporary)
             about = {"seconds": round(training.seconds, 2), "rows": training.rows, "steps": steps,

@@ -98,8 +98,10 @@ class Training:
         as "<name>_average" of the average}.
     """
 
-    def __init__(self, model: keras.Model, pool: Pool, course: Course, path: str | Path, aim: Aim = Task()):
+    def __init__(self, model: keras.Model, pool: Pool, course: Course, path: str | Path, aim: Aim = Task(),
+                 about: object = None):
         self.model, self.pool, self.course, self.path, self.aim = model, pool, course, Path(path), aim
+        self.identity = digest(asdict(course), *([about] if about else []))  # `about`: what else it is trained on
         falling = keras.optimizers.schedules.CosineDecay(course.learning_rate, course.steps)
         rate = course.learning_rate if course.schedule == "constant" else falling
         self.optimizer = OPTIMIZERS[course.optimizer](rate, global_clipnorm=course.clip)
@@ -179,7 +181,7 @@ class Training:
 
     def save(self) -> None:
         """Keeps the state in one file, whole or not at all."""
-        about = {"course": digest(asdict(self.course)), "step": self.step, "seconds": self.seconds,
+        about = {"course": self.identity, "step": self.step, "seconds": self.seconds,
                  "pixels": self.pixels, "rows": self.rows}
         arrays = {f"v{i}": np.asarray(value) for i, value in enumerate(jax.tree.leaves(self.state))}
         with atomic_write(self.path) as temporary:
@@ -195,7 +197,7 @@ class Training:
                 values = [arrays[f"v{i}"] for i in range(len(leaves))]
         except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise OSError(f"{self.path} is damaged ({error}); delete it to start this host again") from error
-        if about["course"] != digest(asdict(self.course)) or any(
+        if about["course"] != self.identity or any(
                 a.shape != b.shape for a, b in zip(values, leaves, strict=True)):
             raise OSError(f"{self.path} is of another course; pass the flags that it was begun with, or delete it")
         self.state = jax.tree.unflatten(structure, [jnp.array(value, copy=True) for value in values])

@@ -74,7 +74,8 @@ def train_host(host: Host, plan: Plan, data_dir: str | Path, out: Path) -> None:
     keras.utils.set_random_seed(course.seed)
     # Folded, RED's transposed convolutions are convolutions, and batch norm is no part of training.
     pool = pools.of_set(data_dir, host.train_set, host.task, course.patch, plan.scales)
-    training = Training(fold_batch_norm(host.build()), pool, course, state)
+    training = Training(fold_batch_norm(host.build()), pool, course, state,
+                        about=plan.scales if host.task != "denoise" else None)
     done = training.run(measuring(host, plan, data_dir), plan.pace)
     with atomic_write(_path(out, plan, host.name, ".json")) as temporary:
         scales = {} if host.task == "denoise" else {"scales": plan.scales}

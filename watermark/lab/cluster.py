@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -27,9 +28,9 @@ class Worker:
         os.environ.update(ENVIRONMENT)
         self.make = make
 
-    def record(self, job: Job) -> dict:
-        """The record of a trial."""
-        return self.make(job)
+    def record(self, job: Job, until: float) -> dict | None:
+        """The record of a trial; None where there was no room for this actor before `until`, `time.time()`."""
+        return self.make(job) if time.time() < until else None
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,14 @@ class Ray:
         for job in jobs:
             groups.setdefault(job.group, deque()).append(job)
         with self._connected(ray), watch.over(jobs) as advance:
-            actors, running = {}, {}
+            actors, running, until = {}, {}, time.time() + watch.left()
 
             def start(group):
                 if groups[group] and not watch.ended():
                     if group not in actors:
                         actors[group] = self._actor(ray, make)
-                    running[actors[group].record.remote(groups[group].popleft())] = group
+                    job = groups[group].popleft()
+                    running[actors[group].record.remote(job, until)] = group, job
                 elif group in actors:
                     ray.kill(actors.pop(group))  # its share is for an actor that waits
 
@@ -68,9 +70,12 @@ class Ray:
                 start(group)
             while running:
                 (done,), _ = ray.wait(list(running), num_returns=1)
-                group = running.pop(done)
-                keep(_got(ray, done))
-                advance()
+                group, job = running.pop(done)
+                if record := _got(ray, done):
+                    keep(record)
+                    advance()
+                else:
+                    groups[group].appendleft(job)
                 start(group)
         return not any(groups.values())
 

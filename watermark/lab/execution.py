@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -106,7 +107,11 @@ class Watch:
 
     def ended(self) -> bool:
         """Whether no trial may start any more."""
-        return self.stop_after is not None and time.monotonic() - self.began > 60.0 * self.stop_after
+        return self.left() < 0.0
+
+    def left(self) -> float:
+        """Seconds until then."""
+        return math.inf if self.stop_after is None else self.began + 60.0 * self.stop_after - time.monotonic()
 
     @contextlib.contextmanager
     def over(self, jobs: Sequence[Job]) -> Iterator[Callable[[], None]]:

@@ -69,7 +69,7 @@ class Images:
         if (name, stand_in) not in self._kept:
             try:
                 found = name, data.images(name, self.data_dir, self.download_dir)
-            except data.DataError as error:
+            except data.AbsentError as error:  # what is there and not whole was meant, and nothing stands in for it
                 if not self.sample:
                     raise
                 self.log(f"NOTE: {stand_in} (bundled images) stands in for {name}: {error}")

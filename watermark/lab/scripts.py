@@ -15,7 +15,7 @@ from absl import logging as absl_logging
 from watermark.lab import runner
 from watermark import data
 from watermark.compute import Compute
-from watermark.errors import WatermarkError
+from watermark.errors import WatermarkError, lack
 from watermark.files import check_place
 from watermark.hosts import HOSTS
 from watermark.lab.cluster import Ray
@@ -110,6 +110,11 @@ def run_main(main: Callable[[Lab, Options], object], *, tables: Sequence[Table] 
             return 130
         except (WatermarkError, ValueError, OSError, FloatingPointError) as error:
             print(f"error: {error}", file=sys.stderr)
+            return 2
+        except Exception as error:  # whatever a library calls a lack of memory
+            if not (words := lack(error)):
+                raise
+            print(f"error: {words}", file=sys.stderr)
             return 2
         return 0
 

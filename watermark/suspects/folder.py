@@ -65,9 +65,15 @@ def load_folder(folder: str | Path) -> Callable[[np.ndarray], np.ndarray]:
 
     def answer(image):
         name = query_name(image)
-        for suffix in SUFFIXES:
-            if (path := folder / f"{name}{suffix}").is_file():
-                return _read(path, image.shape)
+        there = [path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()]
+        if there[1:]:
+            raise SuspectError(f"{folder} holds {there[0].name} and {there[1].name}, of which one may be the question; "
+                               "put the answers into a folder of their own, one for each question")
+        if there:
+            found = _read(there[0], image.shape)
+            if np.array_equal(found, image):
+                raise SuspectError(f"{there[0]} is the question itself, pixel for pixel, and no answer to it")
+            return found
         raise SuspectError(f"{folder} holds no answer {name}.npy or .png; write the queries with --write_queries, "
                            "with the same key and --null_keys")
 

@@ -81,7 +81,9 @@ def load_tflite(path: str | Path, *, output: str | None = None) -> ModelFile:
     def needed(shape):
         # Without delegates memory is asked for and not touched; LiteRT's own one, XNNPACK, fills it.
         plain = Interpreter(str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
-        return tflite_arrays(sized(plain, shape).get_tensor_details())
+        sized(plain, shape)
+        return sum(tflite_arrays(plain.get_tensor_details(subgraph_index=i))  # branches and loops have their own
+                   for i in range(plain.num_subgraphs()))
 
     def run(images):
         if ready != [images.shape]:
