@@ -12,6 +12,7 @@ from PIL import Image
 from watermark.lab import measures, runner
 from watermark import keys, metrics
 from watermark.attacks import Prune
+from watermark.data import sets
 from watermark.lab.cluster import ClusterError, Ray
 from watermark.lab.execution import Watch
 from watermark.lab.lab import Lab
@@ -59,10 +60,11 @@ def cluster(monkeypatch):
 
 def test_a_killed_worker_and_two_nodes_give_the_records_of_one_process(tmp_path, table, cluster):
     """And of shards; the local runner's records are the oracle."""
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
     for name in ("train400", "set12"):
-        (tmp_path / "data" / name).mkdir(parents=True)
-        pixels = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "data" / name / "a.png")
+        for file in sets.sources()[name]["files"]:
+            (tmp_path / "data" / name / file).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / file)
     table, dying = table
     profile = dataclasses.replace(PROFILES["smoke"], trials=2)
     whole = Lab.at(tmp_path / "whole", profile, data_dir=str(tmp_path / "data"), log=[].append)
