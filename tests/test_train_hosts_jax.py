@@ -28,11 +28,12 @@ def _python(*arguments, **environment):
     return subprocess.run([sys.executable, *map(str, arguments)], env=found, capture_output=True, text=True)
 
 
-@needs_jax
-def test_hosts_are_made_without_tensorflow():
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("jax", marks=needs_jax)])
+def test_hosts_are_made_without_tensorflow(backend):
+    """Keras runs on NumPy wherever it runs."""
     code = f"import sys, importlib; sys.modules['tensorflow'] = None; [importlib.import_module(m) for m in {FREE}]; "
     done = _python("-c", code + "from watermark import hosts; hosts.fold_batch_norm(hosts.red(depth=5, filters=4))",
-                   KERAS_BACKEND="jax")
+                   KERAS_BACKEND=backend)
     assert done.returncode == 0, done.stderr
 
 

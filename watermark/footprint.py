@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 SIDE = 64  # pixels of a question where a model leaves its size free, and of an array where a graph does not tell
 MOST = 1 << 14  # steps whose order is looked at, which takes the square of that in bits; of more, arrays are summed
@@ -72,6 +71,8 @@ def traced(function: Callable) -> Callable[[tuple], int]:
     Nothing is run and nothing is traced again: TensorFlow infers the shapes. Not those in functions that are called,
     whose arrays are taken at `SIDE` where they leave theirs free. `function` itself is not kept.
     """
+    import tensorflow as tf  # weights are read where there is none, too
+
     graph, variables = function.graph.as_graph_def(), {id(variable.handle): variable for variable in function.variables}
     captured = {inner.name: variables.get(id(outer), outer) for outer, inner in function.graph.captures}
     captured = {name: (outer.dtype, outer.shape, id(outer) in map(id, variables.values()))

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import h5py
 import keras
-import tensorflow as tf
 
 from watermark import footprint
 from watermark.errors import ModelError, raised_as
@@ -142,6 +141,8 @@ def check_answers(path: str | Path, model: keras.Model, forward: Callable) -> No
 
     Later questions to `forward`, its traced function, are bounded likewise (`at_once`).
     """
+    import tensorflow as tf  # weights are read where there is none, too
+
     reference = weakref.ref(forward)
 
     def each(shape):
