@@ -137,9 +137,11 @@ def test_the_folder_of_another_key_or_network_is_refused(tiny_host, tiny_key, ti
     embedding.embed(tiny_host, tiny_key, tiny_batches, steps=1, folder=tmp_path)
     other = keras.models.clone_model(tiny_host)  # draws weights of its own
     for host, key in ((tiny_host, keys.make_key("another", size=12)), (other, tiny_key)):
-        with pytest.raises(OSError, match="of another key or network"):
+        with pytest.raises(OSError, match="of another key, network or recipe"):
             embedding.embed(host, key, tiny_batches, steps=1, folder=tmp_path)
-    embedding.embed(tiny_host, tiny_key, tiny_batches, steps=2, folder=tmp_path)  # its own goes on
+    with pytest.raises(OSError, match="of another key, network or recipe"):  # its lambda falls over all steps
+        embedding.embed(tiny_host, tiny_key, tiny_batches, steps=2, folder=tmp_path)
+    embedding.embed(tiny_host, tiny_key, tiny_batches, steps=1, folder=tmp_path)  # its own goes on
 
 
 @pytest.mark.parametrize("kind", [dict(size=12, channels=3), dict(size=6, channels=3, task="sr")], ids=["0", "1"])
