@@ -110,7 +110,7 @@ REMARKS = (
     "is no disagreement. Table IX's NCC is in no score, since the paper's verdict there is taken to be that of d: by "
     "NCC > .95 19 of its 20 rows pass, of ours 2.",
     "The baselines' marks of DnCNN and RED were made in float32, all other marks in bfloat16; in float32, too, the "
-    "eight models of ours that stand for ten epochs at the relative rate in Table VII.",
+    "four models of ours that stand for ten epochs on new data at the relative rate in Table VII.",
     "NCC is of residuals for denoisers and of images for super-resolution, where each comes nearest to what the paper "
     "prints of other distances; other choices agree in fewer cells (docs/recipe.md).",
 )
