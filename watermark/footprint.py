@@ -125,9 +125,12 @@ def onnx_question(model: Any) -> tuple:
 
 def onnx_graphs(graph: Any) -> list[Any]:
     """An ONNX graph and those within its steps, as branches and loops have them, however deep."""
-    inner = [one for node in graph.node for attribute in node.attribute
-             for one in (attribute.g, *attribute.graphs) if one.node]
-    return [graph, *(deeper for one in inner for deeper in onnx_graphs(one))]
+    return [graph, *(deeper for node in graph.node for one in _inner(node) for deeper in onnx_graphs(one))]
+
+
+def _inner(node):
+    """The graphs right within a step of an ONNX graph."""
+    return [graph for attribute in node.attribute for graph in (attribute.g, *attribute.graphs) if graph.node]
 
 
 def onnx_arrays(model: Any, shape: tuple) -> int:
@@ -171,7 +174,7 @@ def _within(around, node):
     import onnx
 
     made = 0
-    for graph in (one for attribute in node.attribute for one in (attribute.g, *attribute.graphs) if one.node):
+    for graph in _inner(node):
         both = onnx.ModelProto()
         both.CopyFrom(around)
         for field in ("node", "initializer", "input"):
