@@ -24,7 +24,7 @@ def test_the_notebook_runs_the_demo(tmp_path):
     pytest.importorskip("nbclient")
     source = ROOT / "docs" / "demo.ipynb"
     assert not any(cell.get("outputs") for cell in nbformat.read(source, as_version=4).cells)
-    short = {"WATERMARK_DEMO_STEPS": "2", "WATERMARK_DEMO_KEYS": "9", "PYTHONPATH": str(ROOT)}
+    short = {"WATERMARK_DEMO_STEPS": "2", "WATERMARK_DEMO_KEYS": "20", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", EXECUTE, source, tmp_path / "done.ipynb"], cwd=tmp_path,
                           env=os.environ | short, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -28,12 +28,22 @@ def _python(*arguments, **environment):
     return subprocess.run([sys.executable, *map(str, arguments)], env=found, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("backend", ["numpy", pytest.param("jax", marks=needs_jax)])
-def test_hosts_are_made_without_tensorflow(backend):
-    """Keras runs on NumPy wherever it runs."""
-    code = f"import sys, importlib; sys.modules['tensorflow'] = None; [importlib.import_module(m) for m in {FREE}]; "
-    done = _python("-c", code + "from watermark import hosts; hosts.fold_batch_norm(hosts.red(depth=5, filters=4))",
-                   KERAS_BACKEND=backend)
+WITHOUT = "import sys; sys.modules['tensorflow'] = None"
+OUR_OWN = """
+import builtins, keras
+real = builtins.__import__
+def ours(name, globals=None, *rest):
+    if name.split(".")[0] == "tensorflow" and (globals or {}).get("__name__", "").startswith("watermark"):
+        raise ImportError(f"{globals['__name__']} imports {name}")
+    return real(name, globals, *rest)
+builtins.__import__ = ours"""
+
+
+@pytest.mark.parametrize(("backend", "guard"), [("tensorflow", OUR_OWN), pytest.param("jax", WITHOUT, marks=needs_jax)])
+def test_hosts_are_made_without_tensorflow(backend, guard):
+    """Where JAX is missing, Keras needs TensorFlow; then none of our own modules may."""
+    code = f"{guard}\nimport importlib\n[importlib.import_module(m) for m in {FREE}]\nfrom watermark import hosts\n"
+    done = _python("-c", code + "hosts.fold_batch_norm(hosts.red(depth=5, filters=4))", KERAS_BACKEND=backend)
     assert done.returncode == 0, done.stderr
 
 
