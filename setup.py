@@ -33,7 +33,8 @@ setup(
         "httpx",
         "imagecodecs",
         "jinja2",
-        "keras>=3.12",
+        # CVE-2026-0897, -1462, -1669 and what followed: https://github.com/keras-team/keras/releases/tag/v3.15.1
+        "keras>=3.12.4,!=3.13.*,!=3.14.*,!=3.15.0",
         "matplotlib",
         "numpy",
         "pillow",

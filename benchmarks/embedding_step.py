@@ -28,7 +28,7 @@ from watermark.several import define_several
 from watermark.training import Compute, train_step
 
 FLAGS = flags.FLAGS
-define_several("hosts", list(HOSTS), "which hosts")
+define_several("hosts", list(HOSTS), "which hosts", choices=tuple(HOSTS))
 flags.DEFINE_integer("repeats", 10, "timed steps", lower_bound=1)
 BATCH = 32
 SIDE, CHAIN = 2048, 8  # of the matrices whose products are timed; products in a row

@@ -24,7 +24,7 @@ from watermark.several import define_several
 from watermark.training import clone
 
 FLAGS = flags.FLAGS
-define_several("hosts", list(HOSTS), "which hosts")
+define_several("hosts", list(HOSTS), "which hosts", choices=tuple(HOSTS))
 flags.DEFINE_integer("repeats", 3, "how often each part is timed; the median counts", lower_bound=1)
 flags.DEFINE_integer("keys", 1000, "fresh keys", lower_bound=2)
 flags.DEFINE_bool("profile_calls", False, "the costliest functions of a record, too")

@@ -21,8 +21,10 @@ from scipy import stats
 
 from watermark import checkpoints, commitments, evidence, inference, keys, metrics, verification
 from watermark.attacks import forging
+from watermark.lab.profiles import get_profile
 from watermark.lab.store import Store, machine
 from watermark.several import define_several
+from watermark.training import identified
 
 FLAGS = flags.FLAGS
 BLEND = 0.4  # of the way from the answer to S₀
@@ -75,8 +77,7 @@ def rows(name, found, nulls):
 
 def suspects():
     """{name: model} of those asked for."""
-    marked = next(file for file, entry in checkpoints.models().items()
-                  if (entry["host"], entry["stage"], entry["seed"]) == ("dncnn", "marked-ours", 0))
+    marked = f"{get_profile('quick').mark('dncnn', 0).name}.keras"
     found = {"unmarked": checkpoints.load_host("dncnn"), "marked": checkpoints.load(checkpoints.SHIPPED / marked)}
     return {name: found[name] for name in FLAGS.suspects}
 
@@ -93,7 +94,8 @@ def main(_):
         found = {name: [outcome(*pair, nulls) for pair in pairs]
                  for name, pairs in forgeries(model, "forger", FLAGS.tries).items()}
         for owner, name in (("", "no owner"), ("Mallory", "an owner stated")):
-            store, tries = Store(FLAGS.workdir, f"{suspect}-{owner}"), FLAGS.gradient_tries // 2
+            of = f"{suspect}-{identified(model)[:12]}-{owner}"  # records are of this very network
+            store, tries = Store(FLAGS.workdir, of), FLAGS.gradient_tries // 2
             found[f"gradient: K made up, {name}"] = by_gradient(model, "forger", tries, owner, store, nulls)
         for name, each in found.items():
             for row in rows(name, each, nulls) if each else ():
@@ -111,7 +113,7 @@ def define_flags():
     flags.DEFINE_integer("gradient_tries", 1000, "forged keys by gradient, on each suspect; an owner is stated in half",
                          0)
     flags.DEFINE_string("workdir", "runs/forgeries", "where the keys by gradient are recorded")
-    define_several("suspects", ["unmarked", "marked"], "some of unmarked, marked")
+    define_several("suspects", ["unmarked", "marked"], "which networks", choices=("unmarked", "marked"))
 
 
 if __name__ == "__main__":

@@ -312,5 +312,5 @@ def main(_):
 if __name__ == "__main__":
     flags.DEFINE_integer("count", 1200, "inputs", 1)
     flags.DEFINE_integer("seed", 0, "number of the first")
-    define_several("families", None, f"of {', '.join(FAMILIES)}; default: all")
+    define_several("families", None, f"of {', '.join(FAMILIES)}; default: all", choices=tuple(FAMILIES))
     app.run(main)

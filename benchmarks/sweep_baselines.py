@@ -21,12 +21,12 @@ from absl import app, flags
 from watermark import data, inference
 from watermark.baselines import adi, deepsigns
 from watermark.checkpoints import load_host
+from watermark.errors import Interrupted, Stopped
 from watermark.hosts import HOSTS
 from watermark.kinds import Kind
 from watermark.lab.store import Store, machine
 from watermark.several import define_several
 from watermark.tasks import TASKS
-from watermark.training import Stopped
 
 SCHEMES = {scheme.name: scheme for scheme in (deepsigns, adi)}
 MOST_LOSS = 0.3  # dB; the paper's baselines lose .10 to .31
@@ -75,6 +75,8 @@ def sweep(scheme, host_name, recipes, workdir, deadline=None):
         if name not in store.records:
             try:
                 values = measure(scheme, host_name, recipe, Path(workdir) / name, deadline)
+            except Interrupted:
+                raise
             except Stopped as stopped:
                 print(stopped)
                 break
@@ -107,7 +109,7 @@ def main(_):
 
 def define_flags():
     """Not at import, where these names could meet those of another script."""
-    define_several("hosts", ["dncnn"], "which hosts")
+    define_several("hosts", ["dncnn"], "which hosts", choices=tuple(HOSTS))
     flags.DEFINE_enum("scheme", "deepsigns", list(SCHEMES), "which baseline")
     define_several("strengths", ["1e-5", "1e-4", "1e-3"], "values of lambda")
     flags.DEFINE_integer("steps", None, "training steps, if not the recipe's", lower_bound=1)

@@ -21,4 +21,4 @@ def main(lab, options):
 
 
 if __name__ == "__main__":
-    scripts.run_main(main)
+    scripts.run_main(main, takes=[])

@@ -32,7 +32,7 @@ def own(lab, name):
 def main(lab, options):
     """Draws the figure fig8 for the hosts that are trained."""
     profile = lab.profile
-    there = [name for name in OWNERS if lab.has(profile.host(name))]
+    there = sorted(figures.trained(lab), key=OWNERS.index)
     answers = {f"own key,\nmarked\n{title(name)}": (name, own(lab, name)) for name in there}
     answers |= {f"unmarked\n{title(name)}": (name, inference.answer(
         lab.get(profile.host(name)), lab.initial_key(profile.mark(name, RANDOM)))) for name in there}
@@ -45,4 +45,4 @@ def main(lab, options):
 
 
 if __name__ == "__main__":
-    scripts.run_main(main)
+    scripts.run_main(main, takes=[])

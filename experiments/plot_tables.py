@@ -201,4 +201,4 @@ def _distribution(axis, entry, paper, look):
 
 
 if __name__ == "__main__":
-    scripts.run_main(main)
+    scripts.run_main(main, takes=["hosts", "trials", "first_seed"])

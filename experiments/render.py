@@ -226,4 +226,4 @@ def _shown(lab, *names):
 
 
 if __name__ == "__main__":
-    scripts.run_main(main)
+    scripts.run_main(main, takes=["hosts", "trials", "first_seed"])

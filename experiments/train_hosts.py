@@ -14,7 +14,6 @@ model so far.
 
 import dataclasses
 import json
-import time
 
 import numpy as np
 from absl import flags
@@ -34,8 +33,6 @@ def main(lab, options, trained=None, seed=0, longer=False):
     """
     if longer:
         lab = _of_longer(lab, options.hosts)
-    if options.stop_after is not None:
-        lab = dataclasses.replace(lab, deadline=time.monotonic() + 60.0 * options.stop_after)
     for name in options.hosts or list(lab.profile.hosts):
         spec = lab.profile.host(name, seed)
         file = "-".join([name, *([str(seed)] if seed else []), *([LONGER] if longer else [])])

@@ -22,6 +22,7 @@ import os
 from absl import app, flags
 
 from watermark.jaxtraining import scripts
+from watermark.several import define_several
 
 FLAGS = flags.FLAGS
 SMOKE = dict(steps=4, batch_size=2, patch=16, chunk=2, grow=["0.5:2"], images=1)
@@ -30,15 +31,15 @@ SMOKE = dict(steps=4, batch_size=2, patch=16, chunk=2, grow=["0.5:2"], images=1)
 def define_flags():
     """The flags of this script."""
     scripts.define_flags(out="runs/jax")
-    flags.DEFINE_list("hosts", [], "which, in the order in which they are trained; default: all")
-    flags.DEFINE_list("share", [], "host:share of the time, ..., in place of its weights in units of 100,000; what one "
+    define_several("hosts", [], "which, in the order in which they are trained; default: all")
+    define_several("share", [], "host:share of the time, ..., in place of its weights in units of 100,000; what one "
                       "leaves over goes to the next")
     flags.DEFINE_integer("seed", 0, "of initial weights and batches; another one than 0 is in the files' names")
     flags.DEFINE_integer("steps", 30_000, "of each host, one cosine", lower_bound=1)
     flags.DEFINE_integer("batch_size", 64, "patches in a step", lower_bound=1)
     flags.DEFINE_integer("patch", 64, "side of a patch in pixels", lower_bound=8)
-    flags.DEFINE_list("grow", [], "share of the steps:factor, ...: from there on a batch is so many times as large")
-    flags.DEFINE_list("scales", ["2:1", "3:1", "4:1"], "scale:weight in the loss of super-resolution")
+    define_several("grow", [], "share of the steps:factor, ...: from there on a batch is so many times as large")
+    define_several("scales", ["2:1", "3:1", "4:1"], "scale:weight in the loss of super-resolution")
     flags.DEFINE_float("learning_rate", 2e-3, "the first step's")
     flags.DEFINE_enum("optimizer", "muon", ["muon", "adam"], "Muon for kernels, or Adam for all")
     flags.DEFINE_float("average", 0.999, "momentum of the running average of the weights; 0 for the last ones")
@@ -63,8 +64,11 @@ def plan(deadline):
     from watermark.jaxtraining.loop import Course, Pace
     from watermark.jaxtraining.plan import Plan
 
+    growth = _numbers("grow", "0.7:2")
+    if wrong := [by for _, by in growth if by < 1 or by != int(by)]:
+        raise ValueError(f"--grow: expected whole factors of 1 or more, got {wrong[0]:g}")
     course = Course(FLAGS.steps, FLAGS.batch_size, FLAGS.patch, FLAGS.learning_rate, FLAGS.optimizer,
-                    average=FLAGS.average, growth=tuple((share, int(by)) for share, by in _numbers("grow", "0.7:2")),
+                    average=FLAGS.average, growth=tuple((share, int(by)) for share, by in growth),
                     bfloat16=FLAGS.bfloat16, seed=FLAGS.seed)
     pace = Pace(FLAGS.chunk, FLAGS.save_every, FLAGS.measure_every, deadline)
     # Operations of a step are in the proportion of the hosts' weights.

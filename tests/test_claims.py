@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from watermark import cli, commitments, files, keys, models, training
+from watermark import cli, commitments, files, keys, models, training, verification
 from watermark.cli import embed as verb
 from watermark.cli import keygen, many
 from watermark.cli import verify as asking
@@ -79,7 +79,8 @@ def test_bare_seeds_need_to_be_named(home, capsys):
     keys.save_key(keys.make_key(0, size=16), home / "bare.npz")
     suspect = f"--suspect={home}/host.keras"
     assert "not derived" in watermark(capsys, "verify", suspect, f"--key={home}/bare.npz")[1]
-    assert "bare seed 1" in watermark(capsys, "verify", suspect, f"--key={home}/bare.npz", "--bare_seed=1")[1]
+    said = watermark(capsys, "verify", suspect, f"--key={home}/bare.npz", "--bare_seed=1")[1]
+    assert "bare seed that was named" in said
     said = watermark(capsys, "verify", suspect, f"--key={home}/bare.npz", "--bare_seed=0")[1]
     assert said.startswith("NOT FOUND: The owner's mark was not found")
     keys.save_key(keys.make_key("my dog", size=16), home / "pet.npz")
@@ -92,7 +93,7 @@ def test_bare_seeds_need_to_be_named(home, capsys):
     out = (f"--model={home}/host.keras", f"--out={home}/out.keras")
     keys.save_key(keys.make_key("a secret", size=16, channels=3, owner="Ada"), home / "colour.npz")
     for key, flags, why in (("bare", (), "name it: bare_seed=…, --bare_seed=SEED"),
-                            ("bare", ("--bare_seed=1",), "bare seed 1"),
+                            ("bare", ("--bare_seed=1",), "bare seed that was named"),
                             ("colour", (), "the model has 1 channels")):
         code, _, said = watermark(capsys, "export", *out, f"--key={home}/{key}.npz", *flags)
         assert code == 2 and why in said and said.count("\n") == 1 and not (home / "out.keras").exists()
@@ -147,7 +148,7 @@ def test_questions_and_answers_agree_on_fresh_keys_that_nobody_else_can_compute(
     assert len({path.stat().st_mtime for path in q.glob("*.np*")} | {path.stat().st_mtime for path in q.glob("*.png")}
                ) == 1  # no date tells the trigger, which was drawn first
     code, _, said = watermark(capsys, "verify", key, f"--write_queries={q}")
-    assert code == 2 and "not empty" in said  # two sets would have the trigger in common
+    assert code == 2 and "no empty folder" in said  # two sets would have the trigger in common
     told = (q / "README.txt").read_text()  # for who is to answer
     assert told.startswith("101 questions") and "16 rows by 16 columns" in told and asking.FRESH in told
     _answer(q, a, owned.marked)
@@ -188,12 +189,12 @@ def test_an_empty_variable_is_no_check_left_out(flag, home, capsys):
 def test_a_report_does_not_tell_which_question_was_the_trigger(owned, home, capsys):
     """To who has both, the questions and the seed that the report names: none of them follows from it."""
     q, a, key = home / "q", home / "a", f"--key={home}/key.npz"
-    assert watermark(capsys, "verify", key, f"--write_queries={q}", "--null_keys=20")[0] == 0
+    assert watermark(capsys, "verify", key, f"--write_queries={q}", "--null_keys=100")[0] == 0
     _answer(q, a, owned.marked)
     shutil.copy(q / asking.FRESH, a)
     code, said, _ = watermark(capsys, "verify", key, f"--suspect={a}", "--json")
     result = json.loads(said)
-    drawn = keys.random_keys(owned.key.kind, 20, result["fresh_seed"])[0]
+    drawn = keys.random_keys(owned.key.kind, 100, result["fresh_seed"])[0]
     assert code == 0 and not any((q / f"{query_name(K)}.npy").exists() for K in drawn)
     again = json.loads(watermark(capsys, *shlex.split(result["command"])[1:], "--json")[1])
     assert again["z_score"] == result["z_score"] and again["fresh_seed"] == result["fresh_seed"]
@@ -245,7 +246,7 @@ def test_questions_do_not_tell_which_is_the_trigger(home, capsys):
     there = {image.tobytes() for image in images.values()}
 
     def fits(owner, secret):
-        return [image for image in images.values() if keys.random_keys(key.kind, 1, asking._seed(
+        return [image for image in images.values() if keys.random_keys(key.kind, 1, verification.drawn_from(
             nonce, dataclasses.replace(key, trigger=image, owner=owner, secret=secret)))[0][0].tobytes() in there]
 
     assert len(images) == 21 and not fits("", "") and not fits(key.owner, "")
@@ -272,7 +273,8 @@ def test_who_answers_cannot_lower_the_number_of_fresh_keys_to_none(count, home, 
 @pytest.mark.parametrize("owner", ["", " ", "Eve\x1b[2J", "Eve\u202e", "\ud800", "Eve\nAda", "a" * 201])
 def test_an_owner_has_a_name_that_can_be_printed(owner, tmp_path, capsys):
     code, _, said = watermark(capsys, "keygen", f"--owner={owner}", f"--out={tmp_path}/key.npz")
-    assert code == 2 and ("expected a name" in said or "is a variable empty" in said) and not list(tmp_path.iterdir())
+    assert code == 2 and any(why in said for why in ("expected a name", "is a variable empty", "without line ends"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_next_commitment_is_signed_as_the_first(home, caplog):

@@ -105,6 +105,32 @@ def test_an_s_between_the_answer_and_s0_is_refused(owned):
         assert judged.verdict.within_threshold and not judged.stands and judged.outcome == "not found"
 
 
+def test_no_question_is_found_by_a_commitment_nor_an_answer(owned):
+    """Who has the questions and answers computes, of each, all that does not need the secret."""
+    for known in (replace(owned.key, secret=""), replace(owned.key, secret="a")):
+        guessed, published = commitments.commit(known), commitments.commit(owned.key)
+        assert guessed["key"] != published["key"] and guessed["mark"] != published["mark"]
+
+
+def test_a_commitment_of_the_first_format_holds_and_says_what_it_lacks(owned, tmp_path):
+    """Its time stamp cannot be made again."""
+    first = commitments.commit(owned.key, commitments.FIRST)
+    assert commitments.commit(replace(owned.key, secret=""), commitments.FIRST)["key"] == first["key"]  # what it lacks
+    commitments.save_commitment(first, tmp_path / "first.json")
+    findings = commitments.check(owned.key, commitments.load_commitment(tmp_path / "first.json"))
+    assert all(finding.holds for finding in findings) and any("without the secret" in f.why for f in findings)
+
+
+def test_nobody_puts_his_signature_to_anothers_stamped_commitment(owned, tmp_path):
+    ada, eve = (commitments.make_signing_key(tmp_path / f"{name}.pem") for name in ("ada", "eve"))
+    plain = commitments.commit(owned.key)
+    stamped = {commitments._signed_part(one) for one in (
+        plain, commitments.sign(plain, ada), commitments.sign(plain, eve))}
+    assert len(stamped) == 3  # a stamp of one is none of another
+    for public in ("01" + 62 * "0", " " * 16 + 48 * "0", "é" * 64, None):
+        assert not commitments.signature_holds(commitments.sign(plain, ada) | {"public_key": public})
+
+
 @pytest.mark.parametrize("taken", ["signature", "public_key"])
 def test_a_signature_of_which_a_part_was_taken_away_does_not_hold(taken, owned, tmp_path):
     signed = commitments.sign(commitments.commit(owned.key), commitments.make_signing_key(tmp_path / "ada.pem"))
@@ -234,7 +260,9 @@ def test_of_two_marks_the_older_commitment_decides():
         assert winner is first and "'Ada'" in why and "committed first: on 2025-01-01" in why
     winner, why = judgement.decide([first, _judged(eve, suspect)])
     assert winner is None and "no time stamp was given for 'Eve'" in why
-    assert judgement.decide([first, _judged(eve, suspect, early)])[0] is None
+    for off in (0, 1):  # seconds; each authority is sure of one at most
+        winner, why = judgement.decide([first, _judged(eve, suspect, early + timedelta(seconds=off))])
+        assert winner is None and "within 2 s of each other" in why
     false_stamp = _judged(eve, suspect, early, holds=False)  # then Eve's claim does not stand
     assert judgement.decide([false_stamp, first]) == (first, f"Only the claim of {judgement.name(first)} stands.")
     assert judgement.decide([false_stamp])[0] is None

@@ -220,3 +220,24 @@ def test_a_fingerprint_is_of_what_counts_and_reads_no_more_than_it_may(tmp_path)
     for path in (tmp_path, tmp_path / "notes.bin"):
         with pytest.raises(OSError, match="has 109951162777[67] bytes, more than 1000"):
             files.fingerprint(path, limit=1000)
+
+
+@pytest.mark.parametrize("how", ["link", "line end"])
+def test_a_folder_whose_files_cannot_be_told_has_no_fingerprint(how, tmp_path):
+    """Behind a link to a folder lies what is not listed; a line end in a name hides other files' lines."""
+    (tmp_path / "m").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    if how == "link":
+        (tmp_path / "m" / "variables").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    else:
+        (tmp_path / "m" / "a\nb").write_bytes(b"1")
+    with pytest.raises(OSError, match="a link to a folder or no printable name"):
+        files.fingerprint(tmp_path / "m")
+
+
+def test_a_line_is_added_whole_or_not_at_all(tmp_path, monkeypatch):
+    files.add_line(tmp_path / "new" / "log.jsonl", "one")
+    monkeypatch.setattr(files.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(OSError, match="No space"):
+        files.add_line(tmp_path / "new" / "log.jsonl", "two")
+    assert (tmp_path / "new" / "log.jsonl").read_text() == "one\n"

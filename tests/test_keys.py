@@ -199,7 +199,7 @@ def test_claims_rest_on_derived_keys_or_on_a_seed_that_is_named(tmp_path):
     bare = keys.make_key(7, size=16)
     keys.save_key(bare, tmp_path / "bare.npz")
     assert "chosen to suit" in keys.refusal(keys.load_key(tmp_path / "bare.npz"))
-    assert keys.refusal(bare, bare_seed=7) == "" and "bare seed 8" in keys.refusal(bare, bare_seed=8)
+    assert keys.refusal(bare, bare_seed=7) == "" and "bare seed" in keys.refusal(bare, bare_seed=8)
     assert "bare seed" in keys.refusal(_with_trigger(GREY, owner="", secret=""), bare_seed=7)
     assert "fewer than 256" in keys.refusal(keys.make_key("a", size=15, owner="Ada"))
 

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from watermark import exporting, footprint, inference, limits, models, ports, suspects
+from watermark.cli import results
 
 HUGE = 40_000_000
 
@@ -201,6 +202,45 @@ def test_onnx_weights_elsewhere(tmp_path):
         if where == "pipe":
             os.mkfifo(tmp_path / where)
         _refused(_onnx(tmp_path / "m.onnx", add, [weight]), "is no file beside it")
+
+
+def test_onnx_weights_beside_are_weighed_and_told(tmp_path):
+    """A file of holes, which takes no room on the disk; and what was asked is all of what was asked."""
+    def made(sides, content):
+        weight = onnx.TensorProto(name="w", dims=sides, data_type=onnx.TensorProto.FLOAT,
+                                  data_location=onnx.TensorProto.EXTERNAL)
+        weight.external_data.add(key="location", value="w.bin")
+        with open(tmp_path / "w.bin", "wb") as file:
+            file.write(content)
+            file.truncate(4 * int(np.prod(sides)))
+        return _onnx(tmp_path / "m.onnx", [onnx.helper.make_node("Add", ["image", "w"], ["answer"])], [weight])
+
+    _refused(made([1 << 24, 16], b""), "declares arrays in 'w.bin' of 1024 MiB")
+    assert limits.onnx_files(made([1, 1], b"1234")) == ["m.onnx", "w.bin"]
+    first = results.identity(str(tmp_path / "m.onnx"))
+    made([1, 1], b"4321")
+    assert results.identity(str(tmp_path / "m.onnx"))["suspect_sha256"] != first["suspect_sha256"]
+    assert first["suspect_bytes"] == sum(path.stat().st_size for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("how", ["external", "soft link", "link elsewhere", "virtual"])
+def test_weights_that_lie_in_other_files(how, tmp_path):
+    """A downloaded file could make a host carry the bytes of a key."""
+    (tmp_path / "secret").write_bytes(bytes(36))
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["kernel"] = np.zeros((3, 3), "f4")
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        group = file.create_group("layer")
+        if how == "external":
+            group.create_dataset("kernel", (3, 3), "f4", external=[(str(tmp_path / "secret"), 0, 36)])
+        elif how == "virtual":
+            layout = h5py.VirtualLayout((3, 3), "f4")
+            layout[...] = h5py.VirtualSource(str(tmp_path / "other.h5"), "kernel", (3, 3))
+            group.create_virtual_dataset("kernel", layout)
+        else:
+            group["kernel"] = h5py.SoftLink("/x") if how == "soft link" else h5py.ExternalLink("other.h5", "kernel")
+    with h5py.File(tmp_path / "w.h5") as file, pytest.raises(models.ModelError, match="in other files|to other files"):
+        limits.check_weights(tmp_path / "w.h5", file, 1 << 20)
 
 
 def test_a_configuration_nested_without_end(tmp_path):

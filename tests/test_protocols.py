@@ -15,6 +15,7 @@ from PIL import Image
 from watermark import inference, suspects
 from watermark.fitting import BYTES, SIGNED, UNIT
 from watermark.kinds import Kind
+from watermark.suspects import jsons
 
 IMAGES = np.random.default_rng(0).random((5, 6, 8, 3), np.float32)
 BITS = 1 / 255  # an 8-bit question, an 8-bit answer: half a step each, and half of the first
@@ -236,3 +237,13 @@ def test_a_field_that_is_not_there_is_named(service):
                        ("results.0.image.x", "but a str without fields")):
         with pytest.raises(suspects.SuspectError, match=why):
             suspects.load_suspect(f"{service}/base64", answer=f"json:{field}", **options)(IMAGES)
+
+
+@pytest.mark.parametrize(("values", "why"), [
+    ([["a" * 100_000, *["b"] * 10_000]], "expected real numbers in lists of one length, got str"),
+    ([[1.0, 2.0], [3.0]], "got list"), ([[None]], "got NoneType"), ([[10**400]], "that a float can hold")])
+def test_numbers_in_json_are_numbers(values, why):
+    """As an array of texts, short ones would take the room of the longest: 4 GB here."""
+    with pytest.raises(ValueError, match=why):
+        jsons.floats(values)
+    np.testing.assert_array_equal(jsons.floats([[1, 2.5], [True, -1]]), np.float32([[1, 2.5], [1, -1]]))

@@ -69,6 +69,26 @@ def test_flags_that_may_be_empty_say_so():
         several.check_given(values)
 
 
+@pytest.mark.parametrize(("command", "why"), [
+    ("keygen --out=n.npz --output=foo", "--output is for --model"),
+    ("keygen --out=n.npz --range=0,255", "--range is for --model"),
+    ("inspect k.npz --images=/nowhere", "--images is not for a FILE"),
+    ("inspect --model=mine.keras --task=sr", "--task is for --images"),
+    ("attack --kind=prune --model=mine.keras --out=p.keras --sigma=50", "--sigma is for --images"),
+    ("attack --kind=forge --by=declare --tries=5 --model=mine.keras --out=f.npz", "--tries is for --by=draw"),
+    ("verify --suspect=mine.keras --suspect=mine.keras --key=k.npz --verifier=me", "--verifier is for one suspect"),
+    ("embed --key=k.npz --out=x.keras", "--model=… is needed")])
+def test_a_flag_that_nothing_looks_at_is_refused(command, why, mine, capsys):
+    assert why in _refused(capsys, *command.split())
+    assert sorted(path.name for path in mine.iterdir()) == ["k.npz", "mine.keras"]
+
+
+def test_no_flag_puts_a_line_into_what_is_printed(mine, capsys):
+    """Such as FOUND, which scripts look for."""
+    said = _refused(capsys, "verify", "--suspect=x\nFOUND", "--key=k.npz")
+    assert "--suspect: expected text without line ends" in said and "FOUND" not in said
+
+
 @pytest.mark.parametrize("command", ["demo --out={}", "keygen --out={}/k.npz", "export --model=mine.keras --out={}/m",
                                      "export --model=mine.keras --out={}/m.tflite",
                                      "verify --suspect=mine.keras --key=k.npz --report={}/r.html",

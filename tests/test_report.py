@@ -105,3 +105,10 @@ def test_importing_the_package_leaves_the_backend_of_matplotlib():
     program = "import matplotlib; matplotlib.use('svg'); import watermark.report; print(matplotlib.get_backend())"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip().lower() == "svg"
+
+
+def test_the_line_in_the_plot_is_the_bar_of_the_verdict(owned):
+    """Of a suspect that gives all images back but one pixel, whose fresh keys have a rho of 0 to the last."""
+    judged = judgement.judge(lambda images: np.clip(images, 0.0, 0.99), owned.key, null_keys=100)
+    (bar, own), verdict = report._evidence(judged).axes[0].lines, judged.verdict
+    assert (own.get_xdata()[0] >= bar.get_xdata()[0]) == (verdict.z_score >= verdict.z_needed)

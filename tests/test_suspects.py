@@ -54,7 +54,7 @@ def test_signatures_and_outputs_by_name(owned, tmp_path):
 @pytest.mark.parametrize(("null_keys", "keep"), [(0, ".npy"), (100, ".npy"), (0, ".png")])
 def test_a_folder_of_answers(null_keys, keep, owned, tmp_path):
     """Someone else puts the questions; 8-bit answers are cut to [0, 1] and still recognised."""
-    triggers, _ = keys.random_keys(owned.key.kind, max(null_keys, 1), verification.null_label(owned.key))
+    triggers, _ = keys.random_keys(owned.key.kind, max(null_keys, 1), verification.drawn_from("fresh", owned.key))
     folder.write_queries(tmp_path / "q", [owned.key.trigger, *triggers[:null_keys]])
     questions = sorted((tmp_path / "q").glob("*.npy"))
     assert len(questions) == null_keys + 1 and len(list((tmp_path / "q").glob("*.png"))) == null_keys + 1
@@ -66,8 +66,7 @@ def test_a_folder_of_answers(null_keys, keep, owned, tmp_path):
         else:
             keras.utils.save_img(tmp_path / "a" / f"{question.stem}.png", answer[0].clip(0, 1) * 255, scale=False)
     suspect = suspects.load_suspect(tmp_path / "a")
-    verdict = verification.verify(suspect, owned.key, null_keys=null_keys,
-                                  fresh_seed=verification.null_label(owned.key))
+    verdict = verification.verify(suspect, owned.key, null_keys=null_keys, fresh_seed="fresh")
     assert verdict.rho > (0.99 if keep == ".npy" else 0.5)
     assert verdict.evident == (null_keys > 0)  # no fresh keys, no evidence
     with pytest.raises(suspects.SuspectError, match="holds no answer"):

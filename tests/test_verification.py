@@ -312,3 +312,30 @@ def test_no_shift_is_tried_where_nothing_can_be_found(null_keys, tries, tiny_key
     """With fewer fresh keys than evidence takes, a further try would only cost p."""
     verdict = verification.verify(lambda x: 1 - x, tiny_key, null_keys=null_keys, shifts=1, fresh_seed="f")
     assert verdict.tries == tries
+
+
+def test_who_is_asked_as_the_unmarked_model_sees_the_same_questions(owned):
+    """A service may be both; asked K alone, or beside others, it would know K."""
+
+    class Watched:
+        watched = True
+
+        def __init__(self):
+            self.seen = []
+
+        def __call__(self, images):
+            self.seen += [image.tobytes() for image in images]
+            return owned.host(images).numpy()
+
+    suspect, unmarked = Watched(), Watched()
+    judged = judgement.judge(suspect, owned.key, null_keys=100, unmarked=unmarked)
+    assert unmarked.seen == suspect.seen and len(set(suspect.seen)) == 101
+    assert judged.unmarked.rate <= 1 and judged.unmarked_response.shape == owned.key.verification.shape
+
+
+def test_a_verdict_does_not_tell_the_questions(owned):
+    """Nor does what is printed of it: the fresh keys follow from the secret, too."""
+    verdict = verification.verify(owned.marked, owned.key, null_keys=20)
+    drawn = keys.random_keys(owned.key.kind, 20, verdict.fresh_seed)[0]
+    real = keys.random_keys(owned.key.kind, 20, verification.drawn_from(verdict.fresh_seed, owned.key))[0]
+    assert not {K.tobytes() for K in drawn} & {K.tobytes() for K in real}

@@ -4,15 +4,17 @@ S := M(K) after embedding, so whoever has any model can draw a K and call M(K) t
 0. Three things stop that: K is derived from the owner's name and a secret (`keys.derived`), S0 = G(K) follows from K
 and the mark must lie near it, and both were committed to, in public, before the dispute.
 
-A commitment is a JSON object. It holds SHA-256 digests of pixels drawn from 256 bits of secret, so it reveals nothing.
+A commitment is a JSON object. Its SHA-256 digests are of the secret, too, so that it reveals nothing: one of K alone
+would tell whoever has been asked many questions which of them was K.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,8 @@ from watermark.files import atomic_write, content
 from watermark.keys import Key, derived
 from watermark.verification import FAITHFUL, residual_correlation
 
-FORMAT = "watermark-commitment-1"
+FORMAT = "watermark-commitment-2"
+FIRST = "watermark-commitment-1"  # without the secret and the public key: read, for stamps cannot be made again
 LARGEST = 1 << 20
 
 
@@ -37,28 +40,34 @@ class CommitmentError(WatermarkError, ValueError):
 
 @dataclass(frozen=True)
 class Finding:
-    """One point of a claim: `holds`, and why, in a sentence; of a time stamp also `when` it was given."""
+    """One point of a claim: `holds`, and why, in a sentence; of a time stamp `when` it was given, `within` what."""
 
     name: str
     holds: bool
     why: str
     when: datetime | None = None
+    within: timedelta | None = None
 
 
-def commit(key: Key) -> dict:
+def commit(key: Key, form: str = FORMAT) -> dict:
     """The public commitment to a key, a dict; "mark" is None before embedding, when S is still S0.
 
     >>> watermark.commit(watermark.make_key("a long random secret", owner="Ada"))["mark"] is None
     True
 
-    "key" is SHA-256 over owner, kind, K and S0; "mark" is SHA-256 over "key" and S.
+    "key" is SHA-256 over owner, secret, kind, K and S0; "mark" is SHA-256 over "key", secret and S.
+
+    Args:
+      key: the owner's.
+      form: `FORMAT`, or that of a commitment made before it.
     """
     check_type("key", key, Key, "watermark.load_key reads a file")
-    h = hashlib.sha256(json.dumps([FORMAT, key.owner, key.kind.as_dict()], sort_keys=True).encode())
+    secret = [key.secret] if form != FIRST else []
+    h = hashlib.sha256(json.dumps([form, key.owner, *secret, key.kind.as_dict()], sort_keys=True).encode())
     for image in (key.trigger, key.initial):
         h.update(_pixels(image))
-    mark = hashlib.sha256(h.digest() + _pixels(key.verification)).hexdigest() if key.embedded else None
-    return {"format": FORMAT, "owner": key.owner, "key": h.hexdigest(), "mark": mark}
+    mark = hashlib.sha256(h.digest() + "".join(secret).encode() + _pixels(key.verification)).hexdigest()
+    return {"format": form, "owner": key.owner, "key": h.hexdigest(), "mark": mark if key.embedded else None}
 
 
 def _pixels(image):
@@ -66,8 +75,9 @@ def _pixels(image):
 
 
 def _signed_part(commitment):
-    """The bytes that are signed and time-stamped."""
-    names = ("format", "owner", "key", "mark")
+    """The bytes that are signed and time-stamped: who signs, too, or another could put his signature there."""
+    names = ["format", "owner", "key", "mark"]
+    names += ["public_key"] if "public_key" in commitment and commitment["format"] != FIRST else []
     return json.dumps({name: commitment[name] for name in names}, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -95,15 +105,18 @@ def load_signing_key(path: str | Path) -> Ed25519PrivateKey:
 
 def sign(commitment: dict, private: Ed25519PrivateKey) -> dict:
     """The commitment with "public_key" and "signature" (Ed25519, RFC 8032), both hexadecimal."""
-    return commitment | {"public_key": private.public_key().public_bytes_raw().hex(),
-                         "signature": private.sign(_signed_part(commitment)).hex()}
+    signed = commitment | {"public_key": private.public_key().public_bytes_raw().hex()}
+    return signed | {"signature": private.sign(_signed_part(signed)).hex()}
 
 
 # --- time stamps ------------------------------------------------------------------------------------------------------
 
 
 def timestamp_request(commitment: dict) -> bytes:
-    """An RFC 3161 request over the commitment (SHA-512, no network): the bytes to send to a time-stamp authority."""
+    """An RFC 3161 request over the commitment (SHA-512, no network): the bytes to send to a time-stamp authority.
+
+    What `sign` adds to a commitment is stamped with it: sign first.
+    """
     request = rfc3161.TimestampRequestBuilder().data(_signed_part(commitment)).cert_request(cert_request=True).build()
     return request.as_bytes()
 
@@ -140,7 +153,16 @@ def stamped(commitment: dict, response: str | Path, roots: str | Path) -> Findin
         when = check_timestamp(commitment, *contents)
     except CommitmentError as error:
         return Finding("timestamp", False, str(error))
-    return Finding("timestamp", True, f"it existed on {when:%Y-%m-%d %H:%M} UTC, an authority says", when)
+    return Finding("timestamp", True, f"it existed on {when:%Y-%m-%d %H:%M} UTC, an authority says", when,
+                   _accuracy(contents[0]))
+
+
+def _accuracy(response):
+    """How far an authority's clock may be off, by its own word (RFC 3161, 2.4.2); at least its stamps' second."""
+    said = rfc3161.decode_timestamp_response(response).tst_info.accuracy
+    off = timedelta() if said is None else timedelta(
+        seconds=said.seconds or 0, milliseconds=said.millis or 0, microseconds=said.micros or 0)
+    return max(off, timedelta(seconds=1))
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -159,8 +181,8 @@ def load_commitment(path: str | Path) -> dict:
         raise CommitmentError(f"{path}: no such commitment file; watermark keygen writes one beside the key")
     with raised_as(CommitmentError, f"{path} is not a commitment file"):
         commitment = json.loads(content(path, LARGEST).decode())
-    if not isinstance(commitment, dict) or commitment.get("format") != FORMAT:
-        raise CommitmentError(f"{path} is not a commitment file of the format {FORMAT}")
+    if not isinstance(commitment, dict) or commitment.get("format") not in (FORMAT, FIRST):
+        raise CommitmentError(f"{path} is not a commitment file of the format {FORMAT} or {FIRST}")
     texts = [commitment.get(name) for name in ("owner", "key")] + [commitment.get("mark") or ""]
     if not all(isinstance(text, str) for text in texts):
         raise CommitmentError(f"{path}: expected texts for owner, key and mark")
@@ -177,7 +199,7 @@ def check(key: Key, commitment: dict) -> list[Finding]:
       A list of `Finding`; the claim stands if every one holds.
     """
     rho = float(residual_correlation(key.trigger[None], key.verification[None], key.initial[None], key.kind)[0])
-    again = commit(key)
+    again = commit(key, commitment["format"])
     findings = [
         _finding("derived", derived(key),
                  f"K is derived from the owner's name {key.owner!r} and the secret in the key file",
@@ -190,7 +212,9 @@ def check(key: Key, commitment: dict) -> list[Finding]:
                  f"S has little to do with S₀ (ρ = {rho:.2f}, at least {FAITHFUL} expected): an embedding leaves it "
                  "nearer, so that it may be any model's answer, declared to be a mark afterwards"),
         _finding("key", (again["key"], again["owner"]) == (commitment["key"], commitment["owner"]),
-                 "the commitment is to this owner, K and S₀",
+                 "the commitment is to this owner, K and S₀" + (
+                     "; its digest is without the secret, and tells whoever has the questions which of them was K"
+                     if commitment["format"] == FIRST else ""),
                  "the commitment is to another key: this one was not committed to"),
     ]
     if commitment["mark"] is not None:
@@ -198,7 +222,8 @@ def check(key: Key, commitment: dict) -> list[Finding]:
                                  "the commitment is to another S: this one was not committed to"))
     if {"signature", "public_key"} & set(commitment):  # one without the other: somebody took it away
         findings.append(_finding("signature", signature_holds(commitment),
-                                 f"signed with the Ed25519 key {str(commitment.get('public_key'))[:16]}…",
+                                 f"signed with the Ed25519 key {commitment.get('public_key')}; whose that is, is shown "
+                                 "by where it was published",
                                  "the signature does not fit the commitment"))
     return findings
 
@@ -210,6 +235,8 @@ def _finding(name, holds, yes, no):
 def signature_holds(commitment: dict) -> bool:
     """Whether a signed commitment is what its public key signed."""
     try:
+        if not re.fullmatch("[0-9a-f]{64}", commitment["public_key"]):
+            return False  # a text that only looks like the key which it stands for
         public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(commitment["public_key"]))
         public.verify(bytes.fromhex(commitment["signature"]), _signed_part(commitment))
     except (InvalidSignature, ValueError, KeyError, TypeError):

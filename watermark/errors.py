@@ -30,6 +30,14 @@ class ModelError(WatermarkError, ValueError):
     """A model that cannot be read or written in the way asked for."""
 
 
+class Stopped(WatermarkError, RuntimeError):
+    """Training reached its deadline; the same call goes on where it stopped."""
+
+
+class Interrupted(Stopped):
+    """Training was stopped by Ctrl-C, its state saved; the same call goes on where it stopped."""
+
+
 def printable(text: object) -> str:
     r"""Text of files and servers as a terminal may see it: what would steer it is spelt out.
 

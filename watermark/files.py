@@ -105,6 +105,7 @@ def _nameless(path, new):
         with _named(path, new) as pair:
             yield pair
         return
+    _lock(handle)  # for the instant in which it has a part's name
     there = f"/proc/self/fd/{handle}"
 
     def put_in_place():
@@ -183,6 +184,21 @@ def _lock(handle, *, wait=True):
     except (AttributeError, OSError):  # somebody else holds it; or nobody can, on such a system
         return False
     return True
+
+
+def add_line(path: str | Path, line: str) -> None:
+    """Adds a line to a file, made where there is none, with its folders: all of it or nothing."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab") as file:
+        before = file.seek(0, os.SEEK_END)
+        try:
+            file.write(line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            os.truncate(path, before)
+            raise
 
 
 def _sweep(folder):
@@ -272,13 +288,19 @@ def sha256(path: str | Path) -> str:
 def fingerprint(path: str | Path, names: Iterable[str] | None = None, limit: float = math.inf) -> tuple[str, int]:
     """(SHA-256, bytes) of a file; of a folder, over the names and SHA-256 of the files in it, and their sum.
 
+    A folder with links to folders, or names that are not printable, raises an OSError.
+
     Args:
       path: of the file or folder.
       names: of the files that count, by default all, however deep.
       limit: bytes in all; an OSError says that there are more, before any is read.
     """
     path = Path(path)
-    inside = path.rglob("*") if names is None else map(path.joinpath, names)
+    inside = list(path.rglob("*") if names is None else map(path.joinpath, names)) if path.is_dir() else []
+    for item in inside:
+        # What lies behind a link to a folder is not listed; a line end in a name would hide the lines that follow.
+        if item.is_symlink() and item.is_dir() or not item.name.isprintable():
+            raise OSError(f"{path} holds {ascii(item.name)}, which is a link to a folder or no printable name")
     files = sorted(file for file in inside if file.is_file()) if path.is_dir() else [path]
     size = sum(file.stat().st_size for file in files)
     if size > limit:

@@ -133,6 +133,19 @@ def _inner(node):
     return [graph for attribute in node.attribute for graph in (attribute.g, *attribute.graphs) if graph.node]
 
 
+def onnx_tensors(graphs: Iterable[Any]) -> list[Any]:
+    """The weights and constants of ONNX graphs."""
+    constants = [attribute for graph in graphs for node in graph.node for attribute in node.attribute]
+    return [*(tensor for graph in graphs for tensor in graph.initializer),
+            *(tensor for attribute in constants for tensor in (attribute.t, *attribute.tensors))]
+
+
+def onnx_place(tensor: Any) -> str:
+    """The file that an ONNX tensor's numbers lie in, as the model names it; "" where it holds them itself."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    return entries.get("location", "") if tensor.data_location == tensor.EXTERNAL else ""
+
+
 def onnx_arrays(model: Any, shape: tuple) -> int:
     """The `peak` of an ONNX model for the shape of its image; sides that do not follow from it are taken for `SIDE`.
 

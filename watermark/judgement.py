@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import keras
 import numpy as np
@@ -81,6 +81,12 @@ class Judgement:
         return next((finding.when for finding in self.findings or [] if finding.holds and finding.when), None)
 
     @property
+    def accuracy(self) -> timedelta:
+        """How far that time may be off, a `timedelta`."""
+        return next((finding.within for finding in self.findings or [] if finding.holds and finding.within),
+                    timedelta(seconds=1))
+
+    @property
     def statement(self) -> str:
         """The result in a sentence or two."""
         if self.verdict.refusal:
@@ -117,10 +123,9 @@ def judge(suspect: keras.Model | Callable, key: Key, *, rule: str = "evidence", 
     rate = answer = None
     if unmarked is not None:
         unmarked = inference.as_suspect(unmarked, key.kind)
-        answer = verification.ask(unmarked, key.trigger[None], key.initial.shape)[0]
-        others = verification.null_rho(unmarked, key.kind, max(verdict.null_keys, 100),
-                                       label=f"unmarked {verdict.fresh_seed}")
-        rate = clopper_pearson(int(np.sum(others >= verdict.rho)), len(others))
+        # It may be a service, and the suspect's: what it is asked otherwise for K, or anew, would tell which K is.
+        there = verification.interrogate(unmarked, key, max(verdict.null_keys, 100), verdict.fresh_seed)
+        answer, rate = there.response, clopper_pearson(int(np.sum(there.null >= verdict.rho)), len(there.null))
     return Judgement(verdict, rule, RULES[rule](verdict), findings, rate, answers.null, answers.response, answer, key)
 
 
@@ -224,8 +229,9 @@ def decide(judged: list[Judgement]) -> tuple[Judgement | None, str]:
         return None, (f"{len(standing)} marks are in the suspect, and which is older is not shown: no time stamp was "
                       f"given for {', '.join(unstamped)}.")
     first, second = sorted(standing, key=lambda j: j.stamp)[:2]
-    if first.stamp == second.stamp:
-        return None, "Two commitments were stamped in the same second; which is older is not shown."
+    if (off := first.accuracy + second.accuracy) > second.stamp - first.stamp:
+        return None, (f"Two commitments were stamped within {off.total_seconds():g} s of each other, closer than the "
+                      "authorities' clocks are sure to be; which is older is not shown.")
     return first, (f"{len(standing)} marks are in the suspect, and {name(first)} committed first: on "
                    f"{first.stamp:%Y-%m-%d %H:%M:%S} UTC, the next on {second.stamp:%Y-%m-%d %H:%M:%S}. {SETTLES}")
 

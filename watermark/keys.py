@@ -209,7 +209,7 @@ def refusal(key: Key, bare_seed: int | str | None = None) -> str:
     if key.owner:  # or it would be no key
         return "its secret is empty, so that anybody can draw it"
     if bare_seed is not None:
-        return f"K is not what the bare seed {bare_seed!r} gives"
+        return "K is not what the bare seed that was named gives"
     return ("K is not derived from an owner's name and a secret, so that it may have been chosen to suit the suspect "
             "(for a key of a bare seed, name it: bare_seed=…, --bare_seed=SEED)")
 

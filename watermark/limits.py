@@ -80,15 +80,21 @@ def check_hdf5(path: str | Path) -> None:
 
 
 def check_weights(path: str | Path, stored: h5py.File, size: int) -> None:
-    """Of an open HDF5 file of `size` bytes: the arrays that it declares, and what lies beside them."""
+    """Of an open HDF5 file of `size` bytes: the arrays that it declares, what lies beside them, that all is in it."""
     declared = kept = 0
 
     def add(_, item):
         nonlocal declared, kept
+        if isinstance(item, h5py.Group) and not all(
+                isinstance(item.get(name, getlink=True), h5py.HardLink) for name in item):
+            raise ModelError(f"{path} has links in it, which may lead to other files; refused")
         if isinstance(item, h5py.Dataset):
+            if item.external or item.is_virtual:
+                raise ModelError(f"{path} has arrays that lie in other files; refused")
             declared += math.prod(item.shape or ()) * item.dtype.itemsize
             kept += item.id.get_storage_size()
 
+    add("/", stored)
     stored.visititems(add)
     _refuse(path, "declares arrays of", declared, min(LARGEST, 10 * size + SLACK))
     _refuse(path, "holds beside its arrays", size - kept, CONFIGURATION + SLACK)
@@ -174,7 +180,7 @@ def check_saved_model(path: str | Path) -> None:
 
     path = Path(path)
     for file in path.rglob("*"):
-        if not (file.is_file() or file.is_dir()):
+        if not (file.is_file() or file.is_dir() and not file.is_symlink()):
             raise ModelError(f"{file} is no plain file; refused")
     with raised_as(ModelError, f"{path} cannot be read as a SavedModel"):
         text = content(path / "saved_model.pb", GRAPH)
@@ -210,16 +216,37 @@ def check_onnx(path: str | Path) -> Callable[[tuple], int]:
             raise ModelError(f"{path} has sparse weights, which may be of any size once read; write them as others are")
         if len(graphs) > GRAPHS:
             raise ModelError(f"{path} has {len(graphs) - 1} branches and loops, more than {GRAPHS - 1}; refused")
+        _check_beside(path, graphs)
         for tensor in (tensor for graph in graphs for tensor in graph.initializer):
-            if tensor.data_location == onnx.TensorProto.EXTERNAL:
-                where = {entry.key: entry.value for entry in tensor.external_data}["location"]
-                if Path(where).name != where or not (path.parent / where).is_file():
-                    raise ModelError(f"{path} keeps weights in {where!r}, which is no file beside it")
-            elif len(tensor.raw_data) > SMALL:  # no shape follows from it, and it need not be kept
+            if len(tensor.raw_data) > SMALL:  # no shape follows from it, and it need not be kept
                 tensor.ClearField("raw_data")
         at_once = questions(path, "would make arrays of", lambda shape: footprint.onnx_arrays(model, shape))
         at_once(footprint.onnx_question(model))
     return at_once
+
+
+def _check_beside(path, graphs):
+    """Of an ONNX file's weights that lie in files beside it: that these hold them."""
+    import onnx
+
+    declared = {}
+    for tensor in footprint.onnx_tensors(graphs):
+        if where := footprint.onnx_place(tensor):
+            if Path(where).name != where or not (path.parent / where).is_file():
+                raise ModelError(f"{path} keeps weights in {where!r}, which is no file beside it")
+            item = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+            declared[where] = declared.get(where, 0) + item * math.prod(tensor.dims)
+    for where, size in declared.items():
+        _refuse(path, f"declares arrays in {where!r} of", size, 4 * on_disk(path.parent / where) + SLACK)
+
+
+def onnx_files(path: str | Path) -> list[str]:
+    """Names of the files in whose folder an ONNX model lies: its own, and those that hold weights of it."""
+    import onnx
+
+    model = onnx.ModelProto.FromString(content(path, GRAPH))
+    beside = map(footprint.onnx_place, footprint.onnx_tensors(footprint.onnx_graphs(model.graph)))
+    return [Path(path).name, *sorted({where for where in beside if where})]
 
 
 def tflite_arrays(details: list[dict]) -> int:

@@ -40,7 +40,7 @@ def write_report(path: str | Path, judged: Judgement, result: dict, R: keras.Mod
     page = environment.get_template("report.html").render(
         judged=judged, verdict=judged.verdict, result=result, heading=judgement.heading(judged),
         bar=judgement.bar(judged.verdict), rests_on=judgement.rests_on(judged.verdict), notes=judgement.notes(judged),
-        least=LEAST_KEYS, claims=claims, decision=decision, corner=CORNER, images=_images(judged, R),
+        least=LEAST_KEYS, claims=claims, decision=decision, corner=_corner(judged), images=_images(judged, R),
         evidence=_svg(_evidence(judged)) if len(judged.null) > 1 else None)
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
@@ -48,8 +48,8 @@ def write_report(path: str | Path, judged: Judgement, result: dict, R: keras.Mod
 
 def _images(judged, R):
     """[(caption, data URL)] of what was expected and answered: a corner, since who has the whole of S can aim at it."""
-    S = judged.key.verification
-    limits, corner = (float(S.min()), float(S.max())), np.s_[:CORNER, :CORNER]
+    S, side = judged.key.verification, _corner(judged)
+    limits, corner = (float(S.min()), float(S.max())), np.s_[:side, :side]
     answers = [("expected: S", S), ("the suspect's answer: S′", judged.response)]
     if judged.unmarked_response is not None:
         answers.append(("the unmarked network's answer", judged.unmarked_response))
@@ -57,6 +57,11 @@ def _images(judged, R):
     if R is not None:
         shown.append(("what the owner's visualizer makes of S′", visualizer.show(R, judged.response), (0.0, 1.0)))
     return [(caption, _png(image, limits)) for caption, image, limits in shown]
+
+
+def _corner(judged):
+    """Side of the corner that is shown, in pixels: a quarter of S at most."""
+    return min(CORNER, *(side // 2 for side in judged.key.verification.shape[:2]))
 
 
 def _png(image, limits):
@@ -74,9 +79,9 @@ def _evidence(judged):
     figure = Figure(figsize=(5.2, 2.2), layout="constrained")
     axis = figure.subplots()
     axis.hist(null, bins=min(40, max(5, len(null) // 5)), color=OTHERS, label=f"{len(null)} fresh keys")
-    if verdict.null_keys >= LEAST_KEYS:
-        axis.axvline(np.mean(null) + verdict.z_needed * np.std(null, ddof=1), color=NEEDED, ls="--", lw=1,
-                     label="needed")
+    if verdict.null_keys >= LEAST_KEYS and verdict.z_score:
+        deviation = (verdict.rho - np.mean(null)) / verdict.z_score  # the floor under it is in z
+        axis.axvline(np.mean(null) + verdict.z_needed * deviation, color=NEEDED, ls="--", lw=1, label="needed")
     axis.axvline(verdict.rho, color=OURS, lw=2, label="the owner's key")
     axis.set(yticks=[], xlabel="correlation ρ with what the key asks for",
              xlim=(min(-0.1, float(null.min()) - 0.05), 1.02))

@@ -1,7 +1,9 @@
-"""Flags that list values, with commas, given several times, or both; and flags that were given without a value."""
+"""Flags that list values, with commas, given several times, or both; and values that no flag should have."""
 
 from __future__ import annotations
 
+import math
+import unicodedata
 from collections.abc import Sequence
 
 from absl import flags
@@ -10,26 +12,39 @@ from absl import flags
 class _Several(flags.Flag):
     """absl's own list flag keeps what was given last, and says nothing of the rest."""
 
+    choices = ()
+
     def parse(self, argument):
         """Adds to what the command line gave before."""
         before = self.value if self.present else []
         super().parse(argument)
+        if self.choices and (strange := set(self.value) - {*self.choices}):
+            raise flags.IllegalFlagValueError(f"--{self.name}={','.join(sorted(strange))}: expected some of "
+                                              f"{', '.join(self.choices)}")
         self.value = [*before, *self.value]
 
 
 def define_several(name: str, default: Sequence[str] | None, help: str,
-                   flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines a flag whose value is a list of str; without `default`, None."""
-    flags.DEFINE_flag(_Several(flags.ListParser(), flags.CsvListSerializer(","), name, default, help), flag_values)
+                   flag_values: flags.FlagValues = flags.FLAGS, choices: Sequence[str] = ()) -> None:
+    """Defines a flag whose value is a list of str, some of `choices` if there are any; without `default`, None."""
+    flag = _Several(flags.ListParser(), flags.CsvListSerializer(","), name, default, help)
+    flag.choices = choices
+    flags.DEFINE_flag(flag, flag_values)
 
 
 def check_given(values: flags.FlagValues) -> None:
-    """Refuses, with a ValueError, a flag that was given empty: a check that it asks for would not be made.
+    """Refuses, with a ValueError, flags given empty, numbers that are not finite, and texts with control characters.
 
-    Flags whose help says that they may be empty may.
+    A check that an empty flag asks for would not be made; no bound of absl's keeps NaN out; and a line end in a file's
+    name could put a line into what is printed. Flags whose help says that they may be empty may.
     """
     for flag in map(values.__getitem__, values):
         parts = flag.value if isinstance(flag.value, list) else [flag.value]
         empty = not any(parts) if isinstance(flag.value, list) else isinstance(flag.value, str) and not parts[0].strip()
         if flag.present and empty and "may be empty" not in flag.help:
             raise ValueError(f"--{flag.name}=: expected a value, got none; is a variable empty?")
+        for part in parts:
+            if isinstance(part, float) and not math.isfinite(part):
+                raise ValueError(f"--{flag.name}={part}: expected a finite number")
+            if isinstance(part, str) and any(unicodedata.category(letter) == "Cc" for letter in part):
+                raise ValueError(f"--{flag.name}: expected text without line ends and other control characters")

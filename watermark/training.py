@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from watermark.checks import begun, check_room, drawn
 from watermark.compute import Compute
-from watermark.errors import WatermarkError
+from watermark.errors import Interrupted, Stopped
 from watermark.lookahead import Ahead, Drift, with_weights
 from watermark.losses import MEANINGS, Loss, gradients_of
 from watermark.optimizers import OPTIMIZERS
@@ -55,14 +55,6 @@ class Run:
     until: Mapping[str, float] | None = None
     deadline: float | None = None
     about: str = ""
-
-
-class Stopped(WatermarkError, RuntimeError):
-    """Training reached its deadline; the same call goes on where it stopped."""
-
-
-class Interrupted(Stopped):
-    """Training was stopped by Ctrl-C, its state saved; the same call goes on where it stopped."""
 
 
 def clone(model: keras.Model) -> keras.Model:

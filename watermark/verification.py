@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -61,7 +62,8 @@ class Verdict:
         this key's rho, with its 95 % interval (Clopper and Pearson); (nan, 0, 1) without fresh keys.
       fidelity: rho of S itself, how much of S0 is in what is claimed to be the mark.
       refusal: why nothing can be claimed with this key whatever the numbers say, `keys.refusal`; "" for a sound key.
-      fresh_seed: what the fresh keys were drawn from; `verify` with it repeats the verification to the bit.
+      fresh_seed: with which, and the key's secret, the fresh keys were drawn; `verify` with both repeats the
+        verification to the bit, and nobody else knows the questions by it.
       tries: in how many ways the mark was looked for (shifts of the answer, turns of the question), the best of which
         this is; it counts in `p_value` and in `z_needed` (Bonferroni).
       shift: (down, right), pixels by which the answer was found to be moved.
@@ -123,7 +125,7 @@ class Answers(NamedTuple):
     Attributes:
       response: S', float64 [H', W', C], moved back by `shift` and turned back by `turn`.
       null: rho of the fresh keys, float64 [null_keys], their answers moved as well.
-      fresh_seed: what these were drawn from.
+      fresh_seed: as in `Verdict`.
       tries: how many shifts and turns were looked at.
       shift: (down, right), in pixels; none unless the mark is found by it.
       turn: in words; none unless the mark is found by it.
@@ -143,7 +145,8 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
     if null_keys < 0 or not 0 <= shifts <= FARTHEST:
         raise ValueError(f"expected null_keys of 0 or more and shifts of 0 to {FARTHEST}, got {null_keys} and {shifts}")
     suspect, ways = as_suspect(suspect, key.kind), moves(shifts if null_keys >= LEAST_KEYS else 0)
-    fresh_seed = secrets.token_hex(16) if fresh_seed is None else fresh_seed
+    named = secrets.token_hex(16) if fresh_seed is None else fresh_seed
+    fresh_seed = drawn_from(named, key)
     answered = functools.partial(ask, suspect, shape=key.initial.shape)
     if suspect.watched:
         answered = questions.at_once(answered, key, null_keys, fresh_seed)
@@ -160,18 +163,28 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
     null = np.concatenate([_moved_rho(triggers, answers, initials, key.kind, two), *(
         _moved_rho(fresh, answered(fresh), theirs, key.kind, two) for fresh, theirs in blocks)], axis=1)
     if stands_out(found[0], null[0], _numbers(key, response[0])):  # as it stands: nothing else had to be tried
-        return Answers(response[0], null[0], fresh_seed)
+        return Answers(response[0], null[0], named)
     back = moved(response, ways[best])[0]
     if stands_out(found[best], null[-1], _numbers(key, back), len(ways)):
-        return Answers(back, null[-1], fresh_seed, len(ways), ways[best])
+        return Answers(back, null[-1], named, len(ways), ways[best])
     turns = [] if suspect.watched or suspect.closed or len(ways) < 2 else questions.turns(key)
     tries = len(ways) + len(turns)
     for turn, answer in zip(turns, questions.in_turns(answered, key, triggers, turns, fresh_seed), strict=True):
         # Turned, K is one more key that was drawn as the fresh ones were, and these serve for it as they stand.
         rho = residual_correlation(key.trigger[None], answer[None], key.initial[None], key.kind)[0]
         if stands_out(rho, null[0], _numbers(key, answer), tries):
-            return Answers(answer, null[0], fresh_seed, tries, turn=told_turn(turn))
-    return Answers(response[0], null[0], fresh_seed, tries)
+            return Answers(answer, null[0], named, tries, turn=told_turn(turn))
+    return Answers(response[0], null[0], named, tries)
+
+
+def drawn_from(fresh_seed: str, key: Key) -> str:
+    """What fresh keys follow from: the seed that is named and, of a key with an owner, the secret.
+
+    Whoever has the questions cannot tell by the seed that a folder, report or verdict names which of them is K; and of
+    two keys asked with one seed, the second's K is not all that is new.
+    """
+    own = [fresh_seed, null_label(key), key.owner, key.secret]
+    return hashlib.sha256(json.dumps(own).encode()).hexdigest() if key.secret else fresh_seed
 
 
 def _moved_rho(triggers, answers, initials, kind, ways):
@@ -198,8 +211,8 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_K
       null_keys: how many fresh random keys are put to the suspect; 0 for a single query, `LEAST_KEYS` or more for
         evidence.
       p: significance that gives the threshold.
-      fresh_seed: what the fresh keys are drawn from, to repeat a verification; by default, this machine's randomness,
-        so that nobody can have prepared a key or a suspect for them.
+      fresh_seed: what the fresh keys are drawn from, with the key's secret (`drawn_from`), to repeat a verification;
+        by default, this machine's randomness, so that nobody can have prepared a key or a suspect for them.
       bare_seed: for a key of an experiment, `make_key(seed)` without an owner: that seed, from which K must follow.
       shifts: where the mark is not found as the answer stands, shifts of it up to so many pixels are tried too, with
         `LEAST_KEYS` fresh keys or more; for suspects that crop, pad or resample; and then, of suspects that nobody

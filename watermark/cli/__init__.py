@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import logging
-import math
 import os
 import signal
 import sys
@@ -15,7 +14,7 @@ from absl import flags
 
 import watermark
 from watermark.cli import helping
-from watermark.errors import EXPECTED, FAILURES, one_line, printable, told
+from watermark.errors import EXPECTED, FAILURES, Stopped, one_line, printable, told
 from watermark.several import check_given
 
 VERBS = {
@@ -92,6 +91,10 @@ def _run(verb, rest):
     except KeyboardInterrupt as stop:
         print("stopped" + ("; the same command goes on with what it has kept" if verb in KEEP else ""), file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+    except Stopped as stopped:
+        print(f"{one_line(stopped)}; {'the same command goes on there' if verb in KEEP else 'nothing is kept'}",
+              file=sys.stderr)
+        return 130
     except BrokenPipeError:  # other pipes than a terminal's are not written to without a try
         raise
     except FAILURES as error:
@@ -116,9 +119,6 @@ def _verb(verb, rest):
     if left:
         raise ValueError(f"unexpected argument {left[0]!r}; flags look like --name=value")
     check_given(values)
-    for flag in map(values.__getitem__, values):  # no bound of a flag keeps NaN out
-        if isinstance(flag.value, float) and not math.isfinite(flag.value):
-            raise ValueError(f"--{flag.name}={flag.value}: expected a finite number")
     return module.run(values) or 0
 
 

@@ -15,6 +15,7 @@ from absl import flags
 
 from watermark import data, inference
 from watermark.attacks import ATTACKS, Thief, forge
+from watermark.attacks.finetuning import LEARNING_RATE
 from watermark.attacks.forging import FORGERS
 from watermark.cli import common, embed, fitting_keys, keygen
 from watermark.compute import Compute
@@ -53,6 +54,9 @@ def define(values):
     flags.DEFINE_string("out", None, "the attacked model, .keras; for forge the forged key, .npz; none is "
                         "overwritten", flag_values=values)
     values.set_default("learning_rate", None)
+    values["learning_rate"].help = ("of fine-tuning, all along, default "
+                                    f"{LEARNING_RATE:g}; of overwriting the first step's, "
+                                    f"falling to 0, default {QUICK.learning_rate:g}")
 
 
 def _knobs(attack):
@@ -67,7 +71,6 @@ def _define(values, name, field):
     make(field.name, knob["cli"], f"{knob['help']}, for {name}", knob["low"], knob["high"], flag_values=values)
 
 
-@embed.resumes
 def run(values):
     """Attacks and writes."""
     common.required(values, "kind", "out")
@@ -84,6 +87,10 @@ def _check_flags(values):
     for kind, attack in KINDS.items():
         for field in _knobs(attack):
             useful.setdefault(field.name, set()).add(kind)
+    if not (values.images or values.pairs) and values.kind in KINDS and not KINDS[values.kind].trains:
+        common.check_unused(values, common.OF_IMAGES, "is for --images or --pairs, which are not given")
+    if values.by != "draw":
+        common.check_unused(values, ("tries",), f"is for --by=draw, this is --by={values.by}")
     for name, kinds in useful.items():
         if values[name].present and values.kind not in kinds:
             raise ValueError(f"--{name} is for --kind={' or '.join(sorted(kinds))}, this is --kind={values.kind}")
@@ -151,11 +158,12 @@ def _kind(values, one):
 
 
 def _forge(values, one):
-    if Path(values.out).exists():
-        raise ValueError(f"{values.out} exists; a key is not overwritten")
+    out, commitment = Path(values.out), common.beside(values.out, "commitment.json")
+    if out.exists() and keygen.published(commitment) or commitment.exists() and not out.exists():
+        raise ValueError(f"{out if out.exists() else commitment} exists and is not overwritten; give another --out")
     forged = forge(one, f"forger {values.seed}", by=values.by, tries=values.tries, owner=values.owner,
                    **_kind(values, one))
     save_key(forged, values.out)
     print(f"{values.out}: a key made up after the fact, S declared to be what {values.model} answers")
-    keygen.publish(forged, common.beside(values.out, "commitment.json"))
+    keygen.publish(forged, commitment)
     return 0

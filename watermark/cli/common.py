@@ -25,6 +25,8 @@ from watermark.tasks import Denoising, Examples, SuperResolution
 log = logging.getLogger(__name__)
 COMMAND = "to repeat it: "  # stands before one
 OF_TASKS = {"sigma": ("denoise",), "scales": ("sr",), "pairs": ("pairs",), "images": ("denoise", "sr")}
+OF_IMAGES = ("task", "sigma", "scales", "strict")  # flags that say what is done with images
+OF_MODEL = ("output", "allow_lambda", "range", "fixed_input", "custom_objects")
 REMOTE = ("payload", "answer", "input_name", "timeout", "retries", "transcript", "ca_bundle")  # flags for a URL
 
 
@@ -33,6 +35,12 @@ def required(values, *names):
     for name in names:
         if values[name].value is None:
             raise ValueError(f"--{name}=… is needed: {values[name].help}")
+
+
+def check_unused(values, names, why):
+    """A ValueError for a flag that was given and would not be looked at; `why` ends the sentence."""
+    if given := [name for name in names if values[name].present]:
+        raise ValueError(f"--{given[0]} {why}; leave it out")
 
 
 def check_out(out, suffix, flag="out"):
@@ -97,8 +105,8 @@ def define_remote(values):
 
 def check_remote(values, suspects):
     """A ValueError where flags for a URL are given and no suspect is one: a transcript would be missed later."""
-    if not any(map(is_url, suspects)) and (given := [name for name in REMOTE if values[name].present]):
-        raise ValueError(f"--{given[0]} is for a suspect that is a URL; leave it out")
+    if not any(map(is_url, suspects)):
+        check_unused(values, REMOTE, "is for a suspect that is a URL")
 
 
 def check_token(suspects):

@@ -7,9 +7,7 @@ Killed, the same command goes on.
 """
 
 import contextlib
-import functools
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +26,7 @@ from watermark.models import save_model
 from watermark.ranges import own
 from watermark.recipes import PARTICULAR, QUICK, recommended
 from watermark.states import read_history
-from watermark.training import Run, Stopped
+from watermark.training import Run
 from watermark.verification import FAITHFUL
 
 STRANGERS = 100  # keys of others that the marked model is asked with
@@ -63,24 +61,9 @@ def define_recipe(values):
     flags.DEFINE_integer("seed", 0, "of the training batches", flag_values=values)
 
 
-def resumes(run):
-    """`run` of a verb that trains: stopped, it says that the same command goes on."""
-
-    @functools.wraps(run)
-    def told(values):
-        try:
-            return run(values)
-        except Stopped as stopped:
-            print(f"{stopped}; the same command goes on there", file=sys.stderr)
-            return 130
-
-    return told
-
-
-@resumes
 def run(values):
     """Embeds, updates the key file, and says what it cost."""
-    common.required(values, "key", "out")
+    common.required(values, "model", "key", "out")
     common.check_out(values.out, ".keras")
     load_key(values.key)  # says what is wrong before a lock is made beside it
     with (exclusive(values.key, f"{values.key} is being embedded by another process; make a key for each model"),

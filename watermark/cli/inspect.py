@@ -28,6 +28,7 @@ from watermark.models import load_model
 from watermark.suspects import SuspectError, is_saved_model, is_url, load_suspect
 from watermark.tasks import SuperResolution
 
+OF_NETWORK = ("output", "range", "fixed_input", "signature")
 PUBLIC = ("format", "owner", "key", "mark", "public_key")  # what is shown of a commitment: what is known of it
 FEW_STEPS = (1, 8, 64)  # sizes that a service is asked with, which may cost money
 
@@ -47,6 +48,10 @@ def run(values):
         raise ValueError("one of --file=… (a key, commitment or model file), --model=… (a network to mark) and "
                          "--suspect=… is needed: what to look at")
     common.check_remote(values, [values.suspect] if values.suspect else ())
+    if values.file:
+        common.check_unused(values, (*OF_NETWORK, *common.OF_IMAGES, *common.OF_TASKS), "is not for a FILE")
+    elif not (values.images or values.pairs):
+        common.check_unused(values, common.OF_IMAGES, "is for --images or --pairs, which are not given")
     common.register(values)
     if values.suspect:
         return _print(_asked(values))

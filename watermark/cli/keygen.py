@@ -66,6 +66,7 @@ def _kind(values):
     told = {name: values[name].value for name in ("channels", "gradient") if values[name].present}
     told |= {"size": fitting_keys.read_size(values.size)} if values.size else {}
     if not values.model:
+        common.check_unused(values, common.OF_MODEL, "is for --model, which is not given")
         if values["scale"].present and values.task != "sr":
             raise ValueError(f"--scale={values.scale} is for --task=sr; a key of --task={values.task} has none")
         return {"task": values.task, "size": 20 if values.task == "sr" else 40, "scale": values.scale} | told

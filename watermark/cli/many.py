@@ -17,7 +17,7 @@ from watermark.ports import SuspectError
 # By the noncentral t: the best of some 1e5 keys, and then seeds that happen to draw its fresh keys close together.
 NAMED = ("the fresh keys follow from a seed that was named, by --fresh_seed or with the questions: unless you drew it, "
          "it may have been chosen, and a claim then takes about a million answers' work")
-FOR_ONE = ("report", "commitment", "timestamp", "tsa_roots", "visualizer", "unmarked", "write_queries")
+FOR_ONE = ("report", "verifier", "commitment", "timestamp", "tsa_roots", "visualizer", "unmarked", "write_queries")
 
 
 def several(values):
@@ -65,7 +65,7 @@ def run(values, open_suspect, judge):
       0 where a mark was found, 2 where none was and something could not be asked, 1 otherwise.
     """
     common.required(values, "suspect")
-    if given := [name for name in FOR_ONE if values[name].value is not None]:
+    if given := [name for name in FOR_ONE if values[name].present]:
         raise ValueError(f"--{given[0]} is for one suspect and one key")
     keys, rows = _keys(values.key)
     given, drawn = values.fresh_seed, secrets.token_hex(16)  # one for all: asked twice, nobody sees what comes again
@@ -120,6 +120,8 @@ def _rows(values, spec, keys, open_suspect, judge):
             rows.append(row | {"error": told(error)})
             continue
         row |= {"verdict": judged.verdict, "notes": notes(asked, judged.verdict), "fresh_seed": values.fresh_seed}
+        verdict = judged.verdict  # a table comes at the end, if no kill comes first
+        print(one_line(f"asked: {name}, {path}: ρ = {verdict.rho:.3f}, z = {verdict.z_score:.1f}"), file=sys.stderr)
         for line in row["notes"]:
             print(f"note: {one_line(f'{name}, {path}: {line}')}", file=sys.stderr)
         rows.append(row)

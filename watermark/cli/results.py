@@ -9,7 +9,7 @@ from pathlib import Path
 import watermark
 from watermark import commitments, compute, judgement
 from watermark.files import fingerprint
-from watermark.limits import LARGEST
+from watermark.limits import LARGEST, onnx_files
 from watermark.suspects import is_function, is_saved_model, is_url
 from watermark.suspects.exchange import doubtful, shown, veiled
 from watermark.suspects.folder import answer_files
@@ -37,7 +37,11 @@ def identity(spec):
     path = Path(spec.rpartition(":")[0] if is_function(spec) else spec)  # what a function calls is not known
     folder = "folder of response images" if is_folder(path) else "SavedModel"
     # Of a folder of answers, what is read: who sends it may put anything beside them.
-    digest, size = fingerprint(path, answer_files(path) if is_folder(path) else None, LARGEST)
+    names = answer_files(path) if is_folder(path) else None
+    if path.suffix == ".onnx" and len(files := onnx_files(path)) > 1:  # its weights lie beside it
+        digest, size = fingerprint(path.parent, files, LARGEST)
+    else:
+        digest, size = fingerprint(path, names, LARGEST)
     return {"suspect": spec, "suspect_form": folder if path.is_dir() else FORMS.get(path.suffix, "file"),
             "suspect_sha256": digest, "suspect_bytes": size}
 

@@ -15,7 +15,6 @@ Seconds; a minute with 1000 fresh keys of 80x80.
 
 import contextlib
 import functools
-import hashlib
 import json
 import secrets
 import sys
@@ -29,14 +28,13 @@ from watermark.cli.common import required
 from watermark.cli.fitting_keys import bare
 from watermark.errors import one_line
 from watermark.evidence import LEAST_KEYS, NULL_KEYS
-from watermark.files import atomic_write
 from watermark.keys import load_key, random_keys
 from watermark.models import load_model
 from watermark.report import write_report
 from watermark.several import define_several
 from watermark.suspects import SuspectError, is_url, load_suspect
 from watermark.suspects.folder import FRESH, write_queries
-from watermark.verification import FARTHEST, null_label
+from watermark.verification import FARTHEST, drawn_from
 
 REMOTE_NULL_KEYS = 20  # a service may ask money for each
 QUERIES_NULL_KEYS = 100
@@ -47,9 +45,9 @@ README = """{count} questions to an image-processing network, each {height} rows
 Every question is here twice: NAME.npy holds its pixels exactly, float32 on [0, 1], rows by columns by channels;
 NAME.png holds them rounded to 8 bits. Put each to the network, the .npy where the network takes numbers, and keep what
 comes back under the same name in another folder: NAME.npy (best), or NAME.png, .tif, .bmp. All have to be answered, and
-none may be changed, cut or sharpened on the way. Copy {fresh} beside the answers and send the folder back; then
+none may be changed, cut or sharpened on the way. {beside}end the folder back; then
 
-    watermark verify --suspect=THAT_FOLDER --key=key.npz
+    watermark verify --suspect=THAT_FOLDER --key=key.npz{flags}
 
 The pictures look like noise and are meant to.
 """
@@ -142,10 +140,25 @@ def _judge(values, suspect, key, findings=None, unmarked=None, among=1):
     count, named = _fresh(values)
     if unmarked is not None:
         unmarked = inference.as_suspect(unmarked, key.kind, pixels=common.pixels(values), batch=values.batch)
-    return judgement.judge(suspect, key, rule=values.rule, findings=findings, unmarked=unmarked,
-                           bare_seed=bare(values.bare_seed), among=among, null_keys=count,
-                           fresh_seed=_seed(named, key),
-                           shifts=values.shifts)
+    with _repeatable(suspect, named, count):
+        return judgement.judge(suspect, key, rule=values.rule, findings=findings, unmarked=unmarked,
+                               bare_seed=bare(values.bare_seed), among=among, null_keys=count, fresh_seed=named,
+                               shifts=values.shifts)
+
+
+@contextlib.contextmanager
+def _repeatable(suspect, named, count):
+    """Within, a verification of a service that breaks off says how to ask the same questions again.
+
+    Of two with other fresh keys, K is all that they have in common.
+    """
+    try:
+        yield
+    except BaseException:
+        if suspect.watched:
+            print(f"note: ask it again with --fresh_seed={named} --null_keys={count}; beside other fresh keys it would "
+                  "see K come again", file=sys.stderr)
+        raise
 
 
 def _unmarked(values):
@@ -178,7 +191,7 @@ def _words(judged, told, decision):
 
 
 def _fresh(values):
-    """(how many fresh keys, the seed that they and the owner's secret follow from: see `_seed`)."""
+    """(how many fresh keys, the seed that they follow from, and the owner's secret: see `drawn_from`)."""
     path = Path(values.suspect)
     if is_url(values.suspect) or not results.is_folder(path):
         count = REMOTE_NULL_KEYS if is_url(values.suspect) else NULL_KEYS
@@ -212,15 +225,6 @@ def _of_folder(nonce, count):
     return f"{nonce}-{count}"
 
 
-def _seed(named, key):
-    """What fresh keys are drawn from: the seed that is named, and the owner's secret.
-
-    Whoever has the questions cannot tell by what a folder or a report names which of them is K; and of two keys asked
-    by one command, the second's K is not all that is new.
-    """
-    return hashlib.sha256(json.dumps([named, null_label(key), key.owner, key.secret]).encode()).hexdigest()
-
-
 def _write_queries(values, keys):
     if len(keys) > 1:
         raise ValueError("--write_queries asks for one --key")
@@ -233,16 +237,19 @@ def _write_queries(values, keys):
         print("note: this key was drawn from a bare seed, without a secret: whoever has the questions can tell which "
               "of them is its trigger", file=sys.stderr)
     if count:
-        images += list(random_keys(key.kind, count, _seed(values.fresh_seed or _of_folder(nonce, count), key))[0])
-    write_queries(values.write_queries, images)
-    if not values.fresh_seed:
-        with atomic_write(Path(values.write_queries) / FRESH) as temporary:
-            temporary.write_text(json.dumps({"null_keys": count, "nonce": nonce}) + "\n", encoding="utf-8")
-    with atomic_write(Path(values.write_queries) / "README.txt") as temporary:
-        temporary.write_text(README.format(count=len(images), fresh=FRESH, height=images[0].shape[0],
-                                           width=images[0].shape[1]))
-    print(f"{values.write_queries}: {len(images)} questions; put the answers into a folder under the same names, and "
-          f"{FRESH} beside them, and verify with --suspect=that folder")
+        images += list(random_keys(key.kind, count, drawn_from(values.fresh_seed or _of_folder(nonce, count), key))[0])
+    height, width = images[0].shape[:2]
+    told = {"count": len(images), "height": height, "width": width}
+    if values.fresh_seed:
+        files, seed = {}, f" --fresh_seed={values.fresh_seed} --null_keys={count}"
+        readme = README.format(beside="S", flags=seed, **told)
+    else:
+        files, seed = {FRESH: json.dumps({"null_keys": count, "nonce": nonce}) + "\n"}, ""
+        readme = README.format(beside=f"Copy {FRESH} beside the answers and s", flags="", **told)
+    write_queries(values.write_queries, images, files | {"README.txt": readme})
+    beside = "".join(f", {name} beside them" for name in files)
+    print(f"{values.write_queries}: {len(images)} questions; put the answers into a folder under the same names"
+          f"{beside}, and verify with --suspect=that folder{seed}")
     return 0
 
 

@@ -65,7 +65,11 @@ def _files(folder):
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of images")
     names, seen = [], {os.path.realpath(folder)}
-    for here, folders, files in os.walk(folder, followlinks=True):
+
+    def unread(error):
+        raise DataError(f"{error.filename} cannot be read ({error.strerror}); expected a folder that can") from error
+
+    for here, folders, files in os.walk(folder, followlinks=True, onerror=unread):
         names += [Path(here, name).relative_to(folder).as_posix() for name in files if not name.startswith(".")]
         inside = {os.path.realpath(Path(here, name)): name for name in sorted(folders, reverse=True)
                   if not name.startswith(".")}

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from absl import flags, logging
 
+from watermark.several import check_given
+
 FLAGS = flags.FLAGS
 
 
@@ -36,11 +38,15 @@ def run(argv: list[str], train: Callable[[str, float], bool], example: str, thin
         return 2
     deadline = float("inf") if FLAGS.minutes is None else time.monotonic() + 60.0 * FLAGS.minutes
     try:
+        check_given(FLAGS)
         data_dir = FLAGS.data_dir or os.environ.get("WATERMARK_DATA")
         if not data_dir:
             raise ValueError("no image sets: pass --data_dir=DIR or set WATERMARK_DATA=DIR")
         if not train(data_dir, deadline):
             print(f"NOTE: not all {things}; the same command goes on")
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the state that was kept last", file=sys.stderr)
+        return 130
     except ImportError as error:
         print(f"error: {error}; pip install -e .[gpu]", file=sys.stderr)
         return 2

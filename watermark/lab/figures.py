@@ -20,7 +20,7 @@ from watermark.pictures import STYLE, WIDTH, panel, panels, write
 from watermark.recipes import EPOCH
 
 __all__ = ["WIDTH", "copyright_rows", "epochs_note", "grey_note", "host_rows", "host_titles", "marks_note", "panel",
-           "panels", "save"]
+           "panels", "save", "trained"]
 plt.style.use(STYLE)
 
 
@@ -69,6 +69,14 @@ def _called_up(R, picture, response):
     return image, f"{metrics.psnr(image, visualizer.as_target(picture)):.2f} dB"
 
 
+def trained(lab: Lab) -> list[str]:
+    """The hosts that are there; a ValueError where there is none."""
+    if there := [name for name in HOSTS if lab.has(lab.profile.host(name))]:
+        return there
+    raise ValueError(f"no host of the profile {lab.profile.name} in {lab.workdir}: expected a trained one; "
+                     "experiments/train_hosts.py trains them, --workdir=. has those that the project ships")
+
+
 def host_rows(lab: Lab, hosts: Sequence[str] | None, attacks: Callable) -> dict[str, list[tuple]]:
     """{host: [(the first copyright image as called up by a suspect, its PSNR in words)]}.
 
@@ -77,7 +85,7 @@ def host_rows(lab: Lab, hosts: Sequence[str] | None, attacks: Callable) -> dict[
       attacks: (profile, mark) -> lists of attacks on the marked model of trial 0, a suspect each.
     """
     picture, rows = next(iter(lab.images.copyright().values())), {}
-    for host in hosts or [name for name in HOSTS if lab.has(lab.profile.host(name))]:
+    for host in hosts or trained(lab):
         mark = lab.profile.mark(host, 0)
         key, R = lab.key(mark), lab.show(mark, picture)
         rows[host] = [_called_up(R, picture, answer(lab.get(mark.under(*steps)), key))

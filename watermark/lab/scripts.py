@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from absl import logging as absl_logging
 from watermark.lab import runner
 from watermark import data
 from watermark.compute import Compute
-from watermark.errors import WatermarkError, lack
+from watermark.errors import Interrupted, Stopped, WatermarkError, lack
 from watermark.files import check_place
 from watermark.hosts import HOSTS
 from watermark.lab.cluster import Ray
@@ -26,11 +27,10 @@ from watermark.lab.runner import Options
 from watermark.lab.tables import Table
 from watermark.schemes import MODULES
 from watermark.several import check_given, define_several
-from watermark.training import Stopped
 
 FLAGS = flags.FLAGS
 WORKDIR = "runs"
-OF_TABLES = ("ready", "rows", "shard", "runner")
+OF_TABLES = ("ready", "rows", "shard", "runner", "hosts", "schemes", "trials", "first_seed")
 RUNNERS = {"local": Local, "ray": lambda: Ray(FLAGS.ray_address, FLAGS.ray_gpus)}
 
 
@@ -84,10 +84,11 @@ def lab() -> Lab:
 
 
 def run_main(main: Callable[[Lab, Options], object], *, tables: Sequence[Table] = (),
-             takes: Sequence[str] = ()) -> None:
+             takes: Sequence[str] = ("hosts",)) -> None:
     """Runs `main` under absl; what a user can mend comes as one line and exit code 2.
 
-    Flags on which trials are made are refused unless it makes those of `tables`, or `takes` names them.
+    Flags on which trials are made are refused unless it makes those of `tables`, or `takes` names them. Where there are
+    no trials, --stop_after ends the training that is under way.
     """
 
     def guarded(argv):
@@ -102,7 +103,13 @@ def run_main(main: Callable[[Lab, Options], object], *, tables: Sequence[Table] 
             refused = () if tables else set(OF_TABLES) - set(takes)
             if given := sorted(name for name in refused if FLAGS[name].present):
                 raise ValueError(f"--{given[0]} is for scripts that make tables; this one takes no notice of it")
-            main(lab(), options())
+            made = lab()
+            if not tables and FLAGS.stop_after is not None:
+                made = dataclasses.replace(made, deadline=time.monotonic() + 60.0 * FLAGS.stop_after)
+            main(made, options())
+        except Interrupted as stopped:
+            print(f"{stopped}; the same command goes on", file=sys.stderr)
+            return 130
         except Stopped as stopped:
             print(f"NOTE: {stopped}; the same command goes on")
         except KeyboardInterrupt:

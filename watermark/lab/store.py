@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from watermark.files import locked
+from watermark.files import add_line, locked
 
 
 @functools.cache
@@ -49,17 +49,10 @@ class Store:
 
     def add(self, record: dict) -> None:
         """Adds a record, a whole line or nothing."""
-        line = (json.dumps(record) + "\n").encode()
-        with locked(self.path), open(self.path, "ab") as file:
-            os.truncate(self.path, _whole_lines(self.path))  # what a kill or a full disk cut off
-            before = file.seek(0, os.SEEK_END)
-            try:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError:
-                os.truncate(self.path, before)
-                raise
+        with locked(self.path):
+            if self.path.exists():
+                os.truncate(self.path, _whole_lines(self.path))  # what a kill cut off
+            add_line(self.path, json.dumps(record))
         self.records[record["id"]] = record
 
 

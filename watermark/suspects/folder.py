@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from watermark.errors import raised_as
-from watermark.files import atomic_write, content
+from watermark.files import atomic_folder, check_place, content
 from watermark.ports import SuspectError
 from watermark.suspects.answers import array, picture
 from watermark.suspects.protocols import png
@@ -30,25 +31,33 @@ def query_name(image: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(image, "<f4").tobytes()).hexdigest()[:16]
 
 
-def write_queries(folder: str | Path, images: np.ndarray) -> None:
+def write_queries(folder: str | Path, images: np.ndarray, texts: Mapping[str, str] = MappingProxyType({})) -> None:
     """Writes images [N, H, W, C] as `.npy`, float32 on [0, 1], and beside it as `.png`, rounded to 8 bits.
 
     Nothing tells the first image from the others: they are written in the order of their names, all with one date, into
-    a folder without files, since what two sets of questions have in common would be the trigger.
+    a folder without files, since what two sets of questions have in common would be the trigger. The folder appears
+    whole or not at all.
+
+    Args:
+      folder: a new or an empty one.
+      images: the questions.
+      texts: {name: content} of files that go with them.
 
     Raises:
-      ValueError: for a folder that has files.
+      ValueError: for a folder that has files, and for a file.
     """
-    if Path(folder).is_dir() and any(Path(folder).iterdir()):
-        raise ValueError(f"{folder} is not empty; questions go into a folder of their own")
-    now = time.time()
-    for image in sorted(images, key=query_name):
-        path = Path(folder) / f"{query_name(image)}.npy"
-        with atomic_write(path) as temporary:
-            np.save(temporary, np.asarray(image, np.float32), allow_pickle=False)
-        with atomic_write(path.with_suffix(".png")) as temporary:
-            temporary.write_bytes(png(image))
-        for written in (path, path.with_suffix(".png")):
+    if Path(folder).exists() and not (Path(folder).is_dir() and not any(Path(folder).iterdir())):
+        raise ValueError(f"{folder} is there and no empty folder; questions go into a folder of their own")
+    check_place(Path(folder) / FRESH, f"the folder of questions {folder}")
+    with atomic_folder(folder) as made:
+        made.mkdir()
+        for image in sorted(images, key=query_name):
+            np.save(made / f"{query_name(image)}.npy", np.asarray(image, np.float32), allow_pickle=False)
+            (made / f"{query_name(image)}.png").write_bytes(png(image))
+        for name, text in texts.items():
+            (made / name).write_text(text, encoding="utf-8")
+        now = time.time()
+        for written in made.iterdir():
             os.utime(written, (now, now))
 
 

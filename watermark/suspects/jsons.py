@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from watermark.errors import printable
-from watermark.suspects.answers import number_type, picture, pixels_at_most
+from watermark.suspects.answers import picture, pixels_at_most
 
 REST = 1 << 16  # names, fields and further outputs that an answer may have beside its numbers
 PIXELS = 1 << 22  # of a whole answer, 2048x2048: what is asked follows a server's metadata, which may be a lie
@@ -76,9 +76,13 @@ def counted(items: Any, images: Sequence) -> list:
 
 def floats(values: Any) -> np.ndarray:
     """float32 of nested lists of numbers."""
-    values = np.asarray(values)
-    number_type(values.dtype)
-    return np.float32(values)
+    values = np.asarray(values, object)  # as an array of texts, short ones would take the room of the longest
+    if other := {type(value).__name__ for value in values.ravel()} - {"int", "float", "bool"}:
+        raise ValueError(f"expected real numbers in lists of one length, got {', '.join(sorted(other))}")
+    try:
+        return values.astype(np.float64).astype(np.float32)
+    except OverflowError as error:
+        raise ValueError("expected numbers that a float can hold, got a larger one") from error
 
 
 def base64_picture(text: Any, asked: Sequence[int]) -> np.ndarray:

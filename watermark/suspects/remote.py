@@ -21,7 +21,7 @@ import httpx
 import numpy as np
 
 from watermark.errors import first_line, printable, raised_as
-from watermark.files import check_place
+from watermark.files import add_line, check_place
 from watermark.fitting import Pixels
 from watermark.inference import RANGED
 from watermark.ports import SuspectError, check_sides
@@ -136,6 +136,7 @@ def _check_transcript(path):
                 raise ValueError(f"{path} is there and no transcript, and nothing is added to it; give another name")
         with open(path, "ab"):
             pass
+    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _token(text):
@@ -266,8 +267,7 @@ class Remote:
     def _note(self, entry):
         self.log.append(entry)
         if self.transcript:
-            with open(self.transcript, "a", encoding="utf-8") as file:
-                file.write(json.dumps(entry, sort_keys=True) + "\n")
+            add_line(self.transcript, json.dumps(entry, sort_keys=True))
 
 
 def _excerpt(content):
