@@ -15,14 +15,13 @@ from watermark.lab import measures, runner, scripts
 from watermark.files import sha256
 from watermark.hosts import HOSTS, load_pretrained
 from watermark.lab.paper import paper
-from watermark.lab.tables import Column, Measure, Table
+from watermark.lab.tables import Measure, Table
 from watermark.tasks import TASKS
 
 SHIPPED = "ours"
 GRID = [{"host": host.name, "weights": SHIPPED, "test_set": test_set, "scale": scale}
         for host in HOSTS.values() for test_set in host.test_sets for scale in TASKS[host.task].variants]
 PUBLISHED = paper("table1_fidelity_denoising").where(lam=0) | paper("table2_fidelity_sr").where(marked=False)
-COLUMNS = (Column("PSNR (dB)", "psnr"), Column("SSIM", "ssim", form=".4f"), Column("WPSNR (dB)", "wpsnr"))
 
 
 def subject(profile, seed, host, weights, test_set, scale):
@@ -42,7 +41,7 @@ def table(weights=SHIPPED, model=None):
     def other(lab, subjects, row):
         return measures.quality(lab, model, row["host"], row["test_set"], row["scale"])
 
-    measure = Measure(other if model else trained, COLUMNS, test_set=lambda row: row["test_set"])
+    measure = Measure(other if model else trained, measures.QUALITY_COLUMNS, test_set=lambda row: row["test_set"])
     return Table("evaluate_hosts", "The unmarked hosts, beside the paper's numbers.",
                  [row | {"weights": weights} for row in GRID], subject, measure, PUBLISHED)
 

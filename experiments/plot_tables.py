@@ -32,6 +32,7 @@ from watermark.verification import NCC_THRESHOLD
 
 AXES = {"distance": ("d (10⁻³)", 1e3), "ncc": ("NCC", 1.0), "psnr": ("PSNR (dB)", 1.0)}  # value: (words, scale)
 READING = "Lines: our records, with standard deviations; outlines: the paper's numbers."
+OURS = next(iter(MODULES))
 COLORS, SHAPES = 7, ((".", "o"), ("^", "^"), ("s", "s"))  # of lines, then the next shape, ours and the paper's
 LETTERS = 140  # of a legend's row
 STRANGERS = {"unmarked": table4.TABLE, "marked": table5.TABLE}
@@ -47,6 +48,7 @@ class Plot:
       x: the axis of their rows that lies below.
       words: what is written there.
       values: names of what is shown, keys of `AXES`.
+      own: of these values, lines of our scheme alone: by others they decide nothing.
       even: whether the points are evenly spaced, as λ that falls by tens to 0 must be.
       foot: (lab, hosts) -> what stands at the foot, before how to read it.
     """
@@ -56,6 +58,7 @@ class Plot:
     x: str
     words: str
     values: tuple = ("psnr",)
+    own: tuple = ("distance",)
     even: bool = False
     foot: Callable = lambda lab, hosts: f"Profile {lab.profile.name}."
 
@@ -115,7 +118,9 @@ def drawn(plot, rows, eta):
     for (i, value), (j, host) in itertools.product(enumerate(plot.values), enumerate(hosts)):
         axis, (words, scale) = axes[i, j], AXES[value]
         for number, (name, group) in enumerate(groups.items()):
-            _line(axis, [entry for entry in group if entry[0]["host"] == host], plot, value,
+            shown = [entry for entry in group if entry[0]["host"] == host and (
+                value not in plot.own or entry[0].get("scheme", OURS) == OURS)]
+            _line(axis, shown, plot, value,
                   {"color": f"C{number % COLORS}", "label": name}, SHAPES[number // COLORS % len(SHAPES)])
         if value in thresholds:
             bound, name = thresholds[value]

@@ -7,7 +7,9 @@ TensorFlow 1 did by default. 1 to 8 minutes a row on 2 cores.
     python experiments/sr_gradient.py --trials=1
 """
 
-from watermark.lab import measures, scripts
+import dataclasses
+
+from watermark.lab import measures, notes, scripts
 from watermark.hosts import HOSTS
 from watermark.lab.paper import paper
 from watermark.lab.tables import Table, grid
@@ -23,7 +25,9 @@ def subject(profile, seed, host, keys, gradient):
 
 
 TABLE = Table("sr_gradient", "Generators of super-resolution keys. Distances of strangers' keys on unmarked hosts, "
-              "beside the paper's least.", GRID, subject, measures.UNIQUENESS, paper("table4_uniqueness_unmarked"))
+              "beside the paper's least.", GRID, subject,
+              dataclasses.replace(measures.UNIQUENESS, notes=notes.strangers_notes),
+              paper("table4_uniqueness_unmarked"))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

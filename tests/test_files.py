@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from watermark import errors, files
+from watermark.cli.results import fingerprint
 
 CHILD = """
 import os, signal, sys
@@ -216,10 +217,10 @@ def test_a_fingerprint_is_of_what_counts_and_reads_no_more_than_it_may(tmp_path)
     with open(tmp_path / "notes.bin", "wb") as file:
         file.truncate(1 << 40)
     line = f"{hashlib.sha256(b'1').hexdigest()}  a.npy\n".encode()
-    assert files.fingerprint(tmp_path, ["a.npy"], 1) == (hashlib.sha256(line).hexdigest(), 1)
+    assert fingerprint(tmp_path, ["a.npy"], 1) == (hashlib.sha256(line).hexdigest(), 1)
     for path in (tmp_path, tmp_path / "notes.bin"):
         with pytest.raises(OSError, match="has 109951162777[67] bytes, more than 1000"):
-            files.fingerprint(path, limit=1000)
+            fingerprint(path, limit=1000)
 
 
 @pytest.mark.parametrize("how", ["link", "line end"])
@@ -232,7 +233,7 @@ def test_a_folder_whose_files_cannot_be_told_has_no_fingerprint(how, tmp_path):
     else:
         (tmp_path / "m" / "a\nb").write_bytes(b"1")
     with pytest.raises(OSError, match="a link to a folder or no printable name"):
-        files.fingerprint(tmp_path / "m")
+        fingerprint(tmp_path / "m")
 
 
 def test_a_line_is_added_whole_or_not_at_all(tmp_path, monkeypatch):

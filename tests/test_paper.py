@@ -177,6 +177,9 @@ def test_slips_are_told():
     told = {(line.axes["host"], line.axes["rate"]) for line in table.lines if any("0.22" in r for r in line.remarks)}
     assert told == {("dncnn", 0.3), ("vdsr", 0.3), ("srdncnn", 0.3)}
     assert table.line(PRUNED).remarks == ()
+    rows = [{"host": host, "scheme": scheme, "rate": 0.3} for host in ("dncnn", "vdsr") for scheme in ("ours", "adi")]
+    assert table.slips([PRUNED, *rows]) == [*table.remarks, "rate 0.3: rate printed 0.22, read as 0.30: it stands "
+                                            "between 0.25 and 0.35, and so do its numbers"]
 
 
 def test_every_remark_stands_at_a_line():

@@ -102,7 +102,21 @@ def test_cells_of_one_measurement_are_told():
     one = score(rows, paper("table6_pruning"))
     assert str(one) == "d verdicts agree in 2 of 2 cells"
     assert str(one + score(rows[:1], paper("table6_pruning"))) == (
-        "d verdicts agree in 3 of 3 cells (2 measurements: tables share some)")
+        "d verdicts agree in 3 of 3 cells (at most 2 measurements: tables share some)")
+
+
+def test_verdicts_that_a_repeat_may_turn_are_told():
+    near, far, own = ({"verified": d < 6e-3, "distance": d, "threshold": 6e-3} for d in (6.2e-3, 4e-3, 1e-3))
+    one = score([(PRUNED, [near])], paper("table6_pruning"))
+    assert str(one).endswith("(1 of them with a d within 5% of η)") and "within 5% of η" in one.disagreements[0].says
+    assert not score([(PRUNED, [far]), (PRUNED | {"rate": 0.3}, [own])], paper("table6_pruning")).edge
+
+
+def test_the_quality_of_other_schemes_is_no_cell():
+    """Ours and the unmarked host's are."""
+    rows = [({"host": "dncnn", "scheme": scheme}, [{"psnr": 30.4}]) for scheme in ("none", "deepsigns", "adi", "ours")]
+    table = paper("table3_fidelity_schemes")
+    assert score(rows, table, unmarked_in(rows, scheme="none")).psnr == Count(1, 1, 1, 1)
 
 
 def test_no_unmarked_host_no_count():

@@ -6,12 +6,11 @@ import contextlib
 import errno
 import hashlib
 import json
-import math
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -283,29 +282,3 @@ def sha256(path: str | Path) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
-
-
-def fingerprint(path: str | Path, names: Iterable[str] | None = None, limit: float = math.inf) -> tuple[str, int]:
-    """(SHA-256, bytes) of a file; of a folder, over the names and SHA-256 of the files in it, and their sum.
-
-    A folder with links to folders, or names that are not printable, raises an OSError.
-
-    Args:
-      path: of the file or folder.
-      names: of the files that count, by default all, however deep.
-      limit: bytes in all; an OSError says that there are more, before any is read.
-    """
-    path = Path(path)
-    inside = list(path.rglob("*") if names is None else map(path.joinpath, names)) if path.is_dir() else []
-    for item in inside:
-        # What lies behind a link to a folder is not listed; a line end in a name would hide the lines that follow.
-        if item.is_symlink() and item.is_dir() or not item.name.isprintable():
-            raise OSError(f"{path} holds {ascii(item.name)}, which is a link to a folder or no printable name")
-    files = sorted(file for file in inside if file.is_file()) if path.is_dir() else [path]
-    size = sum(file.stat().st_size for file in files)
-    if size > limit:
-        raise OSError(f"{path} has {size} bytes, more than {limit}")
-    if not path.is_dir():
-        return sha256(path), size
-    lines = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
-    return hashlib.sha256(lines.encode()).hexdigest(), size

@@ -2,24 +2,18 @@
 
 import logging
 import math
-import os
 import shutil
 import sys
 import textwrap
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from absl import flags
 
 from watermark import data, inference, preflight, ranges
-from watermark.errors import one_line
 from watermark.files import check_place, target
 from watermark.fitting import BYTES, UNIT, Pixels
 from watermark.models import check_finite, load_model, register_objects
 from watermark.several import define_several
-from watermark.suspects import is_url, load_suspect
-from watermark.suspects.exchange import doubtful
-from watermark.suspects.remote import TOKEN
 from watermark.tasks import Denoising, Examples, SuperResolution
 
 log = logging.getLogger(__name__)
@@ -27,7 +21,6 @@ COMMAND = "to repeat it: "  # stands before one
 OF_TASKS = {"sigma": ("denoise",), "scales": ("sr",), "pairs": ("pairs",), "images": ("denoise", "sr")}
 OF_IMAGES = ("task", "sigma", "scales", "strict")  # flags that say what is done with images
 OF_MODEL = ("output", "allow_lambda", "range", "fixed_input", "custom_objects")
-REMOTE = ("payload", "answer", "input_name", "timeout", "retries", "transcript", "ca_bundle")  # flags for a URL
 
 
 def required(values, *names):
@@ -86,43 +79,6 @@ def define_inputs(values):
                    "constant goes in with every image", flag_values=values)
     flags.DEFINE_string("custom_objects", None, "Python file that defines the network's own layers; it is run, as a "
                         "program is", flag_values=values)
-
-
-def define_remote(values):
-    """Flags for querying a served suspect."""
-    text = flags.DEFINE_string
-    text("signature", None, "of a SavedModel", flag_values=values)
-    text("payload", None, "what goes to a URL: json, numbers; png, 8-bit images; columns, TensorFlow Serving's; "
-         "multipart:FIELD, a form; json:FIELD, base64", flag_values=values)
-    text("answer", None, "json:FIELD, where a URL answers with JSON that holds the image", flag_values=values)
-    text("input_name", None, "of the input tensor of a URL's model", flag_values=values)
-    flags.DEFINE_float("timeout", 60.0, "seconds for a request to a URL, to the last byte of its answer", 0.01,
-                       flag_values=values)
-    flags.DEFINE_integer("retries", 3, "of a request to a URL that was refused or timed out", 0, flag_values=values)
-    text("transcript", None, "add a line for every request to this file", flag_values=values)
-    text("ca_bundle", None, "certificates (PEM) to trust for https, instead of the usual ones", flag_values=values)
-
-
-def check_remote(values, suspects):
-    """A ValueError where flags for a URL are given and no suspect is one: a transcript would be missed later."""
-    if not any(map(is_url, suspects)):
-        check_unused(values, REMOTE, "is for a suspect that is a URL")
-
-
-def check_token(suspects):
-    """A ValueError where the one bearer token would go to several servers, of which one may be the other side's."""
-    hosts = list(dict.fromkeys(urlsplit(spec).hostname for spec in suspects if is_url(spec) and not doubtful(spec)))
-    if os.environ.get(TOKEN) and len(hosts) > 1:
-        raise ValueError(f"{TOKEN} is set and would go to {' and to '.join(map(one_line, hosts))}; ask each in a "
-                         "command of its own")
-
-
-def open_suspect(values):
-    """The suspect of the flags, as one callable; layers of --custom_objects are made known."""
-    register(values)
-    remote = {name: values[name].value for name in REMOTE} if is_url(values.suspect) else {}
-    return load_suspect(values.suspect, output=values.output, signature=values.signature,
-                        allow_lambda=values.allow_lambda, fixed=fixed_inputs(values), **remote)
 
 
 def define_task(values):

@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 
 from watermark import commitments, inference, preflight, ranges
-from watermark.cli import common, fitting_keys, results
+from watermark.cli import common, fitting_keys, results, served
 from watermark.errors import ModelError, one_line
 from watermark.files import sha256
 from watermark.fitting import UNIT
@@ -39,7 +39,7 @@ def define(values):
     flags.DEFINE_string("suspect", None, "a suspect, as for verify, to look at", flag_values=values)
     common.define_model(values)
     common.define_images(values)
-    common.define_remote(values)
+    served.define_remote(values)
 
 
 def run(values):
@@ -47,7 +47,7 @@ def run(values):
     if sum(map(bool, (values.file, values.model, values.suspect))) != 1:
         raise ValueError("one of --file=… (a key, commitment or model file), --model=… (a network to mark) and "
                          "--suspect=… is needed: what to look at")
-    common.check_remote(values, [values.suspect] if values.suspect else ())
+    served.check_remote(values, [values.suspect] if values.suspect else ())
     if values.file:
         common.check_unused(values, (*OF_NETWORK, *common.OF_IMAGES, *common.OF_TASKS), "is not for a FILE")
     elif not (values.images or values.pairs):
@@ -156,7 +156,7 @@ def _shape(shape):
 
 def _asked(values):
     """What a suspect does, as a black box."""
-    asked = suspect = common.open_suspect(values)
+    asked = suspect = served.open_suspect(values)
     if isinstance(suspect, keras.Model):
         shape, suspect = preflight.form(suspect), inference.predictor(suspect)
     else:

@@ -1,6 +1,7 @@
 """What a verification was of, with what and when: the facts that JSON and report state beside the judgement."""
 
 import dataclasses
+import hashlib
 import math
 import shlex
 from datetime import datetime, timezone
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import watermark
 from watermark import commitments, compute, judgement
-from watermark.files import fingerprint
+from watermark.files import sha256
 from watermark.limits import LARGEST, onnx_files
 from watermark.suspects import is_function, is_saved_model, is_url
 from watermark.suspects.exchange import doubtful, shown, veiled
@@ -44,6 +45,32 @@ def identity(spec):
         digest, size = fingerprint(path, names, LARGEST)
     return {"suspect": spec, "suspect_form": folder if path.is_dir() else FORMS.get(path.suffix, "file"),
             "suspect_sha256": digest, "suspect_bytes": size}
+
+
+def fingerprint(path, names=None, limit=math.inf):
+    """(SHA-256, bytes) of a file; of a folder, over the names and SHA-256 of the files in it, and their sum.
+
+    A folder with links to folders, or names that are not printable, raises an OSError.
+
+    Args:
+      path: of the file or folder.
+      names: of the files that count, by default all, however deep.
+      limit: bytes in all; an OSError says that there are more, before any is read.
+    """
+    path = Path(path)
+    inside = list(path.rglob("*") if names is None else map(path.joinpath, names)) if path.is_dir() else []
+    for item in inside:
+        # What lies behind a link to a folder is not listed; a line end in a name would hide the lines that follow.
+        if item.is_symlink() and item.is_dir() or not item.name.isprintable():
+            raise OSError(f"{path} holds {ascii(item.name)}, which is a link to a folder or no printable name")
+    files = sorted(file for file in inside if file.is_file()) if path.is_dir() else [path]
+    size = sum(file.stat().st_size for file in files)
+    if size > limit:
+        raise OSError(f"{path} has {size} bytes, more than {limit}")
+    if not path.is_dir():
+        return sha256(path), size
+    lines = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest(), size
 
 
 def command(values, fresh_seed, null_keys):

@@ -23,7 +23,7 @@ from pathlib import Path
 from absl import flags
 
 from watermark import commitments, inference, judgement
-from watermark.cli import common, many, results
+from watermark.cli import common, many, results, served
 from watermark.cli.common import required
 from watermark.cli.fitting_keys import bare
 from watermark.errors import one_line
@@ -90,14 +90,14 @@ def define(values):
          flag_values=values)
     text("output", None, "name of the suspect's output, where there are several", flag_values=values)
     switch("allow_lambda", False, "run Python code that a model file carries", flag_values=values)
-    common.define_remote(values)
+    served.define_remote(values)
 
 
 def run(values):
     """Asks, judges, prints; returns 0 or 1."""
     required(values, "key")
-    common.check_remote(values, values.suspect or ())
-    common.check_token([*(values.suspect or ()), values.unmarked or ""])
+    served.check_remote(values, values.suspect or ())
+    served.check_token([*(values.suspect or ()), values.unmarked or ""])
     if many.several(values):
         return many.run(values, _suspect, _judge)
     values.suspect = values.suspect and values.suspect[0]
@@ -254,7 +254,7 @@ def _write_queries(values, keys):
 
 
 def _suspect(values):
-    suspect = common.open_suspect(values)
+    suspect = served.open_suspect(values)
     if values.range and results.is_folder(values.suspect):
         raise ValueError(f"--range={values.range} is for numbers; folders of answers are read on [0, 1]")
     return suspect

@@ -204,8 +204,7 @@ def residual_ncc(lab: Lab, subject: Spec) -> dict:
 def as_the_paper(row: Mapping, values: Mapping) -> dict:
     """A record's values with those of denoisers' keys in residuals, as the paper's are, under the names of its columns.
 
-    Records made before residuals were measured have no NCC that may stand beside the paper's. Only ours has a rho; of
-    labels, the baselines' keys, `kept` is how many are still answered.
+    Only ours has a rho; of labels, the baselines' keys, `kept` is how many are still answered.
     """
     if "rho" not in values:
         return dict(values) | dict([("kept", values[name]) for name in LABELS if name in values])

@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
@@ -104,6 +104,16 @@ class Paper:
         """
         line = self.line(row)
         return dict(line.values) if line else {}
+
+    def slips(self, rows: Iterable[Row]) -> list[str]:
+        """What is to be said of the table, and of its lines for some rows of ours, each once, a clause each."""
+        found: dict[str, list[Row]] = {}
+        for line in filter(None, map(self.line, rows)):
+            for remark in line.remarks:
+                found.setdefault(remark, []).append(line.axes)
+        common = {remark: [f"{name} {value}" for name, value in axes[0].items() if all(
+            other.get(name) == value for other in axes)] for remark, axes in found.items()}
+        return [*self.remarks, *(f"{', '.join(at)}: {remark}" if at else remark for remark, at in common.items())]
 
     def where(self, **axes: str | float | bool) -> Paper:
         """The lines at these values of some axes; a row then need not name them.

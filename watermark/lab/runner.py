@@ -21,6 +21,7 @@ from watermark.lab.specs import Spec, attack_sets
 from watermark.lab.store import Store, machine
 from watermark.lab.tables import Table, identity, render
 from watermark.schemes import UNMARKED, get_scheme
+from watermark.training import identified
 
 RESULTS = SHIPPED.parent / "results"  # what the project ships
 
@@ -212,6 +213,8 @@ class Trials:
         verdicts = agreement.d.of_cells + agreement.ncc.of_cells
         cells = "the paper's cells" if verdicts else "the marked rows"
         counted = [f"Of {cells}: {agreement}."] if agreement.of_cells else []
+        slips = self.table.paper.slips(row for row, trials in zip(self.rows, self.found(), strict=True) if trials)
+        counted += [f"Of the paper's numbers: {'; '.join(slips)}."] if slips else []
         drawn = render(self.rows, self.found(), self.table, [len(self.seeds(row)) for row in self.rows])
         return "\n\n".join([self.table.caption, drawn, *counted, self.protocol()])
 
@@ -252,7 +255,9 @@ def measured(lab: Lab, table: Table, rows: Sequence[Mapping], job: Job) -> dict:
             "test": lab.images.test_name(table.measure.wanted(row))}
     if sets := list(dict.fromkeys(name for spec in subjects.values() for name in attack_sets(spec))):
         data["attack"] = sets
-    provenance = machine() | {"data": data, "arithmetic": lab.compute.effective,
+    # An id is of how a model is made; made again, on another machine, it is not the same to the bit.
+    weights = {spec.name: identified(lab.get(spec))[:12] for spec in subjects.values() if lab.has(spec)}
+    provenance = machine() | {"data": data, "arithmetic": lab.compute.effective, "weights": weights,
                               "seconds": round(time.monotonic() - start, 2)}
     return {"id": named(lab, table, row, job.seed, resolved=True), "table": table.name, "row": row, "seed": job.seed,
             "subject": [spec.name for spec in subjects.values()], "values": values, "provenance": provenance}
