@@ -70,7 +70,8 @@ REASONS = (
      "17,700 of 128; on new data they take it too"),
     ("table7_finetuning", {"host": "red"}, "a mark that took 1,000 steps stays within η for 1,000 of fine-tuning, on "
      "new data for 500; whether one of the paper's schedule, 14 times as long, would longer is not measured, nor a "
-     "rate of 1e-4 times .35, by a public RED's kernels the paper's relative one (.5 here for all hosts, docs/recipe.md)"),
+     "rate of 1e-4 times .35, by a public RED's kernels the paper's relative one (.5 here for all hosts, "
+     "docs/recipe.md)"),
     ("table7_finetuning", {"host": "dncnn"}, "a mark that took 1,000 steps stays within η for 2,000 of fine-tuning on "
      "its own data, for 500 on new; whether one of the paper's schedule, 14 times as long, would longer is not "
      "measured"),
