@@ -4,9 +4,9 @@ The paper fine-tunes networks with batch norm for up to 100 epochs, as their aut
 Adam at 10⁻⁴ is our reading. Adam moves a weight by its rate whatever its size, and kernels with batch norm are about
 twice as large as ours, which were trained folded (docs/recipe.md): `rate` says whether a network is tuned at half of
 10⁻⁴, which moves it as far relative to its size ("paper"), or at 10⁻⁴ ("hard"), our scheme only. VDSR has no batch
-norms, so that both are one. An epoch is `Profile.epoch` steps here, far fewer than the 1,770 of the authors' code. One run serves the five
-epochs: 75 to 100 minutes for each host, data and rate on 2 cores with AVX2 alone, a tenth of them for the first row, a
-seventh of that with AVX512-BF16 or AMX; it resumes.
+norms, so that both are one. An epoch is `Profile.epoch` steps here, far fewer than the 1,770 of the authors' code. One
+run serves the five epochs: 75 to 100 minutes for each host, data and rate on 2 cores with AVX2 alone, a tenth of them
+for the first row, a seventh of that with AVX512-BF16 or AMX; it resumes.
 
     python experiments/table7_finetuning.py
 """
