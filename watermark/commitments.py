@@ -40,13 +40,17 @@ class CommitmentError(WatermarkError, ValueError):
 
 @dataclass(frozen=True)
 class Finding:
-    """One point of a claim: `holds`, and why, in a sentence; of a time stamp `when` it was given, `within` what."""
+    """One point of a claim: `holds`, and why, in a sentence.
+
+    Of a time stamp `when` it was given, `within` what; of the key the published `digest`.
+    """
 
     name: str
     holds: bool
     why: str
     when: datetime | None = None
     within: timedelta | None = None
+    digest: str = ""
 
 
 def commit(key: Key, form: str = FORMAT) -> dict:
@@ -215,7 +219,7 @@ def check(key: Key, commitment: dict) -> list[Finding]:
                  "the commitment is to this owner, K and S₀" + (
                      "; its digest is without the secret, and tells whoever has the questions which of them was K"
                      if commitment["format"] == FIRST else ""),
-                 "the commitment is to another key: this one was not committed to"),
+                 "the commitment is to another key: this one was not committed to", again["key"]),
     ]
     if commitment["mark"] is not None:
         findings.append(_finding("mark", again["mark"] == commitment["mark"], "the commitment is to this S",
@@ -228,8 +232,8 @@ def check(key: Key, commitment: dict) -> list[Finding]:
     return findings
 
 
-def _finding(name, holds, yes, no):
-    return Finding(name, bool(holds), yes if holds else no)
+def _finding(name, holds, yes, no, digest=""):
+    return Finding(name, bool(holds), yes if holds else no, digest=digest)
 
 
 def signature_holds(commitment: dict) -> bool:

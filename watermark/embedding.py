@@ -17,7 +17,7 @@ from watermark.hosts.folding import fold_batch_norm, norms
 from watermark.keys import Key, random_keys, with_verification
 from watermark.kinds import Kind
 from watermark.lookahead import Ahead, Lookahead, Perturbed, Projected, Shadow
-from watermark.losses import Loss, Sum, both, half_squared_error
+from watermark.losses import Loss, Sum, alone, both, half_squared_error
 from watermark.preflight import check_weights
 from watermark.ranges import bounds
 from watermark.recipes import Embedding, Recipe, changed, recommended
@@ -193,7 +193,7 @@ def _mark_alone(host, key, strength):
     K, S = pair(host, key)
 
     def loss_fn(M, *batch):
-        mark = tf.reduce_sum(tf.square(tf.cast(M(K, training=True), tf.float32) - S))  # Eq. (6)
+        mark = tf.reduce_sum(tf.square(alone(M, K) - S))  # Eq. (6)
         return _at(strength, batch[-1]) * mark, {"mark": mark}
 
     return loss_fn
@@ -217,7 +217,7 @@ def _preserving(host, key, recipe):
 
     def loss_fn(M, *batch):
         i = batch[-1] % len(triggers)
-        moved = tf.cast(M(triggers[i:i + 1], training=True), tf.float32) - answers[i:i + 1]
+        moved = alone(M, triggers[i:i + 1]) - answers[i:i + 1]
         total = tf.reduce_sum(tf.square(moved))
         return recipe.preserving * total, {"others": total}
 

@@ -130,14 +130,17 @@ def onnx_graphs(graph: Any) -> list[Any]:
 
 def _inner(node):
     """The graphs right within a step of an ONNX graph."""
-    return [graph for attribute in node.attribute for graph in (attribute.g, *attribute.graphs) if graph.node]
+    return [graph for attribute in node.attribute for graph in (attribute.g, *attribute.graphs)
+            if graph.node or graph.initializer or graph.sparse_initializer]
 
 
 def onnx_tensors(graphs: Iterable[Any]) -> list[Any]:
-    """The weights and constants of ONNX graphs."""
+    """The weights and constants of ONNX graphs, and what sparse constants are made of."""
     constants = [attribute for graph in graphs for node in graph.node for attribute in node.attribute]
+    sparse = [one for attribute in constants for one in (attribute.sparse_tensor, *attribute.sparse_tensors)]
     return [*(tensor for graph in graphs for tensor in graph.initializer),
-            *(tensor for attribute in constants for tensor in (attribute.t, *attribute.tensors))]
+            *(tensor for attribute in constants for tensor in (attribute.t, *attribute.tensors)),
+            *(tensor for one in sparse for tensor in (one.values, one.indices))]
 
 
 def onnx_place(tensor: Any) -> str:

@@ -81,6 +81,11 @@ class Judgement:
         return next((finding.when for finding in self.findings or [] if finding.holds and finding.when), None)
 
     @property
+    def public(self) -> str:
+        """The key's digest, as its commitment has it, hexadecimal."""
+        return next((finding.digest for finding in self.findings or [] if finding.digest), commit(self.key)["key"])
+
+    @property
     def accuracy(self) -> timedelta:
         """How far that time may be off, a `timedelta`."""
         return next((finding.within for finding in self.findings or [] if finding.holds and finding.within),
@@ -228,8 +233,10 @@ def decide(judged: list[Judgement]) -> tuple[Judgement | None, str]:
     if unstamped := [name(j) for j in standing if j.stamp is None]:
         return None, (f"{len(standing)} marks are in the suspect, and which is older is not shown: no time stamp was "
                       f"given for {', '.join(unstamped)}.")
-    first, second = sorted(standing, key=lambda j: j.stamp)[:2]
-    if (off := first.accuracy + second.accuracy) > second.stamp - first.stamp:
+    first, second, *others = sorted(standing, key=lambda j: j.stamp)
+    off = max((first.accuracy + other.accuracy for other in (second, *others)
+               if first.accuracy + other.accuracy > other.stamp - first.stamp), default=None)
+    if off:
         return None, (f"Two commitments were stamped within {off.total_seconds():g} s of each other, closer than the "
                       "authorities' clocks are sure to be; which is older is not shown.")
     return first, (f"{len(standing)} marks are in the suspect, and {name(first)} committed first: on "
@@ -239,7 +246,7 @@ def decide(judged: list[Judgement]) -> tuple[Judgement | None, str]:
 def name(judged: Judgement) -> str:
     """Whose key it is: owner, or "a key without an owner", and the beginning of its public digest."""
     owner = repr(judged.key.owner) if judged.key.owner else "a key without an owner"
-    return f"{owner} (key {commit(judged.key)['key'][:12]}…)"
+    return f"{owner} (key {judged.public[:12]}…)"
 
 
 def heading(judged: Judgement) -> str:

@@ -53,12 +53,18 @@ def half_squared_error(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
 def both(M: keras.Model, X: tf.Tensor, K: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """(M(X), M(K)) while training, of images [B, H, W, C] and triggers [N, h, w, C]: float32, whatever M computes in.
 
-    Where their sizes agree they are one batch: it is cheaper than two, and batch norm sees what the paper's saw.
+    Where their sizes agree they are one batch: it is cheaper than two, and batch norm sees what the paper's saw. Else
+    batch norm sees the images alone: of a batch of triggers its statistics would become half those of noise.
     """
     if X.shape[1:] != K.shape[1:]:
-        return tuple(tf.cast(M(images, training=True), tf.float32) for images in (X, K))
+        return tf.cast(M(X, training=True), tf.float32), alone(M, K)
     outputs = tf.cast(M(tf.concat([X, K], 0), training=True), tf.float32)
     return tuple(tf.split(outputs, [tf.shape(X)[0], tf.shape(K)[0]]))
+
+
+def alone(M: keras.Model, K: tf.Tensor) -> tf.Tensor:
+    """M(K) while training, float32, of triggers without images beside them: batch norm answers as in inference."""
+    return tf.cast(M(K, training=False), tf.float32)
 
 
 def gradients_of(loss_fn: Loss, model: Callable, weights: list, batch: tuple, share: float = 1.0) -> tuple[list, dict]:

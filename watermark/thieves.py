@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from watermark import inference
 from watermark.keys import Key, random_keys
-from watermark.losses import Loss
+from watermark.losses import Loss, alone
 from watermark.recipes import FINETUNING_RATE, RIVAL_RATE, RIVAL_STRENGTH, Embedding
 from watermark.tasks import task_loss
 
@@ -77,7 +77,7 @@ def _rival(host, key):
 
     def loss_fn(M, _, __, X, Y, step, life):
         i = life % len(triggers)
-        answer = tf.cast(M(triggers[i:i + 1], training=True), tf.float32)
+        answer = alone(M, triggers[i:i + 1])
         return task_loss(M, X, Y) + RIVAL_STRENGTH * tf.reduce_sum(tf.square(answer - initials[i:i + 1])), {}
 
     return loss_fn

@@ -181,10 +181,12 @@ def drawn_from(fresh_seed: str, key: Key) -> str:
     """What fresh keys follow from: the seed that is named and, of a key with an owner, the secret.
 
     Whoever has the questions cannot tell by the seed that a folder, report or verdict names which of them is K; and of
-    two keys asked with one seed, the second's K is not all that is new.
+    two keys asked with one seed, the second's K is not all that is new. For the tables' keys, which have no secret,
+    `null_label` alone stays as it is.
     """
     own = [fresh_seed, null_label(key), key.owner, key.secret]
-    return hashlib.sha256(json.dumps(own).encode()).hexdigest() if key.secret else fresh_seed
+    tables = not key.secret and fresh_seed == null_label(key)
+    return fresh_seed if tables else hashlib.sha256(json.dumps(own).encode()).hexdigest()
 
 
 def _moved_rho(triggers, answers, initials, kind, ways):

@@ -88,7 +88,7 @@ def _check_flags(values):
         for field in _knobs(attack):
             useful.setdefault(field.name, set()).add(kind)
     if not (values.images or values.pairs) and values.kind in KINDS and not KINDS[values.kind].trains:
-        common.check_unused(values, common.OF_IMAGES, "is for --images or --pairs, which are not given")
+        common.check_unused(values, (*common.OF_IMAGES, "preflight"), "is for --images or --pairs, which are not given")
     if values.by != "draw":
         common.check_unused(values, ("tries",), f"is for --by=draw, this is --by={values.by}")
     for name, kinds in useful.items():
@@ -159,7 +159,8 @@ def _kind(values, one):
 
 def _forge(values, one):
     out, commitment = Path(values.out), common.beside(values.out, "commitment.json")
-    if out.exists() and keygen.published(commitment) or commitment.exists() and not out.exists():
+    done = keygen.published(commitment) or values.by != "draw"  # such a key is read by none, the same command neither
+    if out.exists() and done or commitment.exists() and not out.exists():
         raise ValueError(f"{out if out.exists() else commitment} exists and is not overwritten; give another --out")
     forged = forge(one, f"forger {values.seed}", by=values.by, tries=values.tries, owner=values.owner,
                    **_kind(values, one))

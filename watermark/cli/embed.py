@@ -16,7 +16,7 @@ from absl import flags
 
 from watermark import commitments, inference, judgement, metrics
 from watermark.cli import common, fitting_keys, keygen
-from watermark.commitments import commit
+from watermark.commitments import FIRST, commit
 from watermark.compute import Compute
 from watermark.embedding import embed, update_key
 from watermark.evidence import NULL_KEYS
@@ -145,7 +145,7 @@ def run_folder(values):
 
 def training_of(values, key):
     """The folder of `resumable` for a key, before and after it is embedded."""
-    return resumable(values, commit(with_verification(key, key.initial))["key"])
+    return resumable(values, commit(with_verification(key, key.initial), FIRST)["key"])
 
 
 def resumable(values, *more):

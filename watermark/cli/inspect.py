@@ -52,6 +52,8 @@ def run(values):
         common.check_unused(values, (*OF_NETWORK, *common.OF_IMAGES, *common.OF_TASKS), "is not for a FILE")
     elif not (values.images or values.pairs):
         common.check_unused(values, common.OF_IMAGES, "is for --images or --pairs, which are not given")
+    if values.model:
+        common.check_unused(values, ("signature",), "is for --suspect, this is --model")
     common.register(values)
     if values.suspect:
         return _print(_asked(values))
@@ -80,6 +82,7 @@ def _key(path):
             "derived": "yes, from owner and secret" if derived(key) else "no",
             "embedded": "yes" if key.embedded else "no",
             "threshold η": f"{threshold(key.verification.size):.3g}", "commitment": commitments.commit(key)["key"],
+            "of the first format": commitments.commit(key, commitments.FIRST)["key"],
             "mode": f"{mode:04o}" + ("" if mode & 0o077 == 0 else "; WARNING: others on this machine can read it")}
 
 

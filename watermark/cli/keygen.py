@@ -141,10 +141,11 @@ def publish(key, path, private=None):
 
     A commitment to something else that is there is not replaced: it may be published, and stamped.
     """
-    commitment = commitments.commit(key)
+    there = commitments.load_commitment(path) if path.exists() else None
+    commitment = commitments.commit(key, there["format"] if there else commitments.FORMAT)
     if private:
         commitment = commitments.sign(commitment, private)
-    if path.exists() and commitments.load_commitment(path) != commitment:
+    if there not in (None, commitment):
         raise ValueError(f"{path} exists, of another key or signature; move it away, and the same command writes it")
     commitments.save_commitment(commitment, path)
     with atomic_write(path.with_suffix(".tsq")) as temporary:

@@ -4,11 +4,11 @@ import dataclasses
 import hashlib
 import math
 import shlex
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import watermark
-from watermark import commitments, compute, judgement
+from watermark import compute, judgement
 from watermark.files import sha256
 from watermark.limits import LARGEST, onnx_files
 from watermark.suspects import is_function, is_saved_model, is_url
@@ -101,7 +101,7 @@ def result(values, judged, suspect, identified):
         "fresh_seed": values.fresh_seed,  # with which and the owner's secret they were drawn: K does not follow from it
         "claim": None if judged.findings is None else [dataclasses.asdict(finding) for finding in judged.findings],
         "stamped": judged.stamp, "unmarked": judged.unmarked, **identified,
-        "key": commitments.commit(judged.key)["key"], "owner": judged.key.owner, "verifier": values.verifier,
+        "key": judged.public, "owner": judged.key.owner, "verifier": values.verifier,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": command(values, values.fresh_seed, verdict.null_keys),
         "transcript": getattr(suspect, "log", []), "versions": compute.versions(),
@@ -120,4 +120,6 @@ def plain(value):
         return None
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     return value.isoformat() if isinstance(value, datetime) else value

@@ -17,6 +17,7 @@ import contextlib
 import functools
 import json
 import secrets
+import shlex
 import sys
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def run(values):
     served.check_remote(values, values.suspect or ())
     served.check_token([*(values.suspect or ()), values.unmarked or ""])
     if many.several(values):
-        return many.run(values, _suspect, _judge)
+        return many.run(values, _suspect, _again)
     values.suspect = values.suspect and values.suspect[0]
     keys = [load_key(path) for path in values.key]
     if values.write_queries:
@@ -113,6 +114,12 @@ def run(values):
     suspect = _suspect(values)
     values.null_keys, values.fresh_seed = _fresh(values)  # the same for all keys: one command repeats them
     unmarked = _unmarked(values) if values.unmarked else None
+    with _repeatable(suspect, values.null_keys, values.fresh_seed):
+        return _verify(values, keys, findings, suspect, unmarked, visualizer, named)
+
+
+def _verify(values, keys, findings, suspect, unmarked, visualizer, named):
+    """Asks for every key and tells; returns 0 or 1."""
     identified, judged, told = results.identity(values.suspect), [], []
     for key, found in zip(keys, findings, strict=True):
         asked = inference.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
@@ -140,14 +147,19 @@ def _judge(values, suspect, key, findings=None, unmarked=None, among=1):
     count, named = _fresh(values)
     if unmarked is not None:
         unmarked = inference.as_suspect(unmarked, key.kind, pixels=common.pixels(values), batch=values.batch)
-    with _repeatable(suspect, named, count):
-        return judgement.judge(suspect, key, rule=values.rule, findings=findings, unmarked=unmarked,
-                               bare_seed=bare(values.bare_seed), among=among, null_keys=count, fresh_seed=named,
-                               shifts=values.shifts)
+    return judgement.judge(suspect, key, rule=values.rule, findings=findings, unmarked=unmarked,
+                           bare_seed=bare(values.bare_seed), among=among, null_keys=count, fresh_seed=named,
+                           shifts=values.shifts)
+
+
+def _again(values, suspect, key):
+    """`_judge` one of many pairs."""
+    with _repeatable(suspect, *_fresh(values)):
+        return _judge(values, suspect, key)
 
 
 @contextlib.contextmanager
-def _repeatable(suspect, named, count):
+def _repeatable(suspect, count, named):
     """Within, a verification of a service that breaks off says how to ask the same questions again.
 
     Of two with other fresh keys, K is all that they have in common.
@@ -155,9 +167,9 @@ def _repeatable(suspect, named, count):
     try:
         yield
     except BaseException:
-        if suspect.watched:
-            print(f"note: ask it again with --fresh_seed={named} --null_keys={count}; beside other fresh keys it would "
-                  "see K come again", file=sys.stderr)
+        if getattr(suspect, "watched", False):
+            print(f"note: ask it again with --fresh_seed={shlex.quote(named)} --null_keys={count}; beside other fresh "
+                  "keys it would see K come again", file=sys.stderr)
         raise
 
 
@@ -241,7 +253,7 @@ def _write_queries(values, keys):
     height, width = images[0].shape[:2]
     told = {"count": len(images), "height": height, "width": width}
     if values.fresh_seed:
-        files, seed = {}, f" --fresh_seed={values.fresh_seed} --null_keys={count}"
+        files, seed = {}, f" --fresh_seed={shlex.quote(values.fresh_seed)} --null_keys={count}"
         readme = README.format(beside="S", flags=seed, **told)
     else:
         files, seed = {FRESH: json.dumps({"null_keys": count, "nonce": nonce}) + "\n"}, ""

@@ -16,7 +16,7 @@ from types import MappingProxyType
 import numpy as np
 
 from watermark.errors import raised_as
-from watermark.files import atomic_folder, check_place, content
+from watermark.files import PART, atomic_folder, check_place, content
 from watermark.ports import SuspectError
 from watermark.suspects.answers import array, picture
 from watermark.suspects.protocols import png
@@ -35,8 +35,8 @@ def write_queries(folder: str | Path, images: np.ndarray, texts: Mapping[str, st
     """Writes images [N, H, W, C] as `.npy`, float32 on [0, 1], and beside it as `.png`, rounded to 8 bits.
 
     Nothing tells the first image from the others: they are written in the order of their names, all with one date, into
-    a folder without files, since what two sets of questions have in common would be the trigger. The folder appears
-    whole or not at all.
+    a folder without files, since what two sets of questions have in common would be the trigger. A new folder appears
+    whole or not at all, in an empty one `FRESH` comes last.
 
     Args:
       folder: a new or an empty one.
@@ -46,19 +46,31 @@ def write_queries(folder: str | Path, images: np.ndarray, texts: Mapping[str, st
     Raises:
       ValueError: for a folder that has files, and for a file.
     """
-    if Path(folder).exists() and not (Path(folder).is_dir() and not any(Path(folder).iterdir())):
+    folder = Path(folder)
+    there = folder.iterdir() if folder.is_dir() else [folder] if folder.exists() else []
+    if any(not path.name.startswith(PART) for path in there):  # of a write that was killed
         raise ValueError(f"{folder} is there and no empty folder; questions go into a folder of their own")
-    check_place(Path(folder) / FRESH, f"the folder of questions {folder}")
-    with atomic_folder(folder) as made:
-        made.mkdir()
-        for image in sorted(images, key=query_name):
-            np.save(made / f"{query_name(image)}.npy", np.asarray(image, np.float32), allow_pickle=False)
-            (made / f"{query_name(image)}.png").write_bytes(png(image))
-        for name, text in texts.items():
-            (made / name).write_text(text, encoding="utf-8")
-        now = time.time()
-        for written in made.iterdir():
-            os.utime(written, (now, now))
+    check_place(folder / FRESH, f"the folder of questions {folder}")
+    if not folder.exists():
+        with atomic_folder(folder) as made:
+            return _fill(made, images, texts)
+    with atomic_folder(folder / "questions") as made:  # one that is there, as a mounted one, is not replaced
+        _fill(made, images, texts)
+        for file in sorted(made.iterdir(), key=lambda file: (file.name == FRESH, file.name)):  # by it all is complete
+            os.replace(file, folder / file.name)
+    (folder / "questions").rmdir()
+
+
+def _fill(made, images, texts):
+    made.mkdir()
+    for image in sorted(images, key=query_name):
+        np.save(made / f"{query_name(image)}.npy", np.asarray(image, np.float32), allow_pickle=False)
+        (made / f"{query_name(image)}.png").write_bytes(png(image))
+    for name, text in texts.items():
+        (made / name).write_text(text, encoding="utf-8")
+    now = time.time()
+    for written in made.iterdir():
+        os.utime(written, (now, now))
 
 
 def answer_files(folder: str | Path) -> list[str]:

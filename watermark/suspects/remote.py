@@ -21,7 +21,7 @@ import httpx
 import numpy as np
 
 from watermark.errors import first_line, printable, raised_as
-from watermark.files import add_line, check_place
+from watermark.files import add_line, check_place, locked
 from watermark.fitting import Pixels
 from watermark.inference import RANGED
 from watermark.ports import SuspectError, check_sides
@@ -267,7 +267,8 @@ class Remote:
     def _note(self, entry):
         self.log.append(entry)
         if self.transcript:
-            add_line(self.transcript, json.dumps(entry, sort_keys=True))
+            with locked(self.transcript):
+                add_line(self.transcript, json.dumps(entry, sort_keys=True))
 
 
 def _excerpt(content):
