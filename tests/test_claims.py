@@ -224,6 +224,25 @@ def test_two_keys_have_no_fresh_keys_in_common(owned, home, capsys):
         assert len(asked) >= 42 and len(np.unique(asked, axis=0)) == len(asked)
 
 
+def test_nor_have_two_keys_of_bare_seeds(owned):
+    drawn = {keys.uniform(f"{verification.drawn_from('a', keys.make_key(seed))} 0", (9,)).tobytes() for seed in (0, 1)}
+    assert len(drawn) == 2
+    label = verification.null_label(key := keys.make_key(0))
+    assert verification.drawn_from(label, key) == label  # the tables'
+
+
+def test_questions_go_into_an_empty_folder_that_is_there(home, capsys, monkeypatch):
+    """As a mounted one, which cannot be replaced."""
+    (home / "q").mkdir()
+    before = (home / "q").stat().st_ino
+    monkeypatch.chdir(home / "q")
+    code, said, _ = watermark(capsys, "verify", f"--key={home}/key.npz", "--write_queries=.", "--null_keys=20",
+                              "--fresh_seed=a b; c")
+    assert code == 0 and "--fresh_seed='a b; c' --null_keys=20" in said and (home / "q").stat().st_ino == before
+    assert "--fresh_seed='a b; c'" in (home / "q" / "README.txt").read_text()
+    assert len(list((home / "q").glob("*.npy"))) == 21 and len(list((home / "q").iterdir())) == 43
+
+
 def test_a_name_that_is_no_text_loses_no_report(owned, home, capsys):
     """Linux takes any bytes for a name."""
     suspect = home / "caf\udce9.keras"

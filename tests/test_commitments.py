@@ -1,5 +1,6 @@
 """Claims made up afterwards are refused. Oracles: OpenSSL as a time-stamp authority, RFC 8032's verification."""
 
+import json
 import shutil
 import subprocess
 from dataclasses import replace
@@ -8,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from watermark import attacks, commitments, inference, judgement, keys, verification
+from watermark import attacks, cli, commitments, inference, judgement, keys, models, verification
 from watermark.attacks import forging
 
 
@@ -240,8 +241,24 @@ def test_time_stamps(owned, authority, tmp_path):
         commitments.stamped(commitment, tmp_path / "none.tsr", tmp_path / "root.pem")
 
 
-def _judged(key, suspect, when=None, holds=True):
-    findings = [commitments.Finding("timestamp", holds, "an authority says", when)] if when else []
+@pytest.mark.parametrize("form", [commitments.FORMAT, commitments.FIRST])
+def test_a_stamped_claim_at_the_command_line(form, owned, authority, tmp_path, capsys):
+    """As JSON, too; the digest that is shown is the one that was published."""
+    commitment = commitments.commit(owned.key, form)
+    commitments.save_commitment(commitment, tmp_path / "c.json")
+    authority(commitments.timestamp_request(commitment))
+    models.save_model(owned.marked, tmp_path / "m.keras")
+    keys.save_key(owned.key, tmp_path / "k.npz")
+    flags = [f"--suspect={tmp_path}/m.keras", f"--key={tmp_path}/k.npz", f"--commitment={tmp_path}/c.json",
+             f"--timestamp={tmp_path}/r.tsr", f"--tsa_roots={tmp_path}/root.pem", "--null_keys=100"]
+    assert cli.main(["verify", "--json", *flags]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["key"] == commitment["key"] and told["stamped"]
+    assert [one["within"] for one in told["claim"] if one["name"] == "timestamp"] == [1.0]
+
+
+def _judged(key, suspect, when=None, holds=True, within=None):
+    findings = [commitments.Finding("timestamp", holds, "an authority says", when, within)] if when else []
     return judgement.judge(suspect, key, null_keys=20, findings=findings)
 
 
@@ -263,6 +280,13 @@ def test_of_two_marks_the_older_commitment_decides():
     for off in (0, 1):  # seconds; each authority is sure of one at most
         winner, why = judgement.decide([first, _judged(eve, suspect, early + timedelta(seconds=off))])
         assert winner is None and "within 2 s of each other" in why
+    vague = _judged(keys.make_key("a secret", size=16, owner="Ada"), suspect, late + timedelta(seconds=3),
+                    within=timedelta(seconds=60))
+    assert judgement.decide([second, vague, first])[0] is first  # a year before
+    sure = _judged(eve, suspect, late + timedelta(seconds=3))
+    assert judgement.decide([second, sure])[0] is second
+    assert judgement.decide([second, sure, replace(vague, findings=[replace(
+        vague.findings[0], when=late + timedelta(seconds=4))])])[0] is None
     false_stamp = _judged(eve, suspect, early, holds=False)  # then Eve's claim does not stand
     assert judgement.decide([false_stamp, first]) == (first, f"Only the claim of {judgement.name(first)} stands.")
     assert judgement.decide([false_stamp])[0] is None

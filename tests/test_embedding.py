@@ -29,6 +29,22 @@ def test_a_trigger_of_another_size_than_the_patches(tiny_host, tiny_batches):
     assert float(parts["mark"]) == pytest.approx(mark, rel=1e-4)
 
 
+def test_batch_norm_sees_images_alone_where_triggers_are_of_another_size(tiny_batches):
+    """Oracle: the statistics after the images alone."""
+    X, Y = next(iter(tiny_batches(0)))
+    found = []
+    for triggers in (False, True):
+        keras.utils.set_random_seed(0)
+        model = hosts.dncnn(depth=4, filters=8)
+        if triggers:
+            embedding.watermark_loss(model, keys.make_key(1, size=9))(model, X, Y)
+        else:
+            model(X, training=True)
+        found.append([np.array(weight) for weight in model.non_trainable_weights])
+    for alone, both in zip(*found, strict=True):
+        np.testing.assert_array_equal(alone, both)
+
+
 def test_marked_is_verified_and_the_host_is_not(tiny_host, tiny_key, tiny_batches):
     before = tiny_host.get_weights()
     marked = embedding.embed(tiny_host, tiny_key, tiny_batches, PLAIN, steps=150, learning_rate=1e-2, strength=1.0)

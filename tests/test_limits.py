@@ -223,6 +223,25 @@ def test_onnx_weights_beside_are_weighed_and_told(tmp_path):
     assert first["suspect_bytes"] == sum(path.stat().st_size for path in tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("how", ["a branch without steps", "a sparse constant"])
+def test_onnx_weights_beside_that_are_no_initializers_of_the_graph(how, tmp_path):
+    kinds, helper = onnx.TensorProto, onnx.helper
+    weight = kinds(name="w", dims=[1], data_type=kinds.FLOAT, data_location=kinds.EXTERNAL)
+    weight.external_data.add(key="location", value="../w.bin")
+    if how == "a sparse constant":
+        sparse = onnx.SparseTensorProto(values=weight, indices=helper.make_tensor("i", kinds.INT64, [1], [0]), dims=[1])
+        nodes = [helper.make_node("Constant", [], ["w"], sparse_value=sparse),
+                 helper.make_node("Add", ["image", "w"], ["answer"])]
+        model = _onnx(tmp_path / "m.onnx", nodes, [])
+    else:
+        out = [helper.make_tensor_value_info("w", kinds.FLOAT, [1])]
+        branch = helper.make_graph([], "b", [], out, [weight])
+        nodes = [helper.make_node("If", ["yes"], ["v"], then_branch=branch, else_branch=branch),
+                 helper.make_node("Add", ["image", "v"], ["answer"])]
+        model = _onnx(tmp_path / "m.onnx", nodes, [helper.make_tensor("yes", kinds.BOOL, [], [True])])
+    _refused(model, "is no file beside it")
+
+
 @pytest.mark.parametrize("how", ["external", "soft link", "link elsewhere", "virtual"])
 def test_weights_that_lie_in_other_files(how, tmp_path):
     """A downloaded file could make a host carry the bytes of a key."""

@@ -12,7 +12,7 @@ import tensorflow as tf
 from test_runtimes import nchw
 
 from watermark import cli, evidence, exporting, judgement, keys, models
-from watermark.cli import common, many
+from watermark.cli import many, served
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +79,14 @@ def test_a_suspect_that_fails_in_any_way_ends_nothing(error, early, case, capsys
             raise error
         return images
 
-    def opened(spec, real=common.load_suspect, **options):
+    def opened(spec, real=served.load_suspect, **options):
         if not spec.endswith("hostile.onnx"):
             return real(spec, **options)
         if early:
             raise error
         return answers
 
-    monkeypatch.setattr(common, "load_suspect", opened)
+    monkeypatch.setattr(served, "load_suspect", opened)
     code, said, _ = verify(capsys, case, "--suspect={0}/hostile.onnx", "--suspect={0}/marked.keras",
                            "--key={0}/keys/mine.npz")
     assert code == 0 and said.count("YES") == 1 and "1 pairs were tried" in said
