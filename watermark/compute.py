@@ -22,9 +22,10 @@ class Compute:
     """How a step is computed; the one place for precision, XLA and distribution.
 
     Attributes:
-      precision: "bfloat16" lets oneDNN compute convolutions in bfloat16 on a CPU that has it, with float32 weights
-        (twice as fast, PSNR within 0.01 dB); elsewhere it changes nothing: `effective` says what is computed in.
-        "float32" turns that off.
+      precision: "bfloat16" lets oneDNN compute convolutions, and all between the first and the last of a step, the
+        loss included, in bfloat16 on a CPU that has it, with float32 weights (twice as fast, PSNR within 0.01 dB; parts
+        of a loss are then told to 8 bits); elsewhere it changes nothing: `effective` says what is computed in.
+        "float32" turns that off; what is verified or measured is always float32 (on GPUs TF32, as TensorFlow has it).
       xla: compiles the step with XLA. Slower on a CPU, meant for GPUs.
       strategy: a `tf.distribute.Strategy`, or None for one device. The model must have been made in its scope.
       chunk: steps that are traced as one; losses, `until`, validation and deadline are looked at between chunks. None:

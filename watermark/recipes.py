@@ -151,7 +151,8 @@ class Showing(Recipe):
 QUICK = Embedding(1000, 32, 6e-4, optimizer="muon", strength=3e-4, decay=30.0, lookahead=3e-3)
 PARTICULAR = {"sr": {"preserving": 1e-3}}  # {task: what its networks are marked with otherwise}
 PIXELS = 40 * 40  # of the largest S that QUICK's weights of keys serve as they are; Eq. (6) sums over pixels
-# The paper's loss and schedule; 128 patches and 1,770 batches an epoch are its authors' public code.
+# The paper's loss, length and first rate, which falls along a cosine as all rates here (the paper only says where it
+# starts); 128 patches and 1,770 batches an epoch are its authors' public code.
 PAPER = Embedding(8 * EPOCH, 128, 1e-3, fold=False, copies=5)
 
 VISUALIZER = Showing(450, 2, 1e-3, optimizer="muon")
