@@ -51,7 +51,7 @@ def half_squared_error(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
 
 
 def both(M: keras.Model, X: tf.Tensor, K: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """(M(X), M(K)) while training, of images [B, H, W, C] and triggers [N, h, w, C], as float32, whatever M computes in.
+    """(M(X), M(K)) while training, of images [B, H, W, C] and triggers [N, h, w, C]; float32, whatever M computes in.
 
     Where their sizes agree they are one batch: it is cheaper than two, and batch norm sees what the paper's saw. Else
     batch norm sees the images alone: of a batch of triggers its statistics would become half those of noise.
