@@ -71,7 +71,7 @@ def _called_up(R, picture, response):
 
 def trained(lab: Lab) -> list[str]:
     """The hosts that are there; a ValueError where there is none."""
-    if there := [name for name in HOSTS if lab.has(lab.profile.host(name))]:
+    if there := [name for name in HOSTS if lab.has(lab.resolve(lab.profile.host(name)))]:
         return there
     raise ValueError(f"no host of the profile {lab.profile.name} in {lab.workdir}: expected a trained one; "
                      "experiments/train_hosts.py trains them, --workdir=. has those that the project ships")
