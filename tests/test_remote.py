@@ -148,7 +148,8 @@ def bad():
     ("slow", "did not answer within 0.5 s"), ("truncated", "broke off .*peer closed"), ("text", "no image .Expecting"),
     ("shape", "expected 1 images"), ("few", "expected 1 images, got 0"),
     ("nothing", "no image .no 'predictions' or 'outputs' there"), ("nan", "NaN"),
-    ("words", "no image .expected real numbers in lists of one length, got str"), ("huge", "more than 200000 bytes"), ("error", "HTTP 500"),
+    ("words", "no image .expected real numbers in lists of one length, got str"),
+    ("huge", "more than 200000 bytes"), ("error", "HTTP 500"),
     ("moved", "HTTP 302"),
 ])
 def test_every_fault_is_one_line(how, why, bad, owned):
