@@ -42,7 +42,7 @@ def main(lab, options):
                       for cell, at in zip(cells, axes, strict=True))]
             for name, (first, *cells) in zip(lab.images.copyright(), rows, strict=True)]
     figures.save(lab, "fig9", figures.panels(rows, ["copyright\nimage", *answers]),
-                 f"{figures.epochs_note(lab, [host])} Adam at 10⁻⁴ (Table VII's rate hard).")
+                 f"{figures.epochs_note(lab, [host])} {figures.HARD}")
 
 
 def _beside(cell, axes):

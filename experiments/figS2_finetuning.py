@@ -21,8 +21,7 @@ def main(lab, options):
     rows = figures.host_rows(lab, options.hosts, attacks)
     titles = [f"{epochs} epochs,\n{name} data" for name in ("original", "new") for epochs in EPOCHS]
     drawn = figures.panels(list(rows.values()), titles, figures.host_titles(rows))
-    figures.save(lab, "figS2", drawn, f"{figures.epochs_note(lab, rows)} Adam at 10⁻⁴ "
-                 "(Table VII's rate hard).")
+    figures.save(lab, "figS2", drawn, f"{figures.epochs_note(lab, rows)} {figures.HARD}")
 
 
 if __name__ == "__main__":

@@ -256,24 +256,26 @@ def test_a_suspect_that_treats_all_keys_alike_is_not_found_and_the_reason_is_sai
     assert "keys that it has never seen" in judgement.words(judged)
 
 
+class Watched:
+    """A service around a network, which keeps what it was asked."""
+
+    watched = True
+
+    def __init__(self, model):
+        self.model, self.seen = model, []
+
+    def __call__(self, images):
+        self.seen += [image.tobytes() for image in images]
+        return self.model(images).numpy()
+
+
 def test_who_watches_the_questions_cannot_foresee_the_triggers_place(owned):
     """Oracle: of all questions in the order in which they came, the place of K; four verifications in one place each
     would be chance of 1 in 40^3.
     """
-
-    class Watched:
-        watched = True
-
-        def __init__(self):
-            self.seen = []
-
-        def __call__(self, images):
-            self.seen += [image.tobytes() for image in images]
-            return owned.marked(images).numpy()
-
     places, alone = set(), verification.verify(owned.marked, owned.key, null_keys=40, fresh_seed="seed 0")
     for i in range(4):
-        service = Watched()
+        service = Watched(owned.marked)
         verdict = verification.verify(service, owned.key, null_keys=40, fresh_seed=f"seed {i}")
         assert len(service.seen) == len(set(service.seen)) == 41
         places.add(service.seen.index(owned.key.trigger.tobytes()))
@@ -316,18 +318,7 @@ def test_no_shift_is_tried_where_nothing_can_be_found(null_keys, tries, tiny_key
 
 def test_who_is_asked_as_the_unmarked_model_sees_the_same_questions(owned):
     """A service may be both; asked K alone, or beside others, it would know K."""
-
-    class Watched:
-        watched = True
-
-        def __init__(self):
-            self.seen = []
-
-        def __call__(self, images):
-            self.seen += [image.tobytes() for image in images]
-            return owned.host(images).numpy()
-
-    suspect, unmarked = Watched(), Watched()
+    suspect, unmarked = Watched(owned.host), Watched(owned.host)
     judged = judgement.judge(suspect, owned.key, null_keys=100, unmarked=unmarked)
     assert unmarked.seen == suspect.seen and len(set(suspect.seen)) == 101
     assert judged.unmarked.rate <= 1 and judged.unmarked_response.shape == owned.key.verification.shape
