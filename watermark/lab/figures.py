@@ -19,8 +19,8 @@ from watermark.lab.runner import results
 from watermark.pictures import STYLE, WIDTH, panel, panels, write
 from watermark.recipes import EPOCH
 
-__all__ = ["HARD", "WIDTH", "copyright_rows", "epochs_note", "grey_note", "host_rows", "host_titles", "marks_note", "panel",
-           "panels", "save", "trained"]
+__all__ = ["HARD", "WIDTH", "copyright_rows", "epochs_note", "grey_note", "host_rows", "host_titles", "marks_note",
+           "panel", "panels", "save", "trained"]
 HARD = "Adam at 10⁻⁴ (Table VII's rate hard)."  # how the figures of fine-tuning are tuned
 plt.style.use(STYLE)
 
