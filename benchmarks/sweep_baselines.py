@@ -107,11 +107,19 @@ def main(_):
         print("chosen:", line(best) if best else f"none, each of {len(records)} loses more than {MOST_LOSS} dB")
 
 
+def _numbers(texts):
+    try:
+        return all(map(float, texts))
+    except ValueError:
+        return False
+
+
 def define_flags():
     """Not at import, where these names could meet those of another script."""
     define_several("hosts", ["dncnn"], "which hosts", choices=tuple(HOSTS))
     flags.DEFINE_enum("scheme", "deepsigns", list(SCHEMES), "which baseline")
     define_several("strengths", ["1e-5", "1e-4", "1e-3"], "values of lambda")
+    flags.register_validator("strengths", _numbers, "expected numbers, such as 1e-5,1e-4")
     flags.DEFINE_integer("steps", None, "training steps, if not the recipe's", lower_bound=1)
     flags.DEFINE_integer("batch_size", None, "patches a step, if not the recipe's", lower_bound=1)
     flags.DEFINE_bool("stop", None, "whether adi stops at forty labels of forty, if not as its recipe says")

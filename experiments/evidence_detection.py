@@ -16,6 +16,7 @@ from watermark import inference, keys, metrics, verification
 from watermark.attacks import Prune
 from watermark.hosts import HOSTS
 from watermark.lab.tables import Column, Measure, Table
+from watermark.schemes import OURS
 
 # Attack: (strengths, (profile, mark, strength) -> attacks). Per cent of the weights, epochs, further keys.
 ATTACKS = {
@@ -26,7 +27,7 @@ ATTACKS = {
     "fine-tuned, new data": ((50,), lambda profile, mark, strength: [profile.finetuning(mark, strength, new=True)]),
     "overwritten": ((1, 5), lambda profile, mark, strength: profile.overwriting(mark, strength)),
 }
-GRID = [{"host": host, "scheme": "ours", "attack": attack, "strength": strength}
+GRID = [{"host": host, "scheme": OURS, "attack": attack, "strength": strength}
         for host in HOSTS for attack, (strengths, _) in ATTACKS.items() for strength in strengths]
 COLUMNS = (
     Column("d (10⁻³)", "distance", 1e3),

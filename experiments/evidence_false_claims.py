@@ -17,10 +17,11 @@ from watermark.lab import notes, scripts
 from watermark import evidence, inference, keys, metrics, verification
 from watermark.hosts import HOSTS
 from watermark.lab.tables import Column, Measure, Table, grid
+from watermark.schemes import OURS
 
 TIMES = (1, 2, 4)  # the key's side, in the host's own
 MODELS = {"unmarked": lambda mark: mark.parent, "marked": lambda mark: mark}
-GRID = grid(host=tuple(HOSTS), scheme=("ours",), model=tuple(MODELS), times=TIMES)
+GRID = grid(host=tuple(HOSTS), scheme=(OURS,), model=tuple(MODELS), times=TIMES)
 COLUMNS = (
     Column("foreign keys", "count", form=".0f"),
     Column("pixels n", "pixels", form=".0f"),

@@ -11,6 +11,7 @@ from watermark.lab import measures, notes, scripts
 from watermark.attacks import Round, Serve
 from watermark.hosts import HOSTS
 from watermark.lab.tables import Column, Measure, Table, grid
+from watermark.schemes import OURS
 
 FORMS = {
     "as it is": (),
@@ -19,7 +20,7 @@ FORMS = {
     "TFLite, int8": (Serve("tflite_int8"),),
     "ONNX": (Serve("onnx"),),
 }
-GRID = grid(host=tuple(HOSTS), scheme=("ours",), form=tuple(FORMS))
+GRID = grid(host=tuple(HOSTS), scheme=(OURS,), form=tuple(FORMS))
 COLUMNS = (
     Column("PSNR (dB)", "psnr"),
     Column("d (10⁻³)", "distance", 1e3),

@@ -14,9 +14,10 @@ from table7_finetuning import DATA
 from watermark.lab import measures, scripts
 from watermark.lab.profiles import RATES
 from watermark.lab.tables import Column, Table, grid
+from watermark.schemes import OURS
 
 STEPS = (100, 300, 1000, 3000, 10_000)
-GRID = grid(host=("dncnn",), scheme=("ours",), data=tuple(DATA), rate=tuple(RATES), steps=STEPS)
+GRID = grid(host=("dncnn",), scheme=(OURS,), data=tuple(DATA), rate=tuple(RATES), steps=STEPS)
 
 
 def subject(profile, seed, host, scheme, data, rate, steps):

@@ -27,12 +27,11 @@ from watermark.lab import figures, scripts
 from watermark import metrics
 from watermark.hosts import HOSTS, get_host
 from watermark.lab.runner import Options, Trials
-from watermark.schemes import MODULES
+from watermark.schemes import MODULES, OURS
 from watermark.verification import NCC_THRESHOLD
 
 AXES = {"distance": ("d (10⁻³)", 1e3), "ncc": ("NCC", 1.0), "psnr": ("PSNR (dB)", 1.0)}  # value: (words, scale)
 READING = "Lines: our records, with standard deviations; outlines: the paper's numbers."
-OURS = next(iter(MODULES))
 COLORS, SHAPES = 7, ((".", "o"), ("^", "^"), ("s", "s"))  # of lines, then the next shape, ours and the paper's
 LETTERS = 140  # of a legend's row
 STRANGERS = {"unmarked": table4.TABLE, "marked": table5.TABLE}

@@ -24,7 +24,7 @@ from watermark.keys import random_keys
 from watermark.lab.profiles import KEYS, OVERWRITING, PLAIN, Profile
 from watermark.lab.tables import Column, Measure, Table, grid
 from watermark.recipes import PAPER
-from watermark.schemes import get_scheme
+from watermark.schemes import OURS, get_scheme
 
 ADAM = PLAIN | {"learning_rate": Profile.adam, "strength": PAPER.strength}
 SHADOW = {"lookahead": 0.0, "steps": 2000, "shadow": 500}
@@ -47,7 +47,7 @@ PRUNED = (0.25, 0.30, 0.35, 0.40, 0.50)
 STEPS = {"own": (100, 300, 1000, 3000), "new": (100, 300, 1000)}
 FURTHER = 5
 
-GRID = grid(host=tuple(HOSTS), scheme=("ours",), variant=tuple(VARIANTS))
+GRID = grid(host=tuple(HOSTS), scheme=(OURS,), variant=tuple(VARIANTS))
 UNTOUCHED = (
     Column("PSNR loss (dB)", "psnr_loss", form=".3f"),
     Column("d(S₀, M(K))", "initial", 1e3),

@@ -13,9 +13,10 @@ from sr_gradient import GRID as UNMARKED
 
 from watermark.lab import notes, scripts
 from watermark.lab.tables import Measure, Table, grid
+from watermark.schemes import OURS
 
 RATES = PRUNED[:4]  # as far as Table VI
-GRID = grid(host=tuple(dict.fromkeys(row["host"] for row in UNMARKED)), scheme=("ours",),
+GRID = grid(host=tuple(dict.fromkeys(row["host"] for row in UNMARKED)), scheme=(OURS,),
             gradient=("sobel_xy_8bit", "corner_sobel_xy_8bit"))
 COLUMNS = (*UNTOUCHED, *AFTER_PRUNING[:len(RATES)])
 

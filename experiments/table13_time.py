@@ -12,7 +12,7 @@ from watermark.lab import measures, scripts
 from watermark.hosts import HOSTS
 from watermark.lab.paper import paper
 from watermark.lab.tables import Table, grid
-from watermark.schemes import MODULES
+from watermark.schemes import MODULES, OURS
 
 SIZES = (40, 80, 160, 320, 480, 600)
 GRID = grid(host=tuple(HOSTS), scheme=tuple(MODULES), size=SIZES)
@@ -25,7 +25,7 @@ def subject(profile, seed, host, scheme, size):
         return profile.mark(host, seed, scheme, size=size // HOSTS[host].scale,
                             recipe=profile.mark(host, seed, scheme).recipe)
 
-    return {"mark": mark(size, scheme), "to_40": mark(SIZES[0], scheme), "to_ours": mark(size, next(iter(MODULES)))}
+    return {"mark": mark(size, scheme), "to_40": mark(SIZES[0], scheme), "to_ours": mark(size, OURS)}
 
 
 def _with_ratios(printed):
@@ -33,7 +33,7 @@ def _with_ratios(printed):
 
     def ratios(line):
         over = {"to_40": printed.find(line.axes | {"size": SIZES[0]}),
-                "to_ours": printed.find(line.axes | {"scheme": next(iter(MODULES))})}
+                "to_ours": printed.find(line.axes | {"scheme": OURS})}
         return {f"{what}_{name}": line.values[f"{what}_seconds"] / other[f"{what}_seconds"]
                 for name, other in over.items() for what in ("embed", "verify")}
 

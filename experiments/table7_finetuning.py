@@ -16,10 +16,9 @@ from watermark.hosts import HOSTS
 from watermark.lab.paper import paper
 from watermark.lab.profiles import RATES
 from watermark.lab.tables import Table, grid
-from watermark.schemes import MODULES
+from watermark.schemes import MODULES, OURS
 
 DATA = {"original": False, "new": True}
-OURS = next(iter(MODULES))
 GRID = [row for row in grid(host=tuple(HOSTS), scheme=tuple(MODULES), data=tuple(DATA), rate=tuple(RATES),
                             epochs=(10, 25, 50, 75, 100))
         if row["rate"] == "paper" or HOSTS[row["host"]].norms and row["scheme"] == OURS]

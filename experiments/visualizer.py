@@ -13,10 +13,11 @@ from watermark.hosts import HOSTS
 from watermark.keys import random_keys
 from watermark.lab.images import Images
 from watermark.lab.tables import Column, Measure, Table, grid
+from watermark.schemes import OURS
 
 PICTURES = tuple(DRAWN)
 STRANGERS = 100
-GRID = grid(host=tuple(HOSTS), scheme=("ours",), picture=PICTURES)
+GRID = grid(host=tuple(HOSTS), scheme=(OURS,), picture=PICTURES)
 COLUMNS = (
     Column("own key, marked (dB)", "own", form=".1f"),
     Column("own key, unmarked", "unmarked", form=".1f"),

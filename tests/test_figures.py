@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from watermark.lab import figures, runner
 
@@ -69,7 +70,11 @@ def test_grey_images_say_what_black_and_white_are():
     assert figures.grey_note((-1.0, 1.0)) == "Grey images: black is −1 and below, white 1 and above."
 
 
-def test_a_figure_takes_no_notice_of_what_tables_are_told_and_says_so():
-    done = subprocess.run([sys.executable, EXPERIMENTS / "fig3_triggers.py", "--profile=smoke", "--rows=rate=0.3"],
+@pytest.mark.parametrize("script, flag, words", [
+    ("fig3_triggers.py", "--rows=rate=0.3", "--rows is for scripts that make tables"),
+    ("visualizer.py", "--pictures=copyright", "--pictures is for scripts that draw figures"),
+])
+def test_a_flag_that_a_script_takes_no_notice_of_is_refused(script, flag, words):
+    done = subprocess.run([sys.executable, EXPERIMENTS / script, "--profile=smoke", flag],
                           capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "--rows is for scripts that make tables" in done.stderr
+    assert done.returncode == 2 and words in done.stderr

@@ -14,8 +14,9 @@ from watermark.kinds import Kind
 from watermark.recipes import Recipe
 from watermark.training import Batches, Run
 
+OURS = "ours"
 # name: module
-MODULES = {"ours": "watermark.ours", "deepsigns": "watermark.baselines.deepsigns", "adi": "watermark.baselines.adi"}
+MODULES = {OURS: "watermark.ours", "deepsigns": "watermark.baselines.deepsigns", "adi": "watermark.baselines.adi"}
 UNMARKED = "none"  # in place of a scheme: the host itself
 
 

@@ -13,7 +13,7 @@ from watermark.attacks import Thief
 from watermark.files import locked
 from watermark.hosts import HOSTS, fold_batch_norm
 from watermark.lab.specs import Attacked, Marked, Seen, Spec, Trained
-from watermark.schemes import get_scheme
+from watermark.schemes import OURS, get_scheme
 from watermark.states import read_history
 from watermark.tasks import TASKS, task_alone
 from watermark.training import Run, clone, fit
@@ -81,7 +81,7 @@ def shared_folder(spec: Spec, folder: Path) -> Path:
 
 def _thief(lab, spec, folder):
     root = spec.root
-    scheme = get_scheme(getattr(root, "scheme", "ours"))
+    scheme = get_scheme(getattr(root, "scheme", OURS))
     return Thief(
         batches=lambda train_set, recipe, seed: lab.batches(spec.host, train_set, recipe, seed),
         key=lambda seed: lab.initial_key(replace(root, seed=seed)),

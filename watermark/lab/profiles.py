@@ -16,7 +16,7 @@ from watermark.hosts import HOSTS, get_host
 from watermark.kinds import Kind
 from watermark.lab.specs import Marked, Seen, Trained
 from watermark.recipes import EPOCH, PAPER, VISUALIZER, Embedding, Recipe, Showing
-from watermark.schemes import UNMARKED, get_scheme
+from watermark.schemes import OURS, UNMARKED, get_scheme
 
 # The thief's seeds lie apart from the owner's: of the batches, and between the keys of one after the other. Records of
 # five further keys were made with the same order of batches in every round; it stays until they are made again.
@@ -78,7 +78,7 @@ class Profile:
         host = get_host(name)
         return Trained(host.name, self.hosts[host.name], host.train_set, seed)
 
-    def mark(self, host: str, seed: int, scheme: str = "ours", **changes) -> Marked:
+    def mark(self, host: str, seed: int, scheme: str = OURS, **changes) -> Marked:
         """The marked model of a trial.
 
         `changes` are of the profile's recipe, or `recipe` in its place; or of the key: `size` in pixels, `gradient`.
@@ -90,7 +90,7 @@ class Profile:
         parent = self.host(host)
         return Marked(parent, recipe, seed, parent.train_set, self.precision, scheme, size, self.own_keys, gradient)
 
-    def sized(self, host: str, seed: int, size: int, scheme: str = "ours") -> Marked:
+    def sized(self, host: str, seed: int, size: int, scheme: str = OURS) -> Marked:
         """The mark of a capacity table, whose S has `size` pixels a side; see `large`."""
         mark = self.mark(host, seed, scheme, size=size // get_host(host).scale)
         steps = mark.recipe.steps * self.large // max(size, self.large)

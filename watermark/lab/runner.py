@@ -20,7 +20,7 @@ from watermark.lab.score import Score, score, unmarked_in
 from watermark.lab.specs import Spec, attack_sets
 from watermark.lab.store import Store, machine
 from watermark.lab.tables import Table, identity, render
-from watermark.schemes import UNMARKED, get_scheme
+from watermark.schemes import OURS, UNMARKED, get_scheme
 from watermark.training import identified
 
 RESULTS = SHIPPED.parent / "results"  # what the project ships
@@ -42,7 +42,7 @@ class Options:
     """
 
     hosts: Sequence[str] | None = None
-    schemes: Sequence[str] = ("ours",)
+    schemes: Sequence[str] = (OURS,)
     rows: Sequence[str] = ()
     stop_after: float | None = None
     reuse: bool = False

@@ -25,16 +25,17 @@ from watermark.lab.lab import Lab
 from watermark.lab.profiles import PROFILES, get_profile
 from watermark.lab.runner import Options
 from watermark.lab.tables import Table
-from watermark.schemes import MODULES
+from watermark.schemes import MODULES, OURS
 from watermark.several import check_given, define_several
 
 FLAGS = flags.FLAGS
 WORKDIR = "runs"
 OF_TABLES = ("ready", "rows", "shard", "runner", "hosts", "schemes", "trials", "first_seed")
+OF_FIGURES = ("pictures",)
 RUNNERS = {"local": Local, "ray": lambda: Ray(FLAGS.ray_address, FLAGS.ray_gpus)}
 
 
-def define_flags(schemes: Sequence[str] = ("ours",)) -> None:
+def define_flags(schemes: Sequence[str] = (OURS,)) -> None:
     """The flags that all experiments share; `schemes` is the default of the one of that name."""
     flags.DEFINE_enum("profile", "quick", list(PROFILES), "how much to spend")
     flags.DEFINE_string("workdir", WORKDIR, "folder of checkpoints/, results/ and runs/ that is written; . for those "
@@ -87,8 +88,8 @@ def run_main(main: Callable[[Lab, Options], object], *, tables: Sequence[Table] 
              takes: Sequence[str] = ("hosts",)) -> None:
     """Runs `main` under absl; what a user can mend comes as one line and exit code 2.
 
-    Flags on which trials are made are refused unless it makes those of `tables`, or `takes` names them. Where there are
-    no trials, --stop_after ends the training that is under way.
+    Flags on which trials are made are refused unless it makes those of `tables`, or `takes` names them; where it does,
+    those of figures are. Where there are no trials, --stop_after ends the training that is under way.
     """
 
     def guarded(argv):
@@ -100,9 +101,10 @@ def run_main(main: Callable[[Lab, Options], object], *, tables: Sequence[Table] 
         try:
             if len(argv) > 1:
                 raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --profile=quick")
-            refused = () if tables else set(OF_TABLES) - set(takes)
+            refused = OF_FIGURES if tables else set(OF_TABLES) - set(takes)
             if given := sorted(name for name in refused if FLAGS[name].present):
-                raise ValueError(f"--{given[0]} is for scripts that make tables; this one takes no notice of it")
+                others = "draw figures" if tables else "make tables"
+                raise ValueError(f"--{given[0]} is for scripts that {others}; this one takes no notice of it")
             made = lab()
             if not tables and FLAGS.stop_after is not None:
                 made = dataclasses.replace(made, deadline=time.monotonic() + 60.0 * FLAGS.stop_after)
@@ -148,7 +150,7 @@ def _parse(argv, words):
 
 def _usual(tables):
     """Ours, or all schemes of tables that are of others alone."""
-    ours, there = list(MODULES)[:1], {row.get("scheme") for table in tables for row in table.grid} & set(MODULES)
+    ours, there = [OURS], {row.get("scheme") for table in tables for row in table.grid} & set(MODULES)
     return sorted(there - set(ours)) if there.isdisjoint(ours) and there else ours
 
 
