@@ -35,7 +35,7 @@ def owners_folder(tmp_path, monkeypatch):
         "layers": keras.Model(image, keras.layers.Add()([x, keras.layers.Rescaling(0.0)(deep)])),
         "two": keras.Model(image, {"picture": keras.layers.Identity(name="picture")(x),
                                    "mask": keras.layers.Conv2D(1, 1, name="mask")(x)}),
-        "larger": keras.Model(image, keras.layers.UpSampling2D()(sharp)),
+        "larger": keras.Model(image, keras.layers.UpSampling2D()(sharp)), "vdsr": keras.Model(image, sharp),
     }.items():
         models.save_model(model, f"{name}.keras")
     keras.saving.get_custom_objects().clear()
