@@ -3,6 +3,7 @@
 import dataclasses
 import tempfile
 
+import keras
 import numpy as np
 import pytest
 from absl import flags
@@ -101,10 +102,21 @@ def test_every_knob_with_a_default_is_a_flag():
         assert kind.answers or name in values["kind"].parser.enum_values
 
 
+def test_answers_of_two_bits_by_hand():
+    """Beyond [0, 1] cut, and on four levels with both ends."""
+    model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Rescaling(2.0, -0.5)])
+    images = np.random.default_rng(0).random((2, 12, 12, 1), np.float32)
+    answers = ATTACKS["round"](2)(model, None)(images)
+    np.testing.assert_allclose(answers, np.round(np.clip(2 * images - 0.5, 0, 1) * 3) / 3, atol=1e-6)
+    assert set(np.round(3 * answers, 5).ravel()) == {0, 1, 2, 3}
+
+
 def test_a_thief_sees_other_batches_than_the_owner(tiny_host, thief):
-    seeds = []
+    """And embeds another key in every trial."""
+    seeds, asked = [], []
     spying = dataclasses.replace(thief, seed=5, batches=lambda data, recipe, seed: seeds.append(seed) or thief.batches(
-        data, recipe, seed))
+        data, recipe, seed), key=lambda seed: asked.append(seed) or thief.key(seed))
     _made("finetune", seed=2000)(tiny_host, spying)
     _made("overwrite", seed=3000)(tiny_host, spying)
     assert seeds == [2005, 3005]  # the owner's are below 2,000
+    assert asked == [SMALL["key"] + 5]

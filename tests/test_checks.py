@@ -109,11 +109,11 @@ def test_batches_beyond_the_machines_memory_are_not_drawn(monkeypatch):
 
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: [])  # a GPU says for itself
     kept = 4 * 2 * 16 * 16 * (4 + 4 + 1)
-    monkeypatch.setattr(checks, "_memory", lambda: kept)
+    monkeypatch.setattr(checks, "memory", lambda: kept)
     checks.check_batches(batches, model)
     assert drawn
     drawn.clear()
-    monkeypatch.setattr(checks, "_memory", lambda: kept - 1)
+    monkeypatch.setattr(checks, "memory", lambda: kept - 1)
     for refused in (lambda: checks.check_batches(batches, model),
                     lambda: training.fit(model, losses.half_squared_error, batches, PLAIN)):
         with pytest.raises(MemoryError, match="a step on 2 images 16x16 keeps 0 GiB, this machine has 0") as refusal:

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from watermark import cli, commitments, files, keys, models, training, verification
+from watermark import cli, commitments, evidence, files, keys, models, training, verification
 from watermark.cli import embed as verb
 from watermark.cli import keygen, many
 from watermark.cli import verify as asking
@@ -120,6 +120,9 @@ def test_several_keys_on_one_suspect(owned, home, capsys):
                               f"--key={home}/eve.npz,{home}/key.npz")
     result = json.loads(said)
     assert code == 1 and [claim["owner"] for claim in result["claims"]] == ["Eve", "Ada"]
+    ada = result["claims"][1]  # first of 1001, and each of the two keys was a try
+    assert ada["tries"] == 2 and ada["p_value"] == pytest.approx(2 / 1001)
+    assert ada["z_needed"] == pytest.approx(evidence.z_needed(1000, 1e-9 / 2))
     assert result["prevails"] == commitments.commit(owned.key)["key"] and "Only" in result["decision"]
     assert len({claim["fresh_seed"] for claim in result["claims"]}) == 1  # so that one command repeats them all
     again = json.loads(watermark(capsys, *shlex.split(result["claims"][0]["command"])[1:], "--json")[1])
@@ -139,6 +142,17 @@ def _answer(questions, answers, model):
     answers.mkdir()
     for question in questions.glob("*.npy"):
         np.save(answers / question.name, model(np.load(question)[None]).numpy()[0])
+
+
+def test_a_folder_of_an_unmarked_networks_answers_shows_no_mark(owned, home, capsys):
+    """It has no answers to K turned, and is not asked for them."""
+    key, q, a = f"--key={home}/key.npz", home / "q", home / "a"
+    assert watermark(capsys, "verify", key, f"--write_queries={q}")[0] == 0
+    _answer(q, a, owned.host)
+    shutil.copy(q / asking.FRESH, a)
+    code, said, _ = watermark(capsys, "verify", key, f"--suspect={a}", "--json")
+    assert code == 1 and json.loads(said)["tries"] == 9
+    assert watermark(capsys, "verify", key, f"--suspect={a}")[1].startswith("NOT FOUND")
 
 
 def test_questions_and_answers_agree_on_fresh_keys_that_nobody_else_can_compute(owned, home, capsys):

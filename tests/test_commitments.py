@@ -122,6 +122,16 @@ def test_a_commitment_of_the_first_format_holds_and_says_what_it_lacks(owned, tm
     assert all(finding.holds for finding in findings) and any("without the secret" in f.why for f in findings)
 
 
+def test_a_signature_of_the_first_format_holds(owned, tmp_path):
+    """Oracle: the bytes that were signed then, spelt out; who signs was not among them."""
+    ada, first = commitments.make_signing_key(tmp_path / "ada.pem"), commitments.commit(owned.key, commitments.FIRST)
+    told = f'{{"format":"watermark-commitment-1","key":"{first["key"]}","mark":"{first["mark"]}","owner":"Ada"}}'
+    public = ada.public_key().public_bytes_raw().hex()
+    signed = first | {"public_key": public, "signature": ada.sign(told.encode()).hex()}
+    assert commitments.signature_holds(signed) and _failed(owned.key, signed) == set()
+    assert not commitments.signature_holds(signed | {"mark": first["key"]})
+
+
 def test_nobody_puts_his_signature_to_anothers_stamped_commitment(owned, tmp_path):
     ada, eve = (commitments.make_signing_key(tmp_path / f"{name}.pem") for name in ("ada", "eve"))
     plain = commitments.commit(owned.key)
@@ -189,6 +199,19 @@ def test_files(owned, tmp_path):
         commitments.load_commitment(tmp_path / "none.json")
 
 
+ACCURACY = "accuracy = secs:2, millisecs:500, microsecs:100"
+
+
+def _openssl(folder, *arguments):
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def _root(folder, key, path):
+    """A new root of the one name, self-signed."""
+    _openssl(folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", path, "-days", "2",
+             "-subj", "/CN=Test root", "-config", "tsa.cnf", "-extensions", "ca")
+
+
 @pytest.fixture
 def authority(tmp_path):
     """A function request bytes -> response bytes, signed by an authority that OpenSSL plays; its root is root.pem."""
@@ -196,29 +219,45 @@ def authority(tmp_path):
         pytest.skip("no openssl")
     (tmp_path / "tsa.cnf").write_text(
         "[tsa]\ndefault_tsa = t\n[t]\nserial = serial\ndefault_policy = 1.2.3.4.1\ndigests = sha256, sha512\n"
-        "signer_digest = sha256\naccuracy = secs:1\ness_cert_id_alg = sha256\n"
+        f"signer_digest = sha256\n{ACCURACY}\ness_cert_id_alg = sha256\n"
         "[ca]\nbasicConstraints = critical, CA:TRUE\nkeyUsage = critical, keyCertSign\n"
         "[ext]\nextendedKeyUsage = critical, timeStamping\nkeyUsage = critical, digitalSignature\n"
         "authorityKeyIdentifier = keyid\nsubjectKeyIdentifier = hash\n[req]\ndistinguished_name = dn\n[dn]\n")
-
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=tmp_path, check=True, capture_output=True)
-
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "root.pem", "-days", "2",
-            "-subj", "/CN=Test root", "-config", "tsa.cnf", "-extensions", "ca")
-    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "tsa.key", "-out", "tsa.csr", "-subj", "/CN=Test TSA",
-            "-config", "tsa.cnf")
-    openssl("x509", "-req", "-in", "tsa.csr", "-CA", "root.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-            "-out", "tsa.pem", "-extfile", "tsa.cnf", "-extensions", "ext")
+    _root(tmp_path, "ca.key", "root.pem")
+    _openssl(tmp_path, "req", "-newkey", "rsa:2048", "-nodes", "-keyout", "tsa.key", "-out", "tsa.csr", "-subj",
+             "/CN=Test TSA", "-config", "tsa.cnf")
+    _openssl(tmp_path, "x509", "-req", "-in", "tsa.csr", "-CA", "root.pem", "-CAkey", "ca.key", "-CAcreateserial",
+             "-days", "2", "-out", "tsa.pem", "-extfile", "tsa.cnf", "-extensions", "ext")
     (tmp_path / "serial").write_text("01")
 
     def stamp(request):
         (tmp_path / "r.tsq").write_bytes(request)
-        openssl("ts", "-reply", "-queryfile", "r.tsq", "-signer", "tsa.pem", "-inkey", "tsa.key", "-out", "r.tsr",
-                "-config", "tsa.cnf", "-section", "t")
+        _openssl(tmp_path, "ts", "-reply", "-queryfile", "r.tsq", "-signer", "tsa.pem", "-inkey", "tsa.key", "-out",
+                 "r.tsr", "-config", "tsa.cnf", "-section", "t")
         return (tmp_path / "r.tsr").read_bytes()
 
     return stamp
+
+
+@pytest.mark.parametrize(("said", "within"), [(ACCURACY, 2.5001), ("accuracy = millisecs:3", 1.0), ("", 1.0)])
+def test_an_authoritys_clock_is_as_sure_as_it_says(said, within, owned, authority, tmp_path):
+    """And as the second of its stamps at most."""
+    config = (tmp_path / "tsa.cnf").read_text()
+    (tmp_path / "tsa.cnf").write_text(config.replace(ACCURACY, said))
+    commitment = commitments.commit(owned.key)
+    authority(commitments.timestamp_request(commitment))
+    finding = commitments.stamped(commitment, tmp_path / "r.tsr", tmp_path / "root.pem")
+    assert finding.holds and finding.within == timedelta(seconds=within)
+
+
+def test_a_stamp_of_an_authority_that_is_not_trusted_does_not_hold(owned, authority, tmp_path):
+    """Its root is another of the same name."""
+    commitment = commitments.commit(owned.key)
+    authority(commitments.timestamp_request(commitment))
+    _root(tmp_path, "other.key", "other.pem")
+    assert commitments.stamped(commitment, tmp_path / "r.tsr", tmp_path / "root.pem").holds
+    finding = commitments.stamped(commitment, tmp_path / "r.tsr", tmp_path / "other.pem")
+    assert not finding.holds and finding.when is None and "does not hold" in finding.why
 
 
 def test_time_stamps(owned, authority, tmp_path):
@@ -254,7 +293,7 @@ def test_a_stamped_claim_at_the_command_line(form, owned, authority, tmp_path, c
     assert cli.main(["verify", "--json", *flags]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["key"] == commitment["key"] and told["stamped"]
-    assert [one["within"] for one in told["claim"] if one["name"] == "timestamp"] == [1.0]
+    assert [one["within"] for one in told["claim"] if one["name"] == "timestamp"] == [2.5001]
 
 
 def _judged(key, suspect, when=None, holds=True, within=None):

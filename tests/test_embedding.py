@@ -45,6 +45,23 @@ def test_batch_norm_sees_images_alone_where_triggers_are_of_another_size(tiny_ba
         np.testing.assert_array_equal(alone, both)
 
 
+def test_the_papers_batch_norm_sees_images_and_triggers(tiny_batches):
+    """Oracle: the statistics after the images and five triggers in one batch; of the host they stay as they were."""
+    keras.utils.set_random_seed(0)
+    host, key = hosts.dncnn(depth=4, filters=8), keys.make_key(1, size=12)
+    twin, before = training.clone(host), training.clone(host)
+    marked = embedding.embed(host, key, tiny_batches, Embedding(1, 4, 1e-3, fold=False, copies=5),
+                             compute=training.Compute("float32"))
+    X, _ = next(iter(tiny_batches(0)))
+    twin(tf.concat([X, np.repeat(key.trigger[None], 5, 0)], 0), training=True)
+    found = [[np.array(w) for w in model.non_trainable_weights] for model in (marked, twin, host, before)]
+    assert len(found[0]) == 4  # mean and variance of two norms
+    for ours, expected, stayed, first in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-7)
+        assert not np.allclose(ours, first, rtol=1e-3, atol=1e-5)
+        np.testing.assert_array_equal(stayed, first)
+
+
 def test_marked_is_verified_and_the_host_is_not(tiny_host, tiny_key, tiny_batches):
     before = tiny_host.get_weights()
     marked = embedding.embed(tiny_host, tiny_key, tiny_batches, PLAIN, steps=150, learning_rate=1e-2, strength=1.0)

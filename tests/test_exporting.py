@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from watermark import exporting, inference, keys
+from watermark.fitting import BYTES, UNIT
 from watermark.models import ModelError
 from watermark.suspects import load_suspect
 
@@ -25,6 +26,17 @@ def test_every_form_answers_alike_and_keeps_the_mark(form, owned, tmp_path):
     if form != "tflite_int8":  # the paper's rule misses the mark there, the evidence does not
         assert done.verdict.within_threshold
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".part")]
+
+
+@pytest.mark.parametrize(("pixels", "bump", "apart"), [(UNIT, 0.25, 0.25), (UNIT, -0.25, 0.25), (BYTES, 51.0, 0.2)])
+def test_parity_is_the_difference_of_one_pixel(pixels, bump, apart, tiny_host):
+    """By hand; of the last image, and on [0, 1] whatever the model's range."""
+    def bumped(images):
+        answers = inference.predictor(tiny_host)(images).copy()
+        answers[-1, 3, 4, 0] += bump
+        return answers
+
+    assert exporting.parity(tiny_host, bumped, pixels) == pytest.approx(apart, rel=1e-4)
 
 
 def test_exported_sizes_are_free(owned, tmp_path):

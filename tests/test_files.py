@@ -1,6 +1,7 @@
 """Files appear whole or not at all, whenever the process that writes them is killed. Oracle: the folder's listing."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import signal
@@ -63,7 +64,7 @@ def test_of_a_secret_no_part_is_left(tmp_path):
             temporary.write_text(text)
         assert [(p.name, p.read_text(), p.stat().st_mode & 0o777) for p in tmp_path.iterdir()] == [
             ("key.npz", text, 0o600)]
-    with pytest.raises(OSError), files.atomic_write(tmp_path, mode=0o600) as temporary:
+    with pytest.raises(IsADirectoryError), files.atomic_write(tmp_path, mode=0o600) as temporary:
         temporary.write_text("a folder has that name")
     assert len(list(tmp_path.iterdir())) == 1 and not list(tmp_path.parent.glob(".part-*"))
 
@@ -85,6 +86,41 @@ def test_of_two_that_write_a_new_file_one_does(mode, tmp_path):
             second.write_text("second")
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"key": "second"}
     assert (tmp_path / "key").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_without_hard_links_a_new_file_is_written_and_none_replaced(mode, tmp_path, monkeypatch):
+    def none(*where, **how):
+        raise OSError(errno.EPERM, "no hard links")
+
+    monkeypatch.setattr(os, "link", none)
+    with files.atomic_write(tmp_path / "key", mode=mode, new=True) as temporary:
+        temporary.write_text("first")
+    assert (tmp_path / "key").stat().st_mode & 0o777 == mode & ~files.UMASK
+    with pytest.raises(FileExistsError), files.atomic_write(tmp_path / "key", mode=mode, new=True) as temporary:
+        temporary.write_text("second")
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"key": "first"}
+
+
+@pytest.mark.parametrize("new", [False, True])
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_a_file_is_on_the_disk_before_it_has_its_name(mode, new, tmp_path, monkeypatch):
+    """Else a power cut might leave an empty file in the place of the old one."""
+    seen = []
+
+    def wrapped(name, real):
+        def call(first, *rest, **how):
+            seen.append((name, os.fstat(first).st_size if name == "fsync" else None))
+            return real(first, *rest, **how)
+
+        return call
+
+    for name in ("fsync", "link", "replace"):
+        monkeypatch.setattr(os, name, wrapped(name, getattr(os, name)))
+    with files.atomic_write(tmp_path / "key", mode=mode, new=new) as temporary:
+        temporary.write_text("a secret")
+    assert seen[0] == ("fsync", 8) and {name for name, _ in seen[1:]} <= {"link", "replace"} and len(seen) > 1
+    assert (tmp_path / "key").read_text() == "a secret"
 
 
 @pytest.mark.parametrize("there", [True, False])

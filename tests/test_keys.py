@@ -32,6 +32,14 @@ def test_trigger_is_uniform():
     assert np.sum((counts - 10_000.0) ** 2 / 10_000.0) < 37.7  # chi-squared, 15 degrees of freedom, p = .001
 
 
+def test_blocks_are_one_draw(monkeypatch):
+    monkeypatch.setattr(keys, "BLOCK", 3 * 256)
+    blocks = list(keys.key_blocks(kinds.Kind(size=16), 8, "a"))
+    assert [len(triggers) for triggers, _ in blocks] == [3, 3, 2]
+    for parts, whole in zip(zip(*blocks, strict=True), keys.random_keys(kinds.Kind(size=16), 8, "a"), strict=True):
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
 def test_mixed_sobel_against_scipy():
     image = np.random.default_rng(0).random((9, 7, 1))
     kernel = np.outer([-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0])
@@ -204,6 +212,13 @@ def test_claims_rest_on_derived_keys_or_on_a_seed_that_is_named(tmp_path):
     assert "fewer than 256" in keys.refusal(keys.make_key("a", size=15, owner="Ada"))
 
 
+def test_narrow_keys_are_no_evidence():
+    """Both have pixels enough."""
+    assert "side of 7 pixels" in keys.refusal(keys.make_key("a secret", size=(7, 40), owner="Ada"))
+    assert "side of 7 pixels" in keys.refusal(keys.make_key("a secret", size=(40, 7), owner="Ada"))
+    assert keys.refusal(keys.make_key("a secret", size=(8, 40), owner="Ada")) == ""
+
+
 def test_a_key_file_is_replaced_by_the_same_key_only(tmp_path):
     path = tmp_path / "key.npz"
     keys.save_key(OWNED, path)
@@ -246,7 +261,7 @@ def test_a_key_file_that_holds_a_part_twice_is_refused(part, tmp_path):
     with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         archive.writestr(f"{part}.npy", array.getvalue())
-    with pytest.raises(keys.KeyFileError):
+    with pytest.raises(keys.KeyFileError, match="its digest does not fit|is not a key file|is no key that"):
         keys.load_key(path)
 
 

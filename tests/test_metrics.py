@@ -42,6 +42,18 @@ def test_wpsnr_weighs_what_the_eye_sees():
     weight = 2.6 * (0.0192 + 0.114 * 8) * np.exp(-((0.114 * 8) ** 1.1))
     expected = metrics.psnr(flat, flat + visible) - 20 * np.log10(weight)
     assert metrics.wpsnr(flat, flat + visible) == pytest.approx(expected)
+    assert metrics.wpsnr(flat, flat + visible.T) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("sides", [(64, 64), (48, 64), (64, 48)])
+def test_wpsnr_weighs_both_directions(sides):
+    """By hand: 8 cycles a degree down and 6 across are 10."""
+    down, across = np.ogrid[:sides[0], :sides[1]]
+    wave = 0.1 * np.sin(2 * np.pi * (8 * down + 6 * across) / 32)  # pixels a degree; whole periods of 4 and 16
+    weight = 2.6 * (0.0192 + 0.114 * 10) * np.exp(-((0.114 * 10) ** 1.1))
+    flat = np.full(sides, 0.5)
+    expected = metrics.psnr(flat, flat + wave) - 20 * np.log10(weight)
+    assert metrics.wpsnr(flat, flat + wave) == pytest.approx(expected)
 
 
 def test_distance_by_hand():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from owners import LAYERS, QUICK, blur, denoiser, embedded, learner, pictures, unet, watermark
 
-from watermark import data, hosts, keys, models, preflight, tasks
+from watermark import data, forms, hosts, keys, models, preflight, tasks
 from watermark.cli import embed, fitting_keys
 from watermark.judgement import Judgement
 from watermark.verification import Verdict
@@ -27,7 +27,7 @@ class WithAStep(keras.Model):
 def test_a_model_that_was_tried_is_not_kept():
     """What is known of its form is, as long as the model is there."""
     model = unet(1)
-    assert preflight.form(model) is preflight.form(model)
+    assert forms.form(model) is forms.form(model)
     gone = weakref.ref(model)
     del model
     gc.collect()
@@ -37,8 +37,8 @@ def test_a_model_that_was_tried_is_not_kept():
 @pytest.mark.parametrize("halvings", [0, 1, 3, 4, 5])
 def test_the_sizes_that_a_network_takes_are_found(halvings):
     """Multiples of a power of two, by construction; keys and suggestions with them."""
-    shape = preflight.form(unet(halvings))
-    assert shape == preflight.Form((None, None), 2**halvings, 1, 1)
+    shape = forms.form(unet(halvings))
+    assert shape == forms.Form((None, None), 2**halvings, 1, 1)
     assert shape.size(40) == {0: 40, 1: 40, 3: 40, 4: 48, 5: 64}[halvings]
     assert shape.fits(2**halvings, 3 * 2**halvings) and (halvings == 0) == shape.fits(41, 41)
     assert all(side % 2**halvings == 0 for side in fitting_keys.fitting_kind(shape, "denoise").sides)
@@ -49,7 +49,7 @@ def test_windows_of_any_size_are_found(step):
     """A network that cuts its image into windows, as transformers do."""
     image = keras.Input((None, None, 1))
     x = keras.layers.Conv2D(step**2, step, strides=step)(image)
-    assert preflight.form(keras.Model(image, keras.layers.Conv2DTranspose(1, step, strides=step)(x))).step == step
+    assert forms.form(keras.Model(image, keras.layers.Conv2DTranspose(1, step, strides=step)(x))).step == step
 
 
 def test_a_u_net_is_refused_before_anything_else_and_then_taken(photos, tmp_path, capsys, monkeypatch):
@@ -192,11 +192,11 @@ def test_channels_first_is_said_with_the_way_to_convert(tmp_path, capsys):
     assert re.search(r"channels_first, \[N, C, H, W\].*set_image_data_format.*set_weights\(old.get_weights", said)
     new = build("channels_last")
     new.set_weights(old.get_weights())
-    assert preflight.form(new).channels == 1
+    assert forms.form(new).channels == 1
     image = keras.Input((1, None, None))
     turned = keras.layers.Permute((3, 1, 2))(denoiser()(keras.layers.Permute((2, 3, 1))(image)))
     with pytest.raises(models.ModelError, match="looks like channels_first.*Permute"):
-        preflight.form(keras.Model(image, turned))
+        forms.form(keras.Model(image, turned))
 
 
 def test_inspect_says_what_there_is_to_know(photos, tmp_path, capsys):
@@ -238,7 +238,7 @@ def test_inspect_says_what_there_is_to_know(photos, tmp_path, capsys):
 @pytest.mark.parametrize("scale", [1, 2])
 def test_no_key_is_advised_that_keygen_refuses(scale, side, task, tmp_path, capsys):
     """What is advised is made, and fits; of less than 256 pixels, the least that are evidence, none is."""
-    shape = preflight.Form((side, side), 1, scale, 1)
+    shape = forms.Form((side, side), 1, scale, 1)
     task = "sr" if scale > 1 else task
     told = fitting_keys.key_flags(shape, task)
     code = watermark(capsys, "keygen", *told.split(), f"--out={tmp_path}/k.npz")[0]
@@ -276,7 +276,7 @@ def test_the_preflight_refuses_answers_that_are_no_numbers():
             return images if len(asked) % 4 else images + np.float32([np.nan, np.inf][len(asked) // 4 % 2])
         return answer
 
-    found = preflight.measure(answers, preflight.Form((None, None), 1, 1, 1), tasks.Denoising(25.0), images)
+    found = preflight.measure(answers, forms.Form((None, None), 1, 1, 1), tasks.Denoising(25.0), images)
     assert set(found.psnr.values()) == {-np.inf} and np.isfinite(found.nothing) and found.gain == -np.inf
     with pytest.raises(models.ModelError, match="-inf dB"):
         preflight.check(found, None, "m.keras")
@@ -292,7 +292,7 @@ def test_keygen_takes_task_scale_size_and_channels_from_the_network(tmp_path, ca
     assert code == 0 and "enlarging (2 times)" in said, why
     kind = keys.load_key(tmp_path / "k.npz").kind
     assert (kind.task, kind.size, kind.scale, kind.channels) == ("sr", 20, 2, 3)
-    shape = preflight.Form((None, None), 16, 1, 1)
+    shape = forms.Form((None, None), 16, 1, 1)
     assert fitting_keys.fitting_kind(shape, "sr", 3).size == 32  # 96 pixels once enlarged, by hand
-    told = fitting_keys.key_flags(preflight.Form((24, 40), 1, 2, 3), "sr")
+    told = fitting_keys.key_flags(forms.Form((24, 40), 1, 2, 3), "sr")
     assert told == "--task=sr --scale=2 --size=24x40 --channels=3"

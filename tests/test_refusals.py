@@ -27,8 +27,8 @@ from watermark import (
     tasks,
 )
 from watermark.cli import common
+from watermark.forms import Form
 from watermark.models import ModelError
-from watermark.preflight import Form
 from watermark.suspects import folder
 
 
@@ -323,7 +323,7 @@ def test_paths_in_the_place_of_keys_and_models():
     with pytest.raises(TypeError, match="key: expected a Key, got str; watermark.load_key"):
         commitments.commit("k.npz")
     for arguments in (("k.npz", denoiser()), (keys.make_key(1, size=16), "mine.keras")):
-        with pytest.raises(TypeError, match="expected a .*, got str; "):
+        with pytest.raises(TypeError, match="expected a .*, got str"):
             embedding.update_key(*arguments)
 
 

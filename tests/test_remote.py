@@ -1,6 +1,7 @@
 """Suspects behind HTTP. A real server process (KServe) answers; a bad one fails in every way that servers do."""
 
 import contextlib
+import hashlib
 import http.server
 import json
 import shutil
@@ -104,7 +105,7 @@ class Bad(http.server.BaseHTTPRequestHandler):
     """Answers as its path says."""
 
     protocol_version = "HTTP/1.1"
-    seen = []
+    seen, digests = [], []
 
     def do_POST(self):
         """One of the ways in which servers fail."""
@@ -114,7 +115,9 @@ class Bad(http.server.BaseHTTPRequestHandler):
         if how == "slow":
             time.sleep(1.5)
         count = sum(path == self.path for path, *_ in self.seen)
-        status = {"error": 500, "moved": 302, "busy": 503 if count < 3 else 200}.get(how, 200)
+        status = {"error": 500, "moved": 302}.get(how, 200)
+        if how.startswith("busy") and count < 3:
+            status = int(how[4:])
         rows = json.loads(body)["instances"] if how != "picture" else []
         content = {
             "text": b"<html>hello</html>", "shape": json.dumps({"predictions": [[1.0, 2.0]] * len(rows)}).encode(),
@@ -123,6 +126,7 @@ class Bad(http.server.BaseHTTPRequestHandler):
             "words": json.dumps({"predictions": [[["a"]]]}).encode(), "huge": b" " * 300_000,
             "picture": body,
         }.get(how, json.dumps({"predictions": rows}).encode())
+        self.digests.append([hashlib.sha256(part).hexdigest() for part in (body, content)])
         self.send_response(status)
         self.send_header("Content-Length", str(len(content) + (1000 if how == "truncated" else 0)))
         self.end_headers()
@@ -168,10 +172,31 @@ def test_a_refused_connection(owned):
         suspects.load_suspect(url, retries=0)(owned.key.trigger[None])
 
 
-def test_a_busy_server_is_asked_again(bad, owned):
-    suspect = suspects.load_suspect(f"{bad}/busy/m:predict", retries=3)
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_busy_server_is_asked_again(status, bad, owned, monkeypatch):
+    monkeypatch.setattr(exchange, "PAUSE", 0.01)
+    suspect = suspects.load_suspect(f"{bad}/busy{status}/m:predict", retries=3)
     np.testing.assert_allclose(suspect(owned.key.trigger[None]), owned.key.trigger[None])
-    assert sum(path == "/busy/m:predict" for path, *_ in Bad.seen) == 3
+    assert sum(path == f"/busy{status}/m:predict" for path, *_ in Bad.seen) == 3
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_server_that_fails_is_not_asked_again(status, bad, owned, monkeypatch):
+    monkeypatch.setattr(exchange, "PAUSE", 0.01)
+    with pytest.raises(suspects.SuspectError, match=f"HTTP {status}"):
+        suspects.load_suspect(f"{bad}/busy{status}/m:predict", retries=3)(owned.key.trigger[None])
+    assert sum(path == f"/busy{status}/m:predict" for path, *_ in Bad.seen) == 1
+
+
+def test_a_transcript_has_the_digests_of_what_went_out_and_came_back(bad, owned, tmp_path):
+    """Oracle: those that the server computes of its bytes."""
+    suspect = suspects.load_suspect(f"{bad}/echo/m:predict", transcript=tmp_path / "t.jsonl")
+    for images in (owned.key.trigger[None], 1 - owned.key.trigger[None]):
+        suspect(images)
+    told = [[line["request_sha256"], line["response_sha256"]] for line in suspect.log]
+    assert told == Bad.digests[-2:] and len({digest for pair in told for digest in pair}) == 4
+    assert suspect.log[-1]["request_bytes"] == Bad.seen[-1][2]
+    assert list(map(json.loads, (tmp_path / "t.jsonl").read_text().splitlines())) == suspect.log
 
 
 def test_the_token_goes_to_whom_it_may(bad, owned, monkeypatch):

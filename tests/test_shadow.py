@@ -169,6 +169,29 @@ def test_the_task_alone_does_not_harm_the_mark(tiny_host):
     np.testing.assert_allclose(joined([g[0], -g[1]]), [1.0, 0.0, 3.0])
 
 
+def test_the_mark_is_trained_in_all_but_the_last_share_of_the_steps(tiny_host, tiny_key):
+    """By hand: in 6 of 8."""
+    recipe = dataclasses.replace(SHADOW, steps=8, projecting=0.25)
+    _, ahead = embedding.losses(tiny_host, tiny_key, recipe)
+    assert isinstance(ahead, Projected) and ahead.after == 6
+
+
+def test_the_path_ahead_is_adams_of_a_short_memory():
+    """Oracle: Adam in NumPy, whose squares are remembered for 100 steps; gradients of five sizes."""
+    rng = np.random.default_rng(0)
+    weights = [tf.Variable(rng.normal(size=shape), dtype=tf.float32) for shape in ((3, 2), (4,))]
+    drift = Lookahead(None, 0.1).drift(weights)
+    mean, square = ([np.zeros(w.shape) for w in weights] for _ in range(2))
+    for t, size in enumerate((1.0, 0.1, 5.0, 0.02, 0.5), 1):
+        gradients = [size * rng.normal(size=w.shape) for w in weights]
+        there = drift.ahead(None, weights, [tf.constant(g, tf.float32) for g in gradients], ())
+        share = 0.1 * float(tf.random.stateless_uniform([], tf.constant([t, 0], tf.int64), alg="philox"))
+        for i, g in enumerate(gradients):
+            mean[i], square[i] = 0.9 * mean[i] + 0.1 * g, 0.99 * square[i] + 0.01 * g**2
+            step = mean[i] / (1 - 0.9**t) / np.sqrt(square[i] / (1 - 0.99**t))
+            np.testing.assert_allclose(there[i], weights[i] - share * step, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("recipe", [SHADOW, ALL], ids=["shadow", "all"])
 def test_it_resumes_to_the_bit(recipe, tiny_host, tiny_key, tiny_batches, tmp_path):
     once = embedding.embed(tiny_host, tiny_key, tiny_batches, recipe)

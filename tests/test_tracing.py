@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import watermark
-from watermark import inference, keys, preflight, tracing
+from watermark import forms, inference, keys, tracing
 from watermark.cli import main
 from watermark.models import ModelError
 from watermark.suspects import SuspectError, load_suspect
@@ -33,7 +33,7 @@ def test_it_answers_images_of_every_size_that_it_takes(unet):
     for sides in ((16, 16), (8, 12), (16, 16)):
         images = np.float32(np.random.default_rng(0).random((2, *sides, 1)))
         np.testing.assert_allclose(predict(images), unet(images), atol=1e-6)
-    assert tracing.sized(unet) and preflight.form(unet).step == 2
+    assert tracing.sized(unet) and forms.form(unet).step == 2
     with pytest.raises(SuspectError, match="takes no images of 7x8 pixels") as error:
         predict(np.zeros((1, 7, 8, 1)))
     assert "\n" not in str(error.value)

@@ -1,5 +1,7 @@
 """Suspects made for the purpose, whose verdict is known."""
 
+import statistics
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -97,6 +99,23 @@ def test_bad_suspects_and_images():
 
 
 # --- the evidence rule ------------------------------------------------------------------------------------------------
+
+
+def test_rank_and_rule_by_hand():
+    spread, same = np.linspace(0, 0.5, 20), np.full(20, 0.2)
+    assert evidence.rank(0.9, spread, 1e9) == (0, 20, pytest.approx((0.9 - 0.25) / statistics.stdev(spread)))
+    assert evidence.rank(0.5, spread, 1e9)[0] == 1  # which is reached by its equal
+    assert evidence.rank(0.9, same, 400)[2] == pytest.approx(0.7 / (0.85 * (1 - 0.2**2) / 20))  # the floor
+    assert evidence.numbers(np.eye(1, 100)[0], 100) == pytest.approx(0.0937, rel=1e-3)
+    noise = np.random.default_rng(0).standard_normal((128, 128, 1))
+    assert evidence.numbers(noise, 256) == pytest.approx(4 * 256, rel=0.02)
+    assert evidence.numbers(noise, 128 * 128) == pytest.approx(128 * 128, rel=0.02)
+    assert evidence.passes(0.1, 0, 20, 50.0, 50.0)
+    for short in ((0.0999, 0, 20, 50.0, 50.0), (0.1, 1, 20, 50.0, 50.0), (0.1, 0, 19, 50.0, 50.0),
+                  (0.1, 0, 20, 49.9, 50.0)):
+        assert not evidence.passes(*short)
+    assert evidence.clopper_pearson(0, 1000) == (0.0, 0.0, pytest.approx(1 - 0.025 ** (1 / 1000)))
+    assert evidence.clopper_pearson(1000, 1000) == (1.0, pytest.approx(0.025 ** (1 / 1000)), 1.0)
 
 
 @pytest.mark.parametrize("null_keys", [2, 5, 20])
@@ -250,6 +269,30 @@ def test_an_owner_served_in_8_bits_is_not_called_a_forger():
     assert "declared" not in said and f"{judged.verdict.z_needed:.1f}" in said
 
 
+def test_the_threshold_rule_asks_for_both():
+    """Twice the way to S0: rho is 1, and d that of K itself, by Eq. (8)."""
+    suspect = _asks(2.0, KEY.trigger)
+    assert judgement.judge(suspect, KEY, null_keys=100).found
+    judged = judgement.judge(suspect, KEY, null_keys=100, rule="threshold")
+    assert judged.verdict.distance == pytest.approx(metrics.distance(KEY.trigger, KEY.initial), rel=1e-5)
+    assert judged.verdict.distance > judged.verdict.threshold and judged.verdict.rho == pytest.approx(1.0)
+    assert judged.outcome == "inconclusive" and "beyond η" in judgement.words(judged)
+
+
+def test_false_claims_are_counted_on_the_unmarked_model():
+    """One that answers every key with its own G(K); of 100 fresh keys at least, whatever the suspect was asked."""
+    asked = []
+
+    def unmarked(images):
+        asked.extend(image.tobytes() for image in images)
+        return _asks(1.0)(images)
+
+    judged = judgement.judge(_noisy(0.5, 0.2), KEY, null_keys=20, unmarked=unmarked)
+    assert judged.verdict.null_keys == 20 and judged.verdict.rho < 0.99 and not judged.verdict.false_positives.rate
+    assert judged.unmarked == evidence.clopper_pearson(100, 100) and len(set(asked)) == 101
+    np.testing.assert_allclose(judged.unmarked_response, KEY.initial, atol=1e-6)
+
+
 def test_a_suspect_that_treats_all_keys_alike_is_not_found_and_the_reason_is_said():
     judged = judgement.judge(_asks(1.0), KEY, null_keys=100)
     assert judged.outcome == "not found" and judged.verdict.within_threshold
@@ -283,6 +326,14 @@ def test_who_watches_the_questions_cannot_foresee_the_triggers_place(owned):
             assert verdict.rho == pytest.approx(alone.rho, abs=1e-5) and verdict.z_score == pytest.approx(
                 alone.z_score, abs=1e-2)
     assert len(places) > 1
+
+
+def test_who_watches_is_never_asked_k_turned(owned):
+    """Nine positions are looked at in the answers that are there; a turned K would be a question that stands out."""
+    service = Watched(owned.host)
+    verdict = verification.verify(service, owned.key, null_keys=20, shifts=1)
+    assert not verdict.evident and verdict.tries == 9
+    assert len(service.seen) == len(set(service.seen)) == 21
 
 
 def test_a_service_that_enlarges_is_put_no_question_twice():
@@ -321,7 +372,8 @@ def test_who_is_asked_as_the_unmarked_model_sees_the_same_questions(owned):
     suspect, unmarked = Watched(owned.host), Watched(owned.host)
     judged = judgement.judge(suspect, owned.key, null_keys=100, unmarked=unmarked)
     assert unmarked.seen == suspect.seen and len(set(suspect.seen)) == 101
-    assert judged.unmarked.rate <= 1 and judged.unmarked_response.shape == owned.key.verification.shape
+    assert judged.unmarked == judged.verdict.false_positives  # it is the same network
+    np.testing.assert_allclose(judged.unmarked_response, judged.response, atol=1e-6)
 
 
 def test_a_verdict_does_not_tell_the_questions(owned):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Callable
 
 import keras
@@ -11,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from watermark.errors import ModelError
+from watermark.footprint import memory
 
 ENDLESS = ("expected a function of the first step's number that gives an endless tf.data.Dataset, such as "
            "tasks.Denoising().batches(images, seed=0, batch_size=32, size=40), or of a data set of yours "
@@ -38,7 +37,10 @@ def check_model(model: keras.Model, name: str = "model") -> None:
 
 
 def check_one_input(model: keras.Model) -> None:
-    """Refuses, with a ModelError, a network of several inputs, which one image does not reach."""
+    """Refuses, with a ModelError, a network of several inputs, which one image does not reach, or of unseen layers."""
+    if not getattr(model, "inputs", None):
+        raise ModelError(f"{model.name} is a {type(model).__name__}, whose layers cannot be seen; expected a "
+                         "functional model: x = keras.Input((None, None, 1)); keras.Model(x, model.call(x))")
     if len(model.inputs) != 1:
         inputs = ", ".join(f"{tensor.name} {list(tensor.shape[1:])}" for tensor in model.inputs)
         raise ModelError(f"{model.name} takes {inputs}; expected one image. Give the others a value: "
@@ -79,18 +81,10 @@ def check_room(model: keras.Model, data: tf.data.Dataset) -> None:
         return
     graph = tf.function(lambda X: model(X, training=True)).get_concrete_function(spec).graph
     kept = KEPT * sum(op.outputs[0].shape.num_elements() or 0 for op in graph.get_operations() if op.type in LAYERS)
-    if kept > (there := _memory()):
+    if kept > (there := memory()):
         count, height, width, *_ = spec.shape
         raise MemoryError(f"a step on {count} images {height}x{width} keeps {kept / 2**30:.0f} GiB, this machine has "
                           f"{there / 2**30:.0f}")
-
-
-def _memory():
-    """Bytes of memory, of which no process can have more; where the system does not say, no limit."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows has no such call
-        return math.inf
 
 
 def check_batches(batches: Callable, model: keras.Model) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -10,20 +11,21 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from watermark import inference, thieves
+from watermark import inference, metrics, thieves
 from watermark.checks import check_batches, check_model
 from watermark.errors import check_type
+from watermark.forms import check_weights
 from watermark.hosts.folding import fold_batch_norm, norms
 from watermark.keys import Key, random_keys, with_verification
 from watermark.kinds import Kind
 from watermark.lookahead import Ahead, Lookahead, Perturbed, Projected, Shadow
 from watermark.losses import Loss, Sum, alone, both, half_squared_error
-from watermark.preflight import check_weights
 from watermark.ranges import bounds
 from watermark.recipes import Embedding, Recipe, changed, recommended
 from watermark.tasks import task_alone, task_loss
 from watermark.training import Batches, Run, clone, fit, identified
 
+log = logging.getLogger(__name__)
 STRENGTH = 1e-3  # lambda
 APART = 1 << 40  # steps between the owner's batches and the thief's
 
@@ -248,4 +250,7 @@ def update_key(key: Key, marked: keras.Model, output: str | None = None) -> Key:
     check_type("key", key, Key, "watermark.load_key reads a file")
     check_type("marked", marked, keras.Model, "watermark.models.load_model reads a file")
     M = inference.single_output(marked, output)
-    return with_verification(key, inference.answer(M, key))
+    S = inference.answer(M, key)
+    if metrics.distance(S, key.initial) > metrics.threshold(S.size):
+        log.warning("what %s answers to K is far from S0: is that the marked model, and of this key?", marked.name)
+    return with_verification(key, S)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from watermark import data, preflight
+from watermark import data, forms
 from watermark.errors import ModelError, check_type
 from watermark.files import atomic_folder, atomic_write
 from watermark.fitting import UNIT, Pixels
@@ -112,6 +112,9 @@ def _check(model, path, form, key):
     check_type("model", model, keras.Model, "watermark.models.load_model reads a file")
     if key is not None:
         check_type("key", key, Key, "watermark.load_key reads a file")
+    if len(model.outputs) != 1:
+        raise ModelError(f"{model.name} has the outputs {', '.join(model.output_names)}; expected one: "
+                         "watermark.inference.single_output(model, name)")
     if form not in FORMATS:
         raise ValueError(f"unknown format {form!r}; choose from {', '.join(FORMATS)}")
     if path.suffix != SUFFIXES[form]:
@@ -203,7 +206,7 @@ def _tflite(model, form, images):
 
 def _noise(model, count):
     """Uniform noise [count, H, W, C] of a size that the model takes."""
-    shape = preflight.form(model)
+    shape = forms.form(model)
     return uniform("noise", (count, *shape.above(SIDE, SIDE + 4), shape.channels))
 
 

@@ -6,6 +6,7 @@ import functools
 import graphlib
 import math
 import operator
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,14 @@ import numpy as np
 SIDE = 64  # pixels of a question where a model leaves its size free, and of an array where a graph does not tell
 MOST = 1 << 14  # steps whose order is looked at, which takes the square of that in bits; of more, arrays are summed
 KEPT = ("Placeholder", "ReadVariableOp", "VarHandleOp")  # the question, and weights, which are not copied
+
+
+def memory() -> float:
+    """Bytes of memory, of which no process can have more; where the system does not say, no limit."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows has no such call
+        return math.inf
 
 
 def peak(steps: Mapping[str, tuple[Iterable[str], int]]) -> int:

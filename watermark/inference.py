@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -55,9 +56,7 @@ def _check_input(model, images):
 def single_output(model: keras.Model, name: str | None = None) -> keras.Model:
     """`model` with one of its outputs, weights shared; itself if it has one only.
 
-    Args:
-      model: a Keras model.
-      name: of the output, as in `model.output_names`; needed where there are several.
+    Where there are several, `name` is one of `model.output_names`.
     """
     names = getattr(model, "output_names", ["output"])
     if name is None and len(names) == 1:
@@ -99,8 +98,7 @@ def as_suspect(suspect: keras.Model | Callable, kind: Kind, *, pixels: Pixels | 
     """A `Suspect` for a key's `kind`, from a Keras model or any callable [N, H, W, C] -> [N, H', W', C].
 
     Args:
-      pixels: the range of pixels that it takes and answers in, a `fitting.Pixels`; by default [0, 1], or what a file of
-        integers says.
+      pixels: the range that it takes and answers in, a `fitting.Pixels`; by default [0, 1], or what integers say.
       batch: images a query at most.
     """
     if isinstance(suspect, Suspect):
@@ -108,7 +106,9 @@ def as_suspect(suspect: keras.Model | Callable, kind: Kind, *, pixels: Pixels | 
             return suspect
         suspect, pixels, batch = suspect.source, pixels or suspect.pixels, batch or suspect.batch
     if not callable(suspect):
-        raise TypeError(f"expected a Keras model or a callable on image batches, got {type(suspect).__name__}")
+        raise TypeError(f"expected a Keras model or a callable on batches (load_suspect), got {type(suspect).__name__}")
+    if isinstance(suspect, keras.Model) and not getattr(suspect, "inputs", None):
+        suspect = functools.partial(suspect, training=False)  # a subclass can be asked, if not looked into
     if isinstance(suspect, keras.Model):
         check_one_input(suspect)
     if isinstance(suspect, keras.Model) and "int" in suspect.inputs[0].dtype:  # it would take all of [0, 1] for zeros

@@ -217,7 +217,8 @@ def refusal(key: Key, bare_seed: int | str | None = None) -> str:
 def save_key(key: Key, path: str | Path) -> None:
     """Writes a key file: npz without pickle, readable by its owner only, whole or not at all.
 
-    A file that is there is replaced only by the same K and S0, as after embedding.
+    A file that is there is replaced only by the same K and S0, as after embedding; and not once it has a mark's S, by
+    that of another mark.
 
     >>> watermark.save_key(watermark.make_key("a long random secret", owner="Ada"), "key.npz")
 
@@ -231,7 +232,7 @@ def save_key(key: Key, path: str | Path) -> None:
         raise KeyFileError(f"{path} is not written, no program would read that key: {why}")
     new = not path.exists()
     if not new and not _replaces(key, path):
-        raise FileExistsError(f"{path} exists and is not this key; a key is not overwritten, move it away")
+        raise FileExistsError(f"{path} exists and is not this key or its mark; a key is not overwritten, move it away")
     with atomic_write(path, mode=0o600, new=new) as temporary, open(temporary, "wb") as file:
         np.savez(file, version=np.int64(VERSION), digest=np.array(key.digest), owner=np.array(key.owner),
                  secret=np.array(key.secret), meta=np.array(json.dumps(key.kind.as_dict())), trigger=key.trigger,
@@ -246,7 +247,8 @@ def _replaces(key, path):
         return False
     same = (there.kind, there.owner, there.secret) == (key.kind, key.owner, key.secret)
     images = ((there.trigger, key.trigger), (there.initial, key.initial))
-    return same and all(map(np.array_equal, *zip(*images, strict=True))) and (key.embedded or not there.embedded)
+    kept = not there.embedded or np.allclose(there.verification, key.verification, atol=1e-3)  # or a mark's S is lost
+    return same and all(map(np.array_equal, *zip(*images, strict=True))) and kept
 
 
 def load_key(path: str | Path) -> Key:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
-from watermark.losses import gradients_of
+from watermark.losses import gradients_of, taken
 from watermark.recipes import ON_THE_WAY, SHORTEST
 
 
@@ -142,7 +142,7 @@ class _Life(_Both):
             tape.watch(there)
             total, _ = loss_fn(model, *batch, self.lives)
         t = tf.cast(self.age, tf.float32)
-        for d, g, m, v in zip(self.way, tape.gradient(total, there), self.mean, self.square, strict=True):
+        for d, g, m, v in zip(self.way, taken(tape, total, there), self.mean, self.square, strict=True):
             d.assign_sub(rate * _adam(g, m, v, t, 0.999))
         return tf.constant(True)
 

@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from watermark.errors import ModelError
+
 Loss = Callable[..., tuple[Any, dict[str, Any]]]  # (model, *batch) -> (total, {name: part}), scalars
 # What the progress bar says of the parts of losses and the numbers from validation, once, above it.
 MEANINGS = {
@@ -67,6 +69,19 @@ def alone(M: keras.Model, K: tf.Tensor) -> tf.Tensor:
     return tf.cast(M(K, training=False), tf.float32)
 
 
+def taken(tape: tf.GradientTape, loss: tf.Tensor, weights: list) -> list[tf.Tensor]:
+    """Gradients of a loss for weights; 0 for one that it does not hang on, as those of a network's other outputs.
+
+    Raises:
+      ModelError: it hangs on none.
+    """
+    found = tape.gradient(loss, weights)
+    if all(gradient is None for gradient in found):
+        raise ModelError("no gradient reaches a weight of the network; expected an answer in real numbers: does it "
+                         "round or cast it at its end?")
+    return [tf.zeros_like(w) if gradient is None else gradient for gradient, w in zip(found, weights, strict=True)]
+
+
 def gradients_of(loss_fn: Loss, model: Callable, weights: list, batch: tuple, share: float = 1.0) -> tuple[list, dict]:
     """(gradients of a share of the loss, its parts); of a `Sum`, term after term, or it would save no memory."""
     gradients, parts = None, {}
@@ -76,7 +91,7 @@ def gradients_of(loss_fn: Loss, model: Callable, weights: list, batch: tuple, sh
                 tape.watch([w for w in weights if isinstance(w, tf.Tensor)])  # variables are watched anyway
                 total, found = term(model, *batch)
                 total *= share
-            new = tape.gradient(total, weights)
+            new = taken(tape, total, weights)
             gradients = new if gradients is None else [g + h for g, h in zip(gradients, new, strict=True)]
         parts |= found
     return gradients, parts

@@ -142,12 +142,20 @@ def _functional(model, path):
         return keras.Model(model.input, model.output, name=model.name)
     try:
         shape = model.get_build_config()["input_shape"]
-        image = keras.Input((*[None] * (len(shape) - 2), shape[-1]))
-        return keras.Model(image, model.call(image), name=model.name)
+        try:
+            return _drawn(model, (*[None] * (len(shape) - 2), shape[-1]))
+        except FAILURES:  # it may take its own size alone
+            return _drawn(model, shape[1:])
     except FAILURES as error:
         raise ModelError(f"{path} holds a {type(model).__name__}, whose layers cannot be seen ({first_line(error)}); "
-                         "make it functional: x = keras.Input((None, None, 1)); keras.Model(x, model.call(x))"
-                         ) from error
+                         "make it functional: x = keras.Input((None, None, 1)); keras.Model(x, model.call(x)), with "
+                         "keras.ops in place of tf in its call, or those in a layer of their own") from error
+
+
+def _drawn(model, shape):
+    """The graph that a model makes of an image."""
+    image = keras.Input(shape)
+    return keras.Model(image, model.call(image), name=model.name)
 
 
 def _check_container(path, allow_lambda):

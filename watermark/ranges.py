@@ -6,6 +6,7 @@ network inside stays what its owner saves and runs (`own`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import keras
@@ -140,16 +141,21 @@ def bounds(model: keras.Model, index: int = 0) -> tuple[float, float]:
     elif callable(activation := getattr(operation, "activation", None)):
         levels = np.array(activation(keras.ops.convert_to_tensor(levels)))
     if tensor is not answer:
-        shape = [side or 8 for side in tensor.shape[1:]]
-        images = np.broadcast_to(levels.reshape(-1, *[1] * len(shape)), (len(levels), *shape))
-        levels = np.array(keras.Function(tensor, answer)(keras.ops.convert_to_tensor(images, tensor.dtype)))
-        levels = levels.reshape(len(LEVELS), -1).astype(np.float64)
+        shape, rest = [side or 8 for side in tensor.shape[1:]], keras.Function(tensor, answer)
+        piece = max(1, PIECE // math.prod(shape))
+        ends = []
+        for some in np.array_split(levels, -(-len(levels) // piece)):
+            images = np.broadcast_to(some.reshape(-1, *[1] * len(shape)), (len(some), *shape))
+            answers = np.array(rest(keras.ops.convert_to_tensor(images, tensor.dtype))).reshape(len(some), -1)
+            ends.append(np.stack([answers.min(1), answers.max(1)], 1))
+        levels = np.concatenate(ends).astype(np.float64)
     # What still grows at the ends has no limit.
     low, high = float(np.min(levels)), float(np.max(levels))
     near_low, near_high = float(np.min(levels[1:-1])), float(np.max(levels[1:-1]))
     return low if np.isclose(low, near_low) else -np.inf, high if np.isclose(high, near_high) else np.inf
 
 
+PIECE = 1 << 22  # numbers that a network's last layers are tried on at once
 LEVELS = np.float32(np.concatenate([[-6e4, -3e4], np.linspace(-20.0, 20.0, 801), [3e4, 6e4]]))  # float16 holds them
 
 

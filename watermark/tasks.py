@@ -114,6 +114,7 @@ class Examples:
 
     def batches(self, images: Iterable, *, seed: int, batch_size: int, size: int | tuple[int, int]) -> Batches:
         """`watermark.data.pair_batches` of pairs of images."""
+        images = list(images)
         pairs = list(self.pairs(images))
         deep = any(np.asarray(image).dtype != np.uint8 for pair in images for image in pair)
         return data.pair_batches(pairs, seed=seed, batch_size=batch_size, size=size, scale=self.scale, exact=deep)

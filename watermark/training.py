@@ -59,9 +59,15 @@ class Run:
 
 def clone(model: keras.Model) -> keras.Model:
     """A copy of `model` with weights of its own (`keras.models.clone_model` alone draws new ones)."""
-    copy = keras.models.clone_model(model)
+    copy = keras.models.clone_model(model, recursive=True, clone_function=_copied)
     copy.set_weights(model.get_weights())
     return copy
+
+
+def _copied(layer):
+    if isinstance(layer, keras.layers.Lambda) and not layer.weights:  # Keras copies no code; it is shared
+        return layer
+    return type(layer).from_config(layer.get_config())
 
 
 def identified(model: keras.Model, *arrays: np.ndarray) -> str:

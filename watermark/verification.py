@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from watermark import metrics, questions
+from watermark.errors import check_type
 from watermark.evidence import (
     FALSE_POSITIVE_RATE,
     LEAST_KEYS,
@@ -142,6 +143,7 @@ class Answers(NamedTuple):
 def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL_KEYS,
                 fresh_seed: str | None = None, shifts: int = 0) -> Answers:
     """Puts the trigger image and fresh keys to a suspect; arguments and errors as for `verify`."""
+    check_type("key", key, Key, "watermark.load_key reads a file")
     if null_keys < 0 or not 0 <= shifts <= FARTHEST:
         raise ValueError(f"expected null_keys of 0 or more and shifts of 0 to {FARTHEST}, got {null_keys} and {shifts}")
     suspect, ways = as_suspect(suspect, key.kind), moves(shifts if null_keys >= LEAST_KEYS else 0)

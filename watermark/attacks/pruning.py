@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from watermark.attacks.base import Attack, Thief, attack, knob
+from watermark.errors import ModelError
 from watermark.training import clone
 
 
@@ -16,13 +17,20 @@ def prune(model: keras.Model, rate: float) -> keras.Model:
       model: a Keras model.
       rate: share of each kernel's weights, on [0, 1]; floor(rate * size) of them go, by magnitude, ties by index.
         Biases and batch norm are exempt.
+
+    Raises:
+      ModelError: none of its weights is called a kernel, so that nothing would be pruned.
     """
     if not 0.0 <= rate <= 1.0:
         raise ValueError(f"expected a pruning rate on [0, 1], got {rate}")
     pruned = clone(model)
-    for variable in pruned.variables:  # a thief need not keep frozen what its owner froze
-        if variable.path.endswith("kernel"):
-            variable.assign(_pruned(np.array(variable), rate))
+    # A thief need not keep frozen what its owner froze.
+    kernels = [variable for variable in pruned.variables if variable.path.endswith("kernel")]
+    if not kernels:
+        raise ModelError(f"{model.name} has no weights called kernel, which is what is pruned; layers of your own call "
+                         "theirs so by add_weight(name='kernel')")
+    for kernel in kernels:
+        kernel.assign(_pruned(np.array(kernel), rate))
     return pruned
 
 

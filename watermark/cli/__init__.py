@@ -59,6 +59,10 @@ def _main(argv):
     if verb in ("--version", "version"):
         print(f"watermark {watermark.__version__}")
         return 0
+    if os.name == "nt":
+        print("error: Windows has no file locks and permissions as keys need them; expected Linux, macOS, or WSL on "
+              "Windows", file=sys.stderr)
+        return 2
     if verb not in VERBS:
         print(f"error: unknown verb {verb!r}; choose from {', '.join(VERBS)}", file=sys.stderr)
         return 2

@@ -21,9 +21,10 @@ from watermark.cli import common, embed, fitting_keys, keygen
 from watermark.compute import Compute
 from watermark.embedding import embed as mark
 from watermark.files import exclusive
+from watermark.forms import form
 from watermark.keys import make_key, save_key
 from watermark.kinds import Kind
-from watermark.preflight import form, guess
+from watermark.preflight import guess
 from watermark.ranges import own
 from watermark.recipes import QUICK, Recipe
 from watermark.training import Run

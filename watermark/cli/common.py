@@ -1,5 +1,6 @@
 """What several verbs share: the owner's model, images and task."""
 
+import functools
 import logging
 import math
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from absl import flags
 
-from watermark import data, inference, preflight, ranges
+from watermark import data, forms, inference, preflight, ranges
 from watermark.files import check_place, target
 from watermark.fitting import BYTES, UNIT, Pixels
 from watermark.models import check_finite, load_model, register_objects
@@ -121,7 +122,7 @@ def one_image(values, model):
     check_finite(model)
     model = as_told(values, model)
     one = inference.single_output(model, values.output)
-    preflight.form(one)  # or an error that says what is in the way
+    forms.form(one)  # or an error that says what is in the way
     return model, one
 
 
@@ -166,7 +167,7 @@ def in_every_range(values, one):
 def likely_task(values, one):
     """"denoise" or "sr", whichever a model is better at, and says so."""
     answers, usual = in_every_range(values, one)
-    task, found = next(iter(preflight.guess(answers, preflight.form(one), usual).items()))
+    task, found = next(iter(preflight.guess(answers, forms.form(one), usual).items()))
     print(f"{values.model}: {measured(task, found)}")
     if values.range is None and found.best != usual:
         print(f"its pixels are on {found.best}: embed with --range={found.best.told}")
@@ -194,18 +195,22 @@ def read_task(values, one):
     Raises:
       ModelError: the model is worse at the task than doing nothing, or wants another range of pixels.
     """
-    preflight.check_weights(one)
-    task, images = told_task(values, preflight.form(one))
+    forms.check_weights(one)
+    task, images = told_task(values, forms.form(one))
     if values.preflight:
         answers, usual = in_every_range(values, one)
-        found = preflight.measure(answers, preflight.form(one), task, images, usual)
-        preflight.check(found, pixels(values), values.model)
+        given = answers, forms.form(one), task, images
+        preflight.check(preflight.measure(*given, usual), pixels(values), values.model,
+                        functools.partial(preflight.hint, *given))
     return task, images
 
 
 def told_task(values, shape):
     """(task, images) of the flags, for a model of that `Form`."""
     channels, scale = shape.channels, shape.scale
+    if scale > 1 and values.task == "denoise":
+        raise ValueError(f"--task=denoise is for networks that keep the size, this one enlarges {scale} times; "
+                         "expected --task=sr, or --task=pairs")
     for name, tasks in OF_TASKS.items():
         if values[name].present and values.task not in tasks:
             raise ValueError(f"--{name} is for --task={' or '.join(tasks)}, this is --task={values.task}")
@@ -240,7 +245,7 @@ def _enough(images):
 
 def quality(one, task, images, limit=6):
     """(mean PSNR in dB, how many images) of a model on the first images, cut to 256 pixels or to the model's size."""
-    pairs = preflight.pairs(preflight.form(one), task, images, side=256, count=limit)
+    pairs = preflight.pairs(forms.form(one), task, images, side=256, count=limit)
     return preflight.psnr(inference.predictor(one), task, pairs), len(pairs) // len(task.variants)
 
 

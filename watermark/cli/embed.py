@@ -20,7 +20,7 @@ from watermark.commitments import FIRST, commit
 from watermark.compute import Compute
 from watermark.embedding import embed, update_key
 from watermark.evidence import NULL_KEYS
-from watermark.files import digest, exclusive, sha256
+from watermark.files import check_place, digest, exclusive, sha256
 from watermark.keys import load_key, random_keys, refusal, save_key, with_verification
 from watermark.models import save_model
 from watermark.ranges import own
@@ -66,6 +66,7 @@ def run(values):
     common.required(values, "model", "key", "out")
     common.check_out(values.out, ".keras")
     load_key(values.key)  # says what is wrong before a lock is made beside it
+    check_place(values.key, f"--key={values.key}, into which S goes")
     with (exclusive(values.key, f"{values.key} is being embedded by another process; make a key for each model"),
           exclusive(values.out, f"{values.out} is being written by another process; give another --out")):
         return _embed(values)

@@ -5,14 +5,18 @@ tflite_float16, tflite_int8), .onnx; measures how far its answers are from the m
 mark in the exported form. Exit code 1 if the mark is lost there. Seconds.
 """
 
+import logging
+
 from absl import flags
 
-from watermark import data, exporting, inference, preflight, ranges
+from watermark import data, exporting, forms, inference, ranges
 from watermark.cli import common, fitting_keys
 from watermark.evidence import LEAST_KEYS
 from watermark.files import check_place
 from watermark.fitting import UNIT
 from watermark.keys import load_key
+
+log = logging.getLogger(__name__)
 
 
 def define(values):
@@ -39,7 +43,9 @@ def run(values):
         raise ValueError(f"--images is for --format=tflite_int8, this is {form}; leave it out")
     if not values.key and (given := [name for name in ("bare_seed", "null_keys") if values[name].present]):
         raise ValueError(f"--{given[0]} is for a verification with --key, which is not given")
-    _, one = common.open_model(values)
+    model, one = common.open_model(values)
+    if values.output and (left := [name for name in ranges.own(model).output_names if name != values.output]):
+        log.warning("%s has the output %s alone, without %s", values.out, values.output, ", ".join(left))
     pixels = common.own_range(values, ranges.own(one))
     if pixels != UNIT:  # it is exported as its owner has it; constants of further inputs are built in
         one = inference.single_output(common.as_told(values, ranges.own(one), UNIT), values.output)
@@ -60,7 +66,7 @@ def run(values):
 
 def _inputs(values, one):
     """The images of a folder as the model takes them, cut to one size."""
-    height, width = preflight.form(one).above(exporting.SIDE, exporting.SIDE)
+    height, width = forms.form(one).above(exporting.SIDE, exporting.SIDE)
     prepare = data.grey if one.input_shape[-1] == 1 else data.rgb
     found = [prepare(image)[:height, :width] for image in data.folder_images(values.images).values()]
     inputs = [data.unit(image).reshape(height, width, -1) for image in found

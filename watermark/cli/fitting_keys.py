@@ -2,7 +2,7 @@
 
 import math
 
-from watermark import metrics, preflight, ranges
+from watermark import forms, metrics, ranges
 from watermark.keys import LEAST_PIXELS, refusal
 from watermark.kinds import Kind
 from watermark.verification import residual_correlation
@@ -30,7 +30,7 @@ def bare(seed):
 
 def check_kind(one, kind):
     """A ValueError where keys of a kind do not fit a model, with those that do."""
-    shape = preflight.form(one)
+    shape = forms.form(one)
     fits = _advice(shape, kind.task, kind.scale)
     if kind.channels != shape.channels:
         raise ValueError(f"the model has {shape.channels} channels (--channels={shape.channels}), the key "
@@ -70,7 +70,7 @@ def limits(one, key):
 
 def trigger_sides(one, kind):
     """(height, width) of a key's trigger where it enters the model: brought to size for one that enlarges nothing."""
-    times = kind.scale if kind.task == "sr" and preflight.form(one).scale == 1 else 1
+    times = kind.scale if kind.task == "sr" and forms.form(one).scale == 1 else 1
     return tuple(times * side for side in kind.sides)
 
 
@@ -110,7 +110,10 @@ def read_size(text):
 def patch_size(values, one, key):
     """Side, or (height, width), of a training patch, and a ValueError where the key or --patch does not fit."""
     check_key(one, key)
-    shape = preflight.form(one)
+    shape = forms.form(one)
+    if values.patch and any(own not in (None, values.patch) for own in shape.sides):
+        own = "x".join(str(side or "any") for side in shape.sides)
+        raise ValueError(f"--patch={values.patch}: the model takes images of {own} pixels; leave it out")
     told = (values.patch, values.patch) if values.patch else trigger_sides(one, key.kind)
     height, width = (own or side for own, side in zip(shape.sides, told, strict=True))
     if not shape.fits(height, width):

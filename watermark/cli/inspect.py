@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from absl import flags
 
-from watermark import commitments, inference, preflight, ranges
+from watermark import commitments, forms, inference, preflight, ranges
 from watermark.cli import common, fitting_keys, results, served
 from watermark.errors import ModelError, one_line
 from watermark.files import sha256
@@ -112,10 +112,10 @@ def _network(values):
     model = common.read_model(values)
     try:
         _, one = common.one_image(values, model)
-        preflight.check_weights(one)
+        forms.check_weights(one)
     except ModelError as error:
         return {"can be marked": f"no: {error}"}, False
-    shape, own = preflight.form(one), ranges.own(one)
+    shape, own = forms.form(one), ranges.own(one)
     answers, usual = common.in_every_range(values, one)
     task, found = _measured(values, shape, answers, usual)
     if found.psnr[found.best] == -np.inf:
@@ -161,9 +161,9 @@ def _asked(values):
     """What a suspect does, as a black box."""
     asked = suspect = served.open_suspect(values)
     if isinstance(suspect, keras.Model):
-        shape, suspect = preflight.form(suspect), inference.predictor(suspect)
+        shape, suspect = forms.form(suspect), inference.predictor(suspect)
     else:
-        shape = _probed(suspect, results.name(values.suspect), FEW_STEPS if is_url(values.suspect) else preflight.STEPS)
+        shape = _probed(suspect, results.name(values.suspect), FEW_STEPS if is_url(values.suspect) else forms.STEPS)
     image = uniform("inspect", (1, *shape.above(40, 40), shape.channels))
     answer = np.asarray(suspect(image))
     layout = getattr(asked, "layout", None)
@@ -200,7 +200,7 @@ def _probed(suspect, name, steps):
             errors.append(error)
     for channels, own in sides.items():
         try:
-            return preflight.probe(lambda images: np.shape(suspect(images)), name, channels, own, steps)
+            return forms.probe(lambda images: np.shape(suspect(images)), name, channels, own, steps)
         except ModelError as error:
             errors.insert(0, error)
     raise errors[-1] if len(sides) == 2 else errors[0]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from absl import flags
 
-from watermark import commitments, preflight
+from watermark import commitments, forms
 from watermark.cli import common, fitting_keys
 from watermark.cli.common import beside
 from watermark.files import atomic_write, exclusive, target
@@ -72,7 +72,7 @@ def _kind(values):
         return {"task": values.task, "size": 20 if values.task == "sr" else 40, "scale": values.scale} | told
     _, one = common.open_model(values)
     task = values.task if values["task"].present else common.likely_task(values, one)
-    shape = preflight.form(one)
+    shape = forms.form(one)
     if not values.size and (why := fitting_keys.too_small(shape, task, values.scale)):
         raise ValueError(f"{values.model} cannot be marked: {why}")
     kind = dataclasses.replace(fitting_keys.fitting_kind(shape, task, values.scale), **told)
@@ -115,12 +115,18 @@ def signing_key(path):
 def signer(path, key):
     """The private key of `signing_key(path)` or, without a path, the one that signed the commitment beside `key`.
 
-    That one is looked for among the .pem files there; where it is elsewhere, a note asks for it.
+    That one is looked for among the .pem files there; where it is elsewhere, a note asks for it. No other signs: the
+    two commitments would be taken for two people's.
     """
     first = beside(key, "commitment.json")
-    public = commitments.load_commitment(first).get("public_key") if not path and first.exists() else None
+    public = commitments.load_commitment(first).get("public_key") if first.exists() else None
     if not public:
         return signing_key(path)
+    if path:
+        private = commitments.load_signing_key(path)
+        if private.public_key().public_bytes_raw().hex() != public:
+            raise ValueError(f"--sign={path} is another key than the one that signed {first}")
+        return private
     for file in sorted(first.parent.glob("*.pem")):
         with contextlib.suppress(commitments.CommitmentError):  # a certificate, or what is no key
             private = commitments.load_signing_key(file)

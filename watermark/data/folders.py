@@ -10,7 +10,9 @@ import numpy as np
 
 from watermark.data.pairs import match
 from watermark.data.pictures import DataError, read_picture
+from watermark.footprint import memory
 
+TIMES = 9  # the bytes of images: four sizes of them, and what they are made of
 FEW = 20  # images, below which training on them is said to be thin
 log = logging.getLogger(__name__)
 
@@ -85,7 +87,7 @@ def _read(groups, folders, strict, fitted=lambda name, *images: images):
 
     So is one that `fitted`, of the first name and the images, raises a DataError for.
     """
-    found, bad, transparent = {}, [], 0
+    found, bad, transparent, held = {}, [], 0, 0
     for group in groups:
         try:
             pictures = [read_picture(Path(folder) / name) for folder, name in zip(folders, group, strict=True)]
@@ -96,6 +98,11 @@ def _read(groups, folders, strict, fitted=lambda name, *images: images):
             bad.append(error)
             continue
         transparent += any(picture.transparent for picture in pictures)
+        held += sum(picture.pixels.nbytes for picture in pictures)
+        if TIMES * held > memory():  # the system would end the process, and without a word
+            raise DataError(f"{folders[0]}: the first {len(found)} of {len(groups)} images have {held / 2**30:.1f} GiB "
+                            f"of pixels, and training on them takes about {TIMES} times that, more than this machine "
+                            "has; expected fewer or smaller ones, some hundred are plenty")
     if not found:
         others = f"; nor can the {len(bad) - 1} others" if len(bad) > 1 else ""
         raise DataError(f"{bad[0]}{others}")

@@ -50,10 +50,11 @@ class Patches:
             raise _too_small([planes[0] for planes in images], size, np.shape)
         heights, widths = np.array([planes[0].shape for planes in images], np.int64).T
         starts = np.cumsum(heights * widths) - heights * widths
-        flat = [np.concatenate([plane.ravel() for plane in planes]) for planes in zip(*images, strict=True)]
         with tf.device("CPU"):
             vectors = [tf.constant(v) for v in (starts, heights, widths)]
-            return cls(tuple(tf.constant(v) for v in flat), *vectors, size)
+            flat = tuple(tf.constant(np.concatenate([plane.ravel() for plane in planes]))
+                         for planes in zip(*images, strict=True))
+            return cls(flat, *vectors, size)
 
     @property
     def nbytes(self) -> int:
@@ -256,11 +257,12 @@ def _too_small(images, size, shape):
     if not images:
         return ValueError(f"{expected}, got none at all")
     largest = max(images, key=lambda image: min(shape(image)[:2]))
-    side = min(shape(largest)[:2])
     height, width = (largest[0] if isinstance(largest, tuple) else largest).shape[:2]
+    side = min(inside := shape(largest)[:2])
+    taken = "" if side == min(height, width) else " ({}x{} to the network)".format(*inside)
     fits = f"--patch={side} fits it" if side >= LEAST else f"no patch of {LEAST} or more fits it"
     return ValueError(f"{expected} for a patch of that size, got {len(images)} of which the largest has "
-                      f"{height}x{width}; {fits}")
+                      f"{height}x{width}{taken}; {fits}")
 
 
 def _planes(image):

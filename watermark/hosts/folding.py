@@ -14,11 +14,21 @@ def norms(model: keras.Model) -> list[keras.Layer]:
     return [layer for layer in every_layer(model) if isinstance(layer, layers.BatchNormalization)]
 
 
+def always_training(layer: keras.Layer) -> bool:
+    """Whether a layer of a functional model was called with training=True, and so answers in inference, too."""
+    return any(node.arguments.kwargs.get("training") for node in layer._inbound_nodes)
+
+
 def foldable(model: keras.Model) -> dict[str, keras.Layer]:
-    """{batch norm's name: convolution} for each norm that sees nothing but one convolution's linear output."""
+    """{batch norm's name: convolution} for each norm that sees nothing but one convolution's linear output.
+
+    None that is always in training: what it answers is not what its statistics say.
+    """
     pairs = {}
     for layer in model.layers:
         if not isinstance(layer, layers.BatchNormalization) or len(layer._inbound_nodes) != 1:
+            continue
+        if layer.axis not in (-1, 3) or always_training(layer):
             continue
         parents = [node.operation for node in layer._inbound_nodes[0].parent_nodes]
         if len(parents) != 1 or type(parents[0]) not in (layers.Conv2D, layers.Conv2DTranspose):
@@ -67,8 +77,13 @@ def _turned(kernel):
     return keras.ops.transpose(keras.ops.flip(kernel, (0, 1)), (0, 1, 3, 2))
 
 
+def code_alone(layer: keras.Layer) -> bool:
+    """Whether a layer is a function without weights, which a copy of a network shares: Keras copies no code."""
+    return isinstance(layer, layers.Lambda) and not layer.weights
+
+
 def _nested(layer):
-    return isinstance(layer, keras.Model) and hasattr(layer, "operations")
+    return isinstance(layer, keras.Sequential) or isinstance(layer, keras.Model) and hasattr(layer, "operations")
 
 
 def fold_batch_norm(model: keras.Model) -> keras.Model:
@@ -91,6 +106,8 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     norms = {conv.name: model.get_layer(norm) for norm, conv in pairs.items()}
 
     def copy(layer):
+        if code_alone(layer):
+            return layer
         if _nested(layer):
             return fold_batch_norm(layer)
         layer = _as_convolution(layer) if plain(layer) else layer
