@@ -41,8 +41,9 @@ def table(weights=SHIPPED, model=None):
     def other(lab, subjects, row):
         return measures.quality(lab, model, row["host"], row["test_set"], row["scale"])
 
-    measure = Measure(other if model else trained, measures.QUALITY_COLUMNS, test_set=lambda row: row["test_set"])
-    return Table("evaluate_hosts", "The unmarked hosts, beside the paper's numbers.",
+    measure = Measure(other if model else trained, measures.QUALITY_COLUMNS, test_set=lambda row: row["test_set"],
+                      trained="data of their own" if model else "")
+    return Table("evaluate_weights" if model else "evaluate_hosts", "The unmarked hosts, beside the paper's numbers.",
                  [row | {"weights": weights} for row in GRID], subject, measure, PUBLISHED)
 
 

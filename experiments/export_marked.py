@@ -9,6 +9,7 @@ them. Hosts whose mark is not made yet are left out. Half a minute.
 
 from watermark.lab import scripts
 from watermark import exporting
+from watermark.evidence import LEAST_KEYS
 from watermark.hosts import HOSTS
 from watermark.keys import save_key
 
@@ -17,19 +18,20 @@ PUBLIC = 0o644  # a demonstration, unlike an owner's key
 
 def main(lab, options):
     """Exports the hosts asked for, or those that are marked."""
-    for host in options.hosts or [name for name in HOSTS if lab.has(lab.profile.mark(name, 0))]:
+    for host in options.hosts or [name for name in HOSTS if lab.ready(lab.profile.mark(name, 0))]:
         mark = lab.profile.mark(host, 0)
         path, key = lab.workdir / "checkpoints" / f"{host}-marked", lab.key(mark)
         write_key(key, lab.workdir / "examples" / "keys" / f"{host}.npz")
         done = exporting.export(lab.get(mark), path, "saved_model", key=key, null_keys=lab.profile.null_keys)
-        if lab.has(mark) and not done.verdict.stands_out:
+        if lab.profile.null_keys >= LEAST_KEYS and not done.verdict.stands_out:
             raise ValueError(f"{path}: the mark is lost in the exported form (ρ = {done.verdict.rho:.2f})")
         lab.log(f"{path}: within {done.parity:.1e} of {lab.resolve(mark).name}; d = "
                 f"{1e3 * done.verdict.distance:.3f}e-3, ρ = {done.verdict.rho:.3f}, p = {done.verdict.p_value:.1e}")
 
 
 def write_key(key, path):
-    """Writes an example key, for all to read."""
+    """Writes an example key, for all to read; that of an earlier mark goes."""
+    path.unlink(missing_ok=True)
     save_key(key, path)
     path.chmod(PUBLIC)
 

@@ -10,7 +10,7 @@ LIMITS = (-1.0, 1.0)  # of the grey values shown
 
 def main(lab, options):
     """Draws the figure fig3 for the profile's keys in the first host asked for."""
-    host = (options.hosts or ["dncnn"])[0]
+    host = scripts.one_host(options)
     keys = [lab.key(lab.profile.mark(host, seed)) for seed in range(min(lab.profile.trials, 3))]
     rows = []
     for key in keys:

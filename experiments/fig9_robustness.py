@@ -31,7 +31,7 @@ def attacks(profile, mark):
 
 def main(lab, options):
     """Draws the figure fig9 for the first host asked for."""
-    host = (options.hosts or ["dncnn"])[0]
+    host = scripts.one_host(options)
     mark = lab.profile.mark(host, 0)
     key, made = lab.key(mark), attacks(lab.profile, mark)
     answers = {name: inference.answer(lab.get(mark.under(*steps)), key) for name, (steps, _) in made.items()}

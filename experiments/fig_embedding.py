@@ -18,7 +18,7 @@ EVERY = 25
 
 def main(lab, options):
     """Draws the figure embedding for the first host asked for."""
-    host = (options.hosts or ["dncnn"])[0]
+    host = scripts.one_host(options)
     mark = lab.resolve(lab.profile.mark(host, 0))
     key, task = lab.initial_key(mark), TASKS[HOSTS[host].task]
     small = sorted(lab.test_images(host), key=lambda image: image.size)[:3]

@@ -24,7 +24,7 @@ def _numbers(suspect, triggers, wanted, initials, kind):
 
 def main(lab, options):
     """Draws the figure evidence for the first host asked for."""
-    host = (options.hosts or ["dncnn"])[0]
+    host = scripts.one_host(options)
     mark = lab.profile.mark(host, 0)
     marked, key = lab.get(mark), lab.key(mark)
     triggers, initials = random_keys(key.kind, lab.profile.null_keys, label="evidence")

@@ -45,4 +45,4 @@ def _table(name):
 
 
 if __name__ == "__main__":
-    scripts.run_main(main, takes=["rows", "hosts", "schemes", "trials", "first_seed"])
+    scripts.run_main(main, takes=["reuse", "rows", "hosts", "schemes", "trials", "first_seed"])

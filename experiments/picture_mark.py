@@ -11,7 +11,7 @@ LIMITS = (-1.0, 1.0)  # of the grey values shown
 
 def main(lab, options):
     """Draws the figure mark for the first host asked for."""
-    host = (options.hosts or ["dncnn"])[0]
+    host = scripts.one_host(options)
     mark = lab.profile.mark(host, 0)
     key = lab.key(mark)
     answers = [inference.answer(lab.get(spec), key) for spec in (mark.parent, mark)]

@@ -184,7 +184,8 @@ def strangers(records, eta):
     figure, axes = plt.subplots(1, len(hosts), squeeze=False, sharey=True, figsize=(figures.WIDTH, 2.0))
     for axis, host in zip(axes[0], hosts, strict=True):
         for color, (name, rows) in enumerate(records.items()):
-            most = max((entry for entry in rows if entry[0]["host"] == host), key=lambda entry: entry[0]["keys"])
+            most = max((entry for entry in rows if entry[0]["host"] == host),
+                       key=lambda entry: (bool(entry[1]), entry[0]["keys"]))
             _distribution(axis, most, STRANGERS[name].paper, {"color": f"C{color}", "label": name})
         axis.axvline(1e3 * eta, color="0.4", ls="--", lw=0.9, label="η")
         axis.set(title=get_host(host).title, xlabel="d (10⁻³)", yticks=[], ylim=(0, None))

@@ -8,8 +8,8 @@ Records that the project ships count too; nothing new is made. A row without a t
     python experiments/render.py
 """
 
-import dataclasses
 import importlib.util
+import os
 from pathlib import Path
 
 from watermark.lab import runner, scripts
@@ -151,15 +151,11 @@ def main(lab, options):
     for table in every:
         trials = Trials(lab, table, everything)
         rows.append(_map_row(table, trials.found()))
-        if not (made := [row for row, found in zip(trials.rows, trials.found(), strict=True) if found]):
+        if not any(trials.found()):
             continue
-        most = max(map(len, trials.found()))
-        trials = Trials(dataclasses.replace(lab, profile=dataclasses.replace(lab.profile, trials=most)),
-                        dataclasses.replace(table, grid=made), everything)
-        with atomic_write(runner.results(lab) / f"{table.name}.md") as temporary:
-            temporary.write_text(trials.text() + "\n", encoding="utf-8")
+        trials = trials.whole(beyond=False)
         scores.append((table, trials.score()))
-        parts += [f"## {_title(table)}", f"`experiments/{table.name}.py`", trials.text()]
+        parts += [f"## {_title(table)}", f"`experiments/{table.name}.py`", runner.write(trials)]
         parts += _shown(lab, *BESIDE.get(table.name, ()))
     for name, (heading, script) in FIGURES.items():
         if shown := _shown(lab, name):
@@ -168,8 +164,9 @@ def main(lab, options):
     with atomic_write(path) as temporary:
         temporary.write_text("\n\n".join([*_opening(lab, every, scores), *parts]) + "\n", encoding="utf-8")
     lab.log(str(path))
-    with atomic_write(lab.workdir / "docs" / "paper_map.md") as temporary:
-        temporary.write_text(_map(lab, rows), encoding="utf-8")
+    if lab.profile.name == MAIN:
+        with atomic_write(lab.workdir / "docs" / "paper_map.md") as temporary:
+            temporary.write_text(_map(lab, rows), encoding="utf-8")
 
 
 def _map_row(table, found):
@@ -206,7 +203,7 @@ def _opening(lab, every, scores):
     total = sum((score for _, score in scores), Score())
     each = "\n".join(f"- {_title(table)}: {score}" for table, score in scores
                      if score.of_cells)
-    cells = "\n".join(f"- {_title(table)}: {disagreement}; why: {_reason(table, disagreement.row)}"
+    cells = "\n".join(f"- {_title(table)}: {disagreement}; why: {_reason(lab, table, disagreement.row)}"
                       for table, score in scores for disagreement in score.disagreements)
     d, ncc = (sum(_printed(table, value) for table in every) for value in ("verified", "ncc_verified"))
     return [f"# Results, profile {lab.profile.name}", f"**Score against the paper: {total}.** The paper prints {d} "
@@ -224,18 +221,20 @@ def _printed(table, value):
 
 
 def _title(table):
-    return table.caption.split(".")[0]
+    return table.caption.split(". ")[0].rstrip(".")
 
 
-def _reason(table, row):
-    return next((words for name, axes, words in REASONS if name == table.name and axes.items() <= row.items()),
+def _reason(lab, table, row):
+    known = REASONS if (lab.profile.name, lab.profile.first_seed) == (MAIN, 0) else ()  # of those records
+    return next((words for name, axes, words in known if name == table.name and axes.items() <= row.items()),
                 "not known")
 
 
 def _shown(lab, *names):
-    folder = runner.RESULTS / lab.profile.name / "figures"
-    paths = [folder / f"{name}.png" for name in names]
-    return [f"![{path.stem}](results/{folder.parent.name}/figures/{path.name})" for path in paths if path.exists()]
+    """Links to figures, the work folder's own before those that ship."""
+    folders = [folder / "figures" for folder in (runner.results(lab), runner.RESULTS / lab.profile.name)]
+    found = [next(filter(Path.exists, (folder / f"{name}.png" for folder in folders)), None) for name in names]
+    return [f"![{path.stem}]({Path(os.path.relpath(path, lab.workdir)).as_posix()})" for path in filter(None, found)]
 
 
 if __name__ == "__main__":

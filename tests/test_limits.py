@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import zipfile
 
 import h5py
@@ -11,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import tensorflow as tf
+from owners import at_most
 
 from watermark import exporting, footprint, inference, limits, models, ports, suspects
 from watermark.cli import results
@@ -21,9 +21,8 @@ HUGE = 40_000_000
 @pytest.fixture(autouse=True)
 def small():
     """No test here may take more than 400 MB more than what was taken before."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    yield
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 << 10
+    with at_most(400):
+        yield
 
 
 def _refused(path, why):

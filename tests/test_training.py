@@ -1,6 +1,9 @@
 """Oracles: an uninterrupted run, one replica, and what the messages promise."""
 
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -160,7 +163,48 @@ def test_xla_gives_the_same_step(tiny_host, tiny_batches):
         np.testing.assert_allclose(a, b, atol=3e-4)  # Adam's first steps are signs; a rounding may turn one
 
 
-def test_batches_are_shared_among_replicas(tiny_host, tiny_batches):
+TWO_REPLICAS = """
+import keras, numpy as np, tensorflow as tf
+cpu, = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
+from watermark import hosts, tasks, training
+
+def loss_fn(model, X, Y):
+    loss = tasks.task_loss(model, X, Y)
+    return loss, {"task": loss}
+
+keras.utils.set_random_seed(0)
+host = hosts.fold_batch_norm(hosts.dncnn(depth=4, filters=8))
+rng = np.random.default_rng(0)
+data = tf.data.Dataset.from_tensors((rng.random((4, 12, 12, 1), np.float32), rng.random((4, 12, 12, 1), np.float32)))
+moved, told = [], []
+for strategy in (None, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+    compute = training.Compute("float32", strategy=strategy)
+    with compute.placement.scope():
+        model = training.clone(host)
+        optimizer = keras.optimizers.SGD(1e-3)
+        optimizer.build(model.trainable_variables)
+    assert compute.placement.num_replicas_in_sync == (2 if strategy else 1)
+    batches = strategy.experimental_distribute_dataset(data) if strategy else data
+    parts = training.train_step(model, loss_fn, optimizer, compute=compute)(next(iter(batches)))
+    told.append(float(parts["task"]))
+    moved.append([now - before for now, before in zip(model.get_weights(), host.get_weights(), strict=True)])
+for one, two in zip(*moved, strict=True):
+    size = np.abs(one).max()
+    np.testing.assert_allclose(two, one, rtol=1e-2, atol=1e-2 * size)
+assert max(np.abs(step).max() for step in moved[0]) > 1e-4
+np.testing.assert_allclose(told[1], told[0], rtol=1e-4)
+"""
+
+
+def test_two_replicas_take_the_step_of_one():
+    """Of plain gradient descent, which takes a gradient for what it is: Adam would step as far along twice of it."""
+    done = subprocess.run([sys.executable, "-c", TWO_REPLICAS], cwd=Path(__file__).parents[1], capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_strategy_of_one_replica_changes_nothing(tiny_host, tiny_batches):
     alone = training.clone(tiny_host)
     _fit(alone, tiny_batches, steps=2, learning_rate=1e-2)
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])

@@ -83,6 +83,8 @@ class Local:
                 if watch.ended():
                     return False
                 with watch.claim(job) as wanted:
+                    if wanted and watch.ended():  # another process had it, and for how long nobody knows
+                        return False
                     if wanted:
                         keep(make(job))
                 advance()

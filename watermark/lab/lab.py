@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from cachetools import LRUCache
 
 from watermark.lab import makers
-from watermark import compute, states
+from watermark import checkpoints, compute, states
 from watermark.checkpoints import CheckpointError
 from watermark.compute import Compute
 from watermark.hosts import HOSTS, Host, get_host
@@ -25,7 +26,7 @@ from watermark.lab.specs import Attacked, Marked, Spec, Trained
 from watermark.recipes import Recipe
 from watermark.schemes import get_scheme
 from watermark.tasks import TASKS
-from watermark.training import Batches
+from watermark.training import Batches, identified
 
 LOADED = 4  # models in memory, those asked for last: rows of a table share them
 
@@ -72,9 +73,20 @@ class Lab:
 
     def ready(self, spec: Spec) -> bool:
         """Whether the model can be had without training, and the mark that it comes from, whose key is asked for."""
-        spec = self._found(spec)
+        found = self._found(spec)
+        if found != spec and self.resolve(spec) != found:  # the sets are there, that it was made on stand-ins for
+            return False
+        spec = found
         made = isinstance(spec, Attacked) and not spec.attack.trains and self.ready(spec.parent)
         return made or self.has(spec) and self.has(spec.root)
+
+    def kept(self, spec: Spec | None) -> Spec | None:
+        """The nearest model of a spec's history that is kept, itself before all; None where there is none."""
+        return spec if spec is None or self.has(spec) else self.kept(getattr(spec, "parent", None))
+
+    def arithmetic(self, spec: Spec) -> str:
+        """That in which a model that is kept was trained."""
+        return checkpoints.describe(self.cache.path(spec.name)).get("arithmetic", self.compute.effective)
 
     def _found(self, spec):
         """`resolve` by the models that are there, without a look for the image sets, which may be downloads."""
@@ -95,15 +107,15 @@ class Lab:
 
     def get(self, spec: Spec) -> Any:
         """The model of a spec; what an attack on answers makes is a callable on image batches."""
-        if isinstance(spec, Attacked) and not spec.attack.trains:
-            return makers.make(self, spec, self.folder(spec))
         spec = self.resolve(spec)
         if spec.name not in self._loaded:
-            self._loaded[spec.name] = self._kept(spec)
+            made = isinstance(spec, Attacked) and not spec.attack.trains
+            self._loaded[spec.name] = makers.make(self, spec, self.folder(spec)) if made else self._kept(spec)
         return self._loaded[spec.name]
 
     def _kept(self, spec):
         try:
+            self._check_parent(spec)
             return self.cache.get(spec.name, functools.partial(self._made, spec))
         except CheckpointError as error:
             if isinstance(spec, Trained):  # hours of training are not started unasked
@@ -112,12 +124,23 @@ class Lab:
             self.cache.forget(spec.name)
             return replace(self.cache, shipped=()).get(spec.name, functools.partial(self._made, spec))
 
+    def _check_parent(self, spec):
+        """Refuses a model that is kept and was made from another parent of the name: that may have been made again."""
+        path = self.cache.path(spec.name)
+        told = checkpoints.describe(path).get("parent_weights") if path else None
+        if told and told != identified(self.get(spec.parent)):
+            for folder in (self.folder(spec), makers.shared_folder(spec, self.folder(spec))):
+                shutil.rmtree(folder, ignore_errors=True)  # what is kept of its training is of that parent, too
+            raise CheckpointError(f"{path} was made from another {spec.parent.name} than the one that is there")
+
     def _made(self, spec):
         folder = self.folder(spec)
         model = makers.make(self, spec, folder)
         kept = [*folder.rglob("state.npz")] or [*makers.shared_folder(spec, folder).rglob("state.npz")]
         known = {"seconds": sum(states.seconds(path.parent) for path in kept),
                  "arithmetic": self.compute.effective, "device": compute.device(), "versions": compute.versions()}
+        if parent := getattr(spec, "parent", None):
+            known["parent_weights"] = identified(self.get(parent))
         return model, spec.fields | known
 
     def folder(self, spec: Spec) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from watermark.checkpoints import SHIPPED
 from watermark.files import atomic_write, locked
-from watermark.hosts import get_host
+from watermark.hosts import HOSTS, get_host
 from watermark.lab.cluster import Ray
 from watermark.lab.execution import Job, Local, Shard, Watch
 from watermark.lab.lab import Lab
@@ -20,7 +20,7 @@ from watermark.lab.score import Score, score, unmarked_in
 from watermark.lab.specs import Spec, attack_sets
 from watermark.lab.store import Store, machine
 from watermark.lab.tables import Table, identity, render
-from watermark.schemes import OURS, UNMARKED, get_scheme
+from watermark.schemes import MODULES, OURS, UNMARKED, get_scheme
 from watermark.training import identified
 
 RESULTS = SHIPPED.parent / "results"  # what the project ships
@@ -66,7 +66,10 @@ class Options:
     @property
     def values(self) -> dict[str, list[str]]:
         """{axis: the values asked for} of `rows`."""
-        pairs = [pair.partition("=")[::2] for pair in self.rows]
+        told: list[str] = []
+        for text in self.rows:
+            told += [text] if "=" in text or not told else [f"{told.pop()}, {text}"]  # a value with a comma in it
+        pairs = [pair.partition("=")[::2] for pair in told]
         return {axis: [value for name, value in pairs if name == axis] for axis, _ in pairs}
 
     def check(self, grid: Sequence[Mapping]) -> None:
@@ -92,17 +95,19 @@ def _is(value, told):
 def make(lab: Lab, table: Table, options: Options = Options()) -> str:
     """Makes the trials of `table` that are missing, then prints it. Returns its text.
 
-    What is written has the rows beside those asked for, too, if there are trials of them: a table never loses rows.
+    What is written has the rows and trials beside those asked for, too, where there are records: it never loses any.
     """
     trials = Trials(lab, table, options)
-    if not trials.rows:
-        raise ValueError(_none(table.grid, options))
     trials.make()
-    text = trials.text()
-    trials.rows = [row for row in table.grid if row in trials.rows or trials.has(row)]
-    with atomic_write(results(lab) / f"{table.name}.md") as temporary:
-        temporary.write_text(trials.text() + "\n", encoding="utf-8")
-    print(text)
+    print(text := trials.text())
+    write(trials.whole())
+    return text
+
+
+def write(trials: Trials) -> str:
+    """Writes the page of a table, and returns its text."""
+    with atomic_write(results(trials.lab) / f"{trials.table.name}.md") as temporary:
+        temporary.write_text((text := trials.text()) + "\n", encoding="utf-8")
     return text
 
 
@@ -156,6 +161,8 @@ class Trials:
 
     def make(self) -> None:
         """Makes the trials that are missing, one record each."""
+        if not self.rows:
+            raise ValueError(_none(self.table.grid, self.options))
         todo = [Job(i, seed, self._group(row, seed)) for i, row in enumerate(self.rows)
                 for seed in self.seeds(row) if not self.record(row, seed)]
         if self.options.shard:
@@ -193,6 +200,22 @@ class Trials:
 
     def _records(self, row):
         return list(filter(None, (self.record(row, seed) for seed in self.seeds(row))))
+
+    def whole(self, beyond: bool = True) -> Trials:
+        """The same with every row that has a trial, and the seeds that have; `beyond` those of the profile, too."""
+        there = {record["seed"] for record in self.store.records.values()} if beyond else set()
+        options = dataclasses.replace(self.options, hosts=list(HOSTS), schemes=list(MODULES), rows=())
+        wide = Trials(self._over(there.union(self.lab.profile.seeds)), self.table, options)
+        found = {record["seed"] for row in wide.rows for record in wide._records(row)}
+        wide.lab = self._over(found.union(self.lab.profile.seeds if beyond else ()) or {0})
+        wide.rows = [row for row in wide.rows if wide.has(row) or beyond and row in self.rows]
+        return wide
+
+    def _over(self, seeds):
+        """The lab, with the trials from the first to the last of some seeds."""
+        trials = max(seeds) + 1 - min(seeds)
+        profile = dataclasses.replace(self.lab.profile, first_seed=min(seeds), trials=trials)
+        return dataclasses.replace(self.lab, profile=profile)
 
     def seeds(self, row: Mapping) -> range:
         """Those of a row's trials: 0 alone where others would measure the same models again, as of unmarked hosts."""
@@ -241,7 +264,7 @@ def named(lab: Lab, table: Table, row: Mapping, seed: int, resolved: bool = Fals
     """The id of a trial's record; `resolved`: on the stand-ins of image sets that cannot be had."""
     subjects, test_set = table.subjects(lab.profile, seed, row).values(), table.measure.wanted(row)
     if resolved:
-        subjects, test_set = map(lab.resolve, subjects), lab.images.test_name(test_set)
+        subjects, test_set = map(lab.resolve, subjects), _test_set(lab, table, row)
     settings = {"null_keys": lab.profile.null_keys, "crop": lab.profile.crop, "test_set": test_set}
     return identity(table, [spec.name for spec in subjects], settings, row, seed)
 
@@ -250,17 +273,26 @@ def measured(lab: Lab, table: Table, rows: Sequence[Mapping], job: Job) -> dict:
     """The record of one trial, made on this machine."""
     row, start = rows[job.row], time.monotonic()
     subjects = {name: lab.resolve(spec) for name, spec in table.subjects(lab.profile, job.seed, row).items()}
+    name = named(lab, table, row, job.seed, resolved=True)
     values = table.measure.values(lab, subjects, row)
-    data = {"train": next(iter(subjects.values())).root.train_set,
-            "test": lab.images.test_name(table.measure.wanted(row))}
+    data = {"train": table.measure.trained or next(iter(subjects.values())).root.train_set,
+            "test": _test_set(lab, table, row)}
     if sets := list(dict.fromkeys(name for spec in subjects.values() for name in attack_sets(spec))):
         data["attack"] = sets
     # An id is of how a model is made; made again, on another machine, it is not the same to the bit.
-    weights = {spec.name: identified(lab.get(spec))[:12] for spec in subjects.values() if lab.has(spec)}
-    provenance = machine() | {"data": data, "arithmetic": lab.compute.effective, "weights": weights,
+    kept = [] if table.measure.trained else [*filter(None, dict.fromkeys(map(lab.kept, subjects.values())))]
+    weights = {spec.name: identified(lab.get(spec))[:12] for spec in kept}
+    arithmetic = lab.arithmetic(kept[0]) if kept else lab.compute.effective
+    provenance = machine() | {"data": data, "arithmetic": arithmetic, "weights": weights,
                               "seconds": round(time.monotonic() - start, 2)}
-    return {"id": named(lab, table, row, job.seed, resolved=True), "table": table.name, "row": row, "seed": job.seed,
+    return {"id": name, "table": table.name, "row": row, "seed": job.seed,
             "subject": [spec.name for spec in subjects.values()], "values": values, "provenance": provenance}
+
+
+def _test_set(lab, table, row):
+    """The set that a row is measured on; where no image is asked for, the name alone, which its id has."""
+    wanted = table.measure.wanted(row)
+    return lab.images.test_name(wanted) if table.measure.on_images else wanted
 
 
 def chosen(lab: Lab, table: Table, options: Options) -> list[dict]:
@@ -273,8 +305,8 @@ def chosen(lab: Lab, table: Table, options: Options) -> list[dict]:
     if options.hosts is None:
         rows = [row for row in table.grid if options.has(row)]
         every = list(dict.fromkeys(row["host"] for row in rows))
-        ready = [host for host in every if all(lab.has(spec) for spec in _roots(lab, table, rows, host))]
-        trained = [host for host in every if lab.has(lab.profile.host(host))]
+        ready = [host for host in every if all(lab.ready(spec) for spec in _roots(lab, table, rows, host))]
+        trained = [host for host in every if lab.ready(lab.profile.host(host))]
         hosts = ready or trained or every[:1]
         if left := [host for host in every if host not in hosts]:
             lab.log(f"NOTE: not all models of {', '.join(left)} are made yet for profile {lab.profile.name}; name "

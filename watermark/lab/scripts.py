@@ -30,7 +30,7 @@ from watermark.several import check_given, define_several
 
 FLAGS = flags.FLAGS
 WORKDIR = "runs"
-OF_TABLES = ("ready", "rows", "shard", "runner", "hosts", "schemes", "trials", "first_seed")
+OF_TABLES = ("ready", "reuse", "rows", "shard", "runner", "hosts", "schemes", "trials", "first_seed")
 OF_FIGURES = ("pictures",)
 RUNNERS = {"local": Local, "ray": lambda: Ray(FLAGS.ray_address, FLAGS.ray_gpus)}
 
@@ -86,10 +86,31 @@ def lab() -> Lab:
 
 def run_main(main: Callable[[Lab, Options], object], *, tables: Sequence[Table] = (),
              takes: Sequence[str] = ("hosts",)) -> None:
-    """Runs `main` under absl; what a user can mend comes as one line and exit code 2.
+    """Runs `main` as `run_script` does, with the flags that all experiments share.
 
     Flags on which trials are made are refused unless it makes those of `tables`, or `takes` names them; where it does,
     those of figures are. Where there are no trials, --stop_after ends the training that is under way.
+    """
+
+    def with_lab():
+        refused = OF_FIGURES if tables else set(OF_TABLES) - set(takes)
+        if given := sorted(name for name in refused if FLAGS[name].present):
+            others = "draw figures" if tables else "make tables"
+            raise ValueError(f"--{given[0]} is for scripts that {others}; this one takes no notice of it")
+        _check_flags(tables)
+        made = lab()
+        if not tables and FLAGS.stop_after is not None:
+            made = dataclasses.replace(made, deadline=time.monotonic() + 60.0 * FLAGS.stop_after)
+        main(made, options())
+
+    define_flags(_usual(tables))
+    run_script(with_lab)
+
+
+def run_script(main: Callable[[], int | None]) -> None:
+    """Runs `main` under absl; what a user can mend comes as one line and exit code 2, else the code is what it returns.
+
+    None is 0; a deadline is 0 too, and Ctrl-C 130. The flags are the script's own: they are defined before.
     """
 
     def guarded(argv):
@@ -100,15 +121,8 @@ def run_main(main: Callable[[Lab, Options], object], *, tables: Sequence[Table] 
         logging.getLogger("tensorflow").setLevel(logging.WARNING)
         try:
             if len(argv) > 1:
-                raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --profile=quick")
-            refused = OF_FIGURES if tables else set(OF_TABLES) - set(takes)
-            if given := sorted(name for name in refused if FLAGS[name].present):
-                others = "draw figures" if tables else "make tables"
-                raise ValueError(f"--{given[0]} is for scripts that {others}; this one takes no notice of it")
-            made = lab()
-            if not tables and FLAGS.stop_after is not None:
-                made = dataclasses.replace(made, deadline=time.monotonic() + 60.0 * FLAGS.stop_after)
-            main(made, options())
+                raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --name=value")
+            return main() or 0
         except Interrupted as stopped:
             print(f"{stopped}; the same command goes on", file=sys.stderr)
             return 130
@@ -127,16 +141,30 @@ def run_main(main: Callable[[Lab, Options], object], *, tables: Sequence[Table] 
             return 2
         return 0
 
-    define_flags(_usual(tables))
     main_module = sys.modules["__main__"]
     app.run(guarded, flags_parser=lambda argv: _parse(argv, main_module.__doc__ or ""))
+
+
+def _check_flags(tables):
+    """Refuses flags that nothing would take notice of, here."""
+    if tables and FLAGS["schemes"].present and not any("scheme" in row for table in tables for row in table.grid):
+        raise ValueError(f"--schemes={','.join(FLAGS.schemes)}: all rows of this table are of {OURS}")
+    if FLAGS.runner != "ray" and (given := [name for name in ("ray_address", "ray_gpus") if FLAGS[name].present]):
+        raise ValueError(f"--{given[0]} is for --runner=ray, this is --runner={FLAGS.runner}")
+
+
+def one_host(options: Options) -> str:
+    """The one host that a figure is of, DnCNN where none is named; a ValueError for several."""
+    if len(hosts := options.hosts or [next(iter(HOSTS))]) > 1:
+        raise ValueError(f"--hosts={','.join(hosts)}: this figure is of one host")
+    return hosts[0]
 
 
 def _parse(argv, words):
     """absl's own parser shows these flags for --helpfull only."""
     if {"--help", "-h", "-help", "--helpfull"} & set(argv[1:]):
-        names = [name for name in FLAGS if FLAGS[name] in FLAGS.get_flags_for_module(__name__)
-                 or FLAGS[name] in FLAGS.get_flags_for_module("__main__")]
+        modules = __name__, define_several.__module__, "__main__"
+        names = [name for name in FLAGS if any(FLAGS[name] in FLAGS.get_flags_for_module(one) for one in modules)]
         print(f"{words.strip()}\n\n" + "\n".join(f"  --{name}: {FLAGS[name].help}" for name in sorted(names)))
         sys.exit(0)
     try:

@@ -65,6 +65,7 @@ class Measure:
         something else than the names say.
       needs: subject -> the spec whose model has to be there for it.
       on_images: whether anything is measured on a test set at all; else none is named.
+      trained: what the measured models were trained on where they are others' and not the subjects'; "" else.
     """
 
     values: Callable[..., dict]
@@ -74,6 +75,7 @@ class Measure:
     compared: Callable[[Mapping, Mapping], dict] = lambda row, values: dict(values)
     needs: Callable[[Spec], Spec] = lambda spec: spec
     on_images: bool = True
+    trained: str = ""
 
     def wanted(self, row: Mapping) -> str:
         """The image set that a row is measured on, before stand-ins."""
