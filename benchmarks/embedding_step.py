@@ -17,8 +17,9 @@ import watermark  # noqa: F401 - before TensorFlow, which looks at once whether 
 # isort: split
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
+from watermark.lab import scripts
 from watermark.embedding import arranged, losses
 from watermark.hosts import HOSTS, fold_batch_norm, get_host
 from watermark.keys import make_key
@@ -117,7 +118,8 @@ def torch_step(repeats):
     return seconds(step, repeats)
 
 
-def main(_):
+def main():
+    """Prints the machine's limit, then a row for each host, precision and recipe."""
     limits = {p: matrix_product_rate(p, FLAGS.repeats) for p in ("float32", FAST)}
     print("matrix product:", *(f"{p} {rate:.0f} GFLOP/s" for p, rate in limits.items()))
     for host in FLAGS.hosts:
@@ -134,4 +136,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    scripts.run_script(main)

@@ -12,10 +12,10 @@ import pstats
 import statistics
 import time
 
-from absl import app, flags
+from absl import flags
 
-from watermark.lab import measures
-from watermark import inference, verification
+from watermark.lab import measures, scripts
+from watermark import evidence, inference, verification
 from watermark.hosts import HOSTS, get_host
 from watermark.keys import key_blocks
 from watermark.lab.lab import Lab
@@ -50,14 +50,15 @@ def parts(lab, mark, count):
         seconds[f"trace, {precision}"], _ = timed(lambda ask=ask: ask(key.trigger[None]))
         seconds[f"answers, {precision}"], answers = timed(lambda ask=ask: [ask(triggers) for triggers, _ in blocks])
         seconds["statistic"], found = timed(lambda answers=answers: [
-            verification.residual_correlation(triggers, there, initials, key.kind)
+            evidence.residual_correlation(triggers, there, initials, key.kind)
             for (triggers, initials), there in zip(blocks, answers, strict=True)])
         rhos[precision] = [float(rho) for block in found for rho in block]
     seconds["PSNR, float32"], _ = timed(lambda: measures.psnr(lab, model, mark.host))
     return seconds, rhos
 
 
-def main(_):
+def main():
+    """Prints the parts' seconds, and what they come to, host by host."""
     lab = Lab.at("runs", get_profile("quick"))
     for host in FLAGS.hosts:
         mark = lab.profile.mark(get_host(host).name, 0)
@@ -77,4 +78,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    scripts.run_script(main)

@@ -16,11 +16,13 @@ import dataclasses
 import json
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from scipy import stats
 
+from watermark.lab import scripts
 from watermark import checkpoints, commitments, evidence, inference, keys, metrics, verification
 from watermark.attacks import forging
+from watermark.files import digest
 from watermark.lab.profiles import get_profile
 from watermark.lab.store import Store, machine
 from watermark.several import define_several
@@ -54,13 +56,13 @@ def by_gradient(model, seed, tries, owner, store, nulls):
 
 
 def outcome(key, answer, nulls):
-    """What becomes of one forged key, with each of the `nulls`."""
-    rho = float(verification.residual_correlation(key.trigger[None], answer[None], key.initial[None], key.kind)[0])
+    """What becomes of one forged key: {..., number of fresh keys: (z, by z alone, accepted, with a commitment)}."""
     holds = all(finding.holds for finding in commitments.check(key, commitments.commit(key)))
-    told = {"rho": rho, "near": bool(metrics.distance(answer, key.verification) <= metrics.threshold(answer.size))}
+    told = {"near": bool(metrics.distance(answer, key.verification) <= metrics.threshold(answer.size))}
     for null in nulls:
         verdict = verification.judge(verification.Answers(np.float64(answer), null, ""), key)
-        told[str(len(null))] = verdict.stands_out, verdict.evident, verdict.evident and holds
+        told["rho"] = verdict.rho  # the same by any fresh keys
+        told[str(len(null))] = verdict.z_score, verdict.stands_out, verdict.evident, verdict.evident and holds
     return told
 
 
@@ -69,10 +71,16 @@ def rows(name, found, nulls):
     rho = np.array([one["rho"] for one in found])
     steps = f"{np.mean(taken):.1f}" if (taken := [one["steps"] for one in found if "steps" in one]) else "–"
     for null in nulls:
-        z = (rho - null.mean()) / null.std(ddof=1)
-        accepted = np.sum([one[str(len(null))] for one in found], 0)
-        yield (name, len(found), steps, len(null), rho.max(), z.min(), z.max(), evidence.z_needed(len(null)),
-               sum(one["near"] for one in found), *accepted)
+        z, *accepted = zip(*(one[str(len(null))] for one in found), strict=True)
+        yield (name, len(found), steps, len(null), rho.max(), min(z), max(z), evidence.z_needed(len(null)),
+               sum(one["near"] for one in found), *map(sum, accepted))
+
+
+def file_of(suspect, model, owner):
+    """What the records of keys by gradient are called: of this very network, and of the constants that make them."""
+    constants = [{name: value for name, value in vars(module).items()
+                  if name.isupper() and isinstance(value, int | float)} for module in (forging, evidence)]
+    return f"{suspect}-{identified(model)[:12]}-{digest(*constants)}-{owner}"
 
 
 def suspects():
@@ -82,7 +90,7 @@ def suspects():
     return {name: found[name] for name in FLAGS.suspects}
 
 
-def main(_):
+def main():
     """Prints the table, and how far rho of drawn keys is from normal."""
     print("| suspect | forgery | tries | steps | fresh keys | highest ρ | lowest z | highest z | z needed | paper "
           "| by z alone | accepted | accepted with commitment |\n|" + "---|" * 13)
@@ -94,8 +102,7 @@ def main(_):
         found = {name: [outcome(*pair, nulls) for pair in pairs]
                  for name, pairs in forgeries(model, "forger", FLAGS.tries).items()}
         for owner, name in (("", "no owner"), ("Mallory", "an owner stated")):
-            of = f"{suspect}-{identified(model)[:12]}-{owner}"  # records are of this very network
-            store, tries = Store(FLAGS.workdir, of), FLAGS.gradient_tries // 2
+            store, tries = Store(FLAGS.workdir, file_of(suspect, model, owner)), FLAGS.gradient_tries // 2
             found[f"gradient: K made up, {name}"] = by_gradient(model, "forger", tries, owner, store, nulls)
         for name, each in found.items():
             for row in rows(name, each, nulls) if each else ():
@@ -118,4 +125,4 @@ def define_flags():
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    scripts.run_script(main)

@@ -23,9 +23,10 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags, logging
 from PIL import Image
 
+from watermark.lab import scripts
 from watermark import commitments, data, exporting, inference, keys, kinds, models, suspects
 from watermark.errors import WatermarkError
 from watermark.several import define_several
@@ -291,8 +292,8 @@ def outcomes(inputs, folder):
     return found
 
 
-def main(_):
-    """Counts."""
+def main():
+    """Counts; the exit code."""
     logging.set_verbosity("error")
     families = FLAGS.families or list(FAMILIES)
     inputs = [(families[i % len(families)], FLAGS.seed + i) for i in range(FLAGS.count)]
@@ -313,4 +314,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("count", 1200, "inputs", 1)
     flags.DEFINE_integer("seed", 0, "number of the first")
     define_several("families", None, f"of {', '.join(FAMILIES)}; default: all", choices=tuple(FAMILIES))
-    app.run(main)
+    scripts.run_script(main)

@@ -10,8 +10,9 @@ A minute a host on 2 cores, for the weights that their authors published (docs/h
 
 import os
 
-from absl import app, flags
+from absl import flags
 
+from watermark.lab import scripts
 from watermark import data, inference
 from watermark.attacks import prune
 from watermark.hosts import HOSTS, fold_batch_norm, load_pretrained
@@ -21,8 +22,20 @@ from watermark.tasks import TASKS
 FLAGS = flags.FLAGS
 
 
-def main(_):
+def rates():
+    """Those of the flag; a ValueError for what is no share of the weights."""
+    try:
+        found = list(map(float, FLAGS.rates))
+    except ValueError:
+        found = [-1.0]
+    if not all(0.0 <= rate <= 1.0 for rate in found):
+        raise ValueError(f"--rates={','.join(FLAGS.rates)}: expected shares on [0, 1], such as .25,.3")
+    return found
+
+
+def main():
     """Prints a row for each rate."""
+    asked = rates()
     host, model = HOSTS[FLAGS.host], load_pretrained(FLAGS.host, FLAGS.weights)
     images = list(data.images(host.test_sets[0], data_dir=os.environ.get("WATERMARK_DATA")).values())
     forms = {"with batch norm": model, "folded": fold_batch_norm(model)}
@@ -30,7 +43,7 @@ def main(_):
     print(f"| pruned | {' | '.join(forms)} |\n|---|---|---|")
     whole = {name: inference.evaluate(form, TASKS[host.task], images).mean() for name, form in forms.items()}
     print(f"| nothing | {' | '.join(f'{psnr:.2f}' for psnr in whole.values())} |", flush=True)
-    for rate in map(float, FLAGS.rates):
+    for rate in asked:
         lost = [inference.evaluate(prune(form, rate), TASKS[host.task], images).mean() - whole[name]
                 for name, form in forms.items()]
         print(f"| {rate:.0%} | {' | '.join(f'{change:+.2f}' for change in lost)} |", flush=True)
@@ -45,4 +58,4 @@ def define_flags():
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    scripts.run_script(main)

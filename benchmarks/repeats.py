@@ -2,7 +2,8 @@
 
 An id stands for how a model is made and measured, not for its weights: made again on another machine, or in the other
 arithmetic, a mark is not the same to the bit. Of every record that git has had with two distances this prints both, and
-how far they lie apart. Needs a checkout with its history; half a minute.
+how far they lie apart; a measurement that is a row of two tables counts once. Needs a checkout with its history; half a
+minute.
 
     python benchmarks/repeats.py
 """
@@ -13,13 +14,20 @@ from pathlib import Path
 
 import numpy as np
 
+from watermark.lab import scripts
+from watermark.errors import first_line
+
 ROOT = Path(__file__).parents[1]
 RECORDS = "results/quick"
 SAME = 1e-4  # of a distance: nearer, the same model was measured again
 
 
 def _git(*command):
-    return subprocess.run(["git", "-C", str(ROOT), *command], capture_output=True, text=True, check=True).stdout
+    try:
+        return subprocess.run(["git", "-C", str(ROOT), *command], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        why = first_line(RuntimeError(getattr(error, "stderr", "") or error))
+        raise ValueError(f"{ROOT} has no history that git can read ({why})") from error
 
 
 def versions():
@@ -34,21 +42,32 @@ def versions():
     return found
 
 
+def repeats(found):
+    """[(record, the same made again)] of what `versions` gives, each measurement once, however many tables have it."""
+    pairs = {}
+    for several in found.values():
+        records = list(several.values())
+        for one, two in zip(records, records[1:], strict=False):
+            before, after = (record["values"]["distance"] for record in (one, two))
+            if abs(after / before - 1.0) >= SAME:
+                pairs.setdefault((*one.get("subject", ()), before, after), (one, two))
+    return list(pairs.values())
+
+
 def main():
     """Prints each repeat, then the median and the most."""
     apart = []
-    for (table, _), several in versions().items():
-        values = [record["values"] for record in several.values()]
-        for before, after in zip(values, values[1:], strict=False):
-            if (far := abs(after["distance"] / before["distance"] - 1.0)) < SAME:
-                continue
-            apart.append(far)
-            row = ", ".join(f"{name} {value}" for name, value in next(iter(several.values()))["row"].items())
-            z = "".join(f" (z {one['z_score']:.1f} to {two['z_score']:.1f})" for one, two in [(before, after)]
-                        if "z_score" in one and "z_score" in two)
-            print(f"{table}: {row}: d {1e3 * before['distance']:.3f} to {1e3 * after['distance']:.3f}e-3{z}")
+    for record, again in repeats(versions()):
+        before, after = record["values"], again["values"]
+        apart.append(abs(after["distance"] / before["distance"] - 1.0))
+        row = ", ".join(f"{name} {value}" for name, value in record["row"].items())
+        z = "".join(f" (z {one['z_score']:.1f} to {two['z_score']:.1f})" for one, two in [(before, after)]
+                    if "z_score" in one and "z_score" in two)
+        print(f"{record['table']}: {row}: d {1e3 * before['distance']:.3f} to {1e3 * after['distance']:.3f}e-3{z}")
+    if not apart:
+        raise ValueError(f"no record was made twice in the history of {ROOT}; a shallow clone has only a part of it")
     print(f"{len(apart)} repeats: d is {np.median(apart):.1%} apart in the median, {max(apart):.1%} at most")
 
 
 if __name__ == "__main__":
-    main()
+    scripts.run_script(main)

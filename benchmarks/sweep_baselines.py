@@ -16,8 +16,9 @@ import json
 import time
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
+from watermark.lab import scripts
 from watermark import data, inference
 from watermark.baselines import adi, deepsigns
 from watermark.checkpoints import load_host
@@ -27,6 +28,7 @@ from watermark.kinds import Kind
 from watermark.lab.store import Store, machine
 from watermark.several import define_several
 from watermark.tasks import TASKS
+from watermark.training import identified
 
 SCHEMES = {scheme.name: scheme for scheme in (deepsigns, adi)}
 MOST_LOSS = 0.3  # dB; the paper's baselines lose .10 to .31
@@ -69,8 +71,9 @@ def chosen(records):
 def sweep(scheme, host_name, recipes, workdir, deadline=None):
     """Numbers of the recipes, kept or made now; those that the deadline leaves out are missing."""
     store, found = Store(workdir, "records"), []
+    weights = identified(load_host(host_name))[:12]  # a host that is trained further is another one
     for recipe in recipes:
-        row = {"scheme": scheme.name, "host": host_name, "recipe": dataclasses.asdict(recipe)}
+        row = {"scheme": scheme.name, "host": host_name, "weights": weights, "recipe": dataclasses.asdict(recipe)}
         name = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:12]
         if name not in store.records:
             try:
@@ -94,24 +97,29 @@ def line(record):
             f"{record['seconds']:.0f} s")
 
 
-def main(_):
+def asked():
+    """(scheme, a recipe for each strength) of the flags; a ValueError for those that no training can have."""
     scheme = SCHEMES[FLAGS.scheme]
-    deadline = None if FLAGS.minutes is None else time.monotonic() + 60.0 * FLAGS.minutes
     changes = {name: FLAGS[name].value for name in ("steps", "batch_size", "stop")}
-    if scheme is deepsigns:
-        changes.pop("stop")
-    recipes = [recipe_for(scheme, float(strength), **changes) for strength in FLAGS.strengths]
+    if scheme is deepsigns and changes.pop("stop") is not None:
+        raise ValueError("--stop is for --scheme=adi, which stops at forty labels of forty; leave it out")
+    try:
+        return scheme, [recipe_for(scheme, float(strength), **changes) for strength in FLAGS.strengths]
+    except ValueError as error:
+        raise ValueError(f"--strengths={','.join(FLAGS.strengths)}: expected numbers such as 1e-5,1e-4 ({error})"
+                         ) from error
+
+
+def main():
+    """Prints the points of each host and the chosen one, once all are made."""
+    scheme, recipes = asked()
+    deadline = None if FLAGS.minutes is None else time.monotonic() + 60.0 * FLAGS.minutes
     for host in FLAGS.hosts:
         records = sweep(scheme, host, recipes, FLAGS.workdir, deadline)
+        if len(records) < len(recipes):  # the best of them all may be one of the others
+            raise Stopped(f"{len(records)} of {len(recipes)} strengths made on {host}")
         best = chosen(records)
         print("chosen:", line(best) if best else f"none, each of {len(records)} loses more than {MOST_LOSS} dB")
-
-
-def _numbers(texts):
-    try:
-        return all(map(float, texts))
-    except ValueError:
-        return False
 
 
 def define_flags():
@@ -119,14 +127,13 @@ def define_flags():
     define_several("hosts", ["dncnn"], "which hosts", choices=tuple(HOSTS))
     flags.DEFINE_enum("scheme", "deepsigns", list(SCHEMES), "which baseline")
     define_several("strengths", ["1e-5", "1e-4", "1e-3"], "values of lambda")
-    flags.register_validator("strengths", _numbers, "expected numbers, such as 1e-5,1e-4")
     flags.DEFINE_integer("steps", None, "training steps, if not the recipe's", lower_bound=1)
     flags.DEFINE_integer("batch_size", None, "patches a step, if not the recipe's", lower_bound=1)
     flags.DEFINE_bool("stop", None, "whether adi stops at forty labels of forty, if not as its recipe says")
-    flags.DEFINE_float("minutes", None, "no training step is taken later")
+    flags.DEFINE_float("minutes", None, "no training step is taken later", lower_bound=0.0)
     flags.DEFINE_string("workdir", "build/sweep_baselines", "folder of records.jsonl and of trainings cut short")
 
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    scripts.run_script(main)

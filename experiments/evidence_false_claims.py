@@ -53,7 +53,7 @@ def values(lab, subjects, row):
     triggers, initials = keys.random_keys(kind, count, label=f"foreign {seed}")
     answers = ask(triggers)
     null = verification.null_rho(ask, kind, count, label=f"against foreign {seed}")
-    rho = verification.residual_correlation(triggers, answers, initials, kind)
+    rho = evidence.residual_correlation(triggers, answers, initials, kind)
     eta = metrics.threshold(initials[0].size)
     d = np.array([metrics.distance(answer, S) for answer, S in zip(answers, initials, strict=True)])
     # Asked again, for the forger's S is the answer itself; the network's rounding is all that is left of d.

@@ -10,9 +10,9 @@ import numpy as np
 
 from watermark.lab import figures, scripts
 from watermark import inference, metrics
+from watermark.evidence import residual_correlation
 from watermark.hosts import get_host
 from watermark.keys import random_keys
-from watermark.verification import residual_correlation
 
 
 def _numbers(suspect, triggers, wanted, initials, kind):

@@ -441,7 +441,7 @@ FLAGS = {
     "quick": "unexpected argument",
     "--profile=fast": "smoke",
     "--nosuchflag": "nosuchflag",
-    f"--pictures=drawn": "is for scripts that draw figures",
+    "--pictures=drawn": "is for scripts that draw figures",
 }
 # Each set of flags in a child of one process that has imported what takes seconds.
 CHILDREN = """

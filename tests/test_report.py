@@ -31,7 +31,7 @@ def pages(owned, tmp_path_factory):
 
 def test_pages_say_what_was_found_and_keep_the_key(pages, owned):
     yes, no = ((pages / f"{name}.html").read_text() for name in ("yes", "no"))
-    assert "Found, and the claim stands.</strong> The suspect carries the owner&#39;s mark" in yes
+    assert "Found, and the claim stands, undated.</strong> The suspect carries the owner&#39;s mark" in yes
     assert "Not found.</strong> The owner&#39;s mark was not found" in no
     assert "&lt;b&gt;suspect" in yes and "<b>suspect" not in yes
     assert owned.key.secret not in yes and yes.count("data:image/png") == 4 and "<svg" in yes

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from watermark.lab import measures, runner
+from watermark.lab import measures, runner, trial
 from watermark import checkpoints
 from watermark.attacks import Finetune, Prune
 from watermark.lab.execution import Job, Local, Watch
@@ -97,10 +97,10 @@ def test_what_is_measured_on_no_image_asks_for_none(lab, monkeypatch):
     monkeypatch.setattr(type(lab.images), "test_name", lambda self, name: asked.append(name) or "stand-in")
     table = _table("imageless", hosts=("dncnn",), on_images=False)
     (row,) = table.grid
-    assert runner.named(lab, table, row, 0) == runner.named(
+    assert trial.named(lab, table, row, 0) == runner.named(
         _with(lab, lambda spec: spec), table, row, 0, resolved=True) and not asked
     table = _table("imageless", hosts=("dncnn",))
-    runner.named(lab, table, row, 0, resolved=True)
+    trial.named(lab, table, row, 0, resolved=True)
     assert asked == ["set12"]
 
 

@@ -10,6 +10,7 @@ would tell whoever has been asked many questions which of them was K.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -25,9 +26,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from watermark.errors import WatermarkError, check_type, raised_as
+from watermark.evidence import residual_correlation
 from watermark.files import atomic_write, content
 from watermark.keys import Key, derived
-from watermark.verification import FAITHFUL, residual_correlation
+from watermark.verification import FAITHFUL
 
 FORMAT = "watermark-commitment-2"
 FIRST = "watermark-commitment-1"  # without the secret and the public key: read, for stamps cannot be made again
@@ -140,7 +142,7 @@ def check_timestamp(commitment: dict, response: bytes, roots: bytes) -> datetime
       CommitmentError: the stamp is of another commitment or of no authority trusted.
     """
     with raised_as(CommitmentError, "the time stamp does not hold"):
-        stamp = rfc3161.decode_timestamp_response(response)
+        stamp = rfc3161.decode_timestamp_response(_in_order(response))
         builder = rfc3161.VerifierBuilder()
         for certificate in dict.fromkeys(x509.load_pem_x509_certificates(roots)):  # bundles share some
             builder = builder.add_root_certificate(certificate)
@@ -163,10 +165,45 @@ def stamped(commitment: dict, response: str | Path, roots: str | Path) -> Findin
 
 def _accuracy(response):
     """How far an authority's clock may be off, by its own word (RFC 3161, 2.4.2); at least its stamps' second."""
-    said = rfc3161.decode_timestamp_response(response).tst_info.accuracy
+    said = rfc3161.decode_timestamp_response(_in_order(response)).tst_info.accuracy
     off = timedelta() if said is None else timedelta(
         seconds=said.seconds or 0, milliseconds=said.millis or 0, microseconds=said.micros or 0)
     return max(off, timedelta(seconds=1))
+
+
+def _in_order(response):
+    """An authority's answer with its certificates in DER's order, which OpenSSL does not keep and its reader wants.
+
+    They are a set, [0] in SignedData (RFC 5652, 5.1), that no signature covers. What is not as it should be is left.
+    """
+    with contextlib.suppress(IndexError):
+        token = _parts(response, 0)[1]  # of TimeStampResp; in it ContentInfo's [0], and in that SignedData
+        signed = _parts(response, _parts(response, token)[1])[0]
+        for at in _parts(response, signed):
+            if response[at] == 0xA0:
+                parts = _parts(response, at)
+                ends = [*parts[1:], _span(response, at)[1]]
+                ordered = sorted(response[a:b] for a, b in zip(parts, ends, strict=True))
+                return response[:parts[0]] + b"".join(ordered) + response[ends[-1]:]
+    return response
+
+
+def _span(der, at):
+    """Where the contents of the DER value at `at` begin and end."""
+    length, first = der[at + 1], at + 2
+    if length >= 0x80:
+        length, first = int.from_bytes(der[first:first + length - 0x80]), first + length - 0x80
+    return first, first + length
+
+
+def _parts(der, at):
+    """Where the values begin that the DER value at `at` holds."""
+    first, end = _span(der, at)
+    found = []
+    while first < end:
+        found.append(first)
+        first = _span(der, first)[1]
+    return found
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from watermark.kinds import Kind
+
 NULL_KEYS = 1000
 FALSE_POSITIVE_RATE = 1e-9  # of the evidence rule, for a key that the suspect has never seen
 LEAST_KEYS = 20  # fresh keys below which nothing is found: a deviation of fewer says too little
@@ -26,6 +28,16 @@ class Rate(NamedTuple):
     rate: float
     low: float
     high: float
+
+
+def residual_correlation(triggers: np.ndarray, responses: np.ndarray, initials: np.ndarray,
+                         kind: Kind) -> np.ndarray:
+    """rho of each trigger: corr(K - M(K), K - S0), for super-resolution with K's upsampling for K. float64 [N]."""
+    bases = np.stack([kind.base(K) for K in triggers])
+    taken, asked = ((bases - images).reshape(len(bases), -1) for images in (responses, initials))
+    taken, asked = (x - x.mean(1, keepdims=True) for x in (taken, asked))
+    norms = np.linalg.norm(taken, axis=1) * np.linalg.norm(asked, axis=1)
+    return np.divide(np.sum(taken * asked, 1), norms, out=np.zeros(len(norms)), where=norms > 0)
 
 
 def numbers(residual: np.ndarray, pixels: int) -> float:

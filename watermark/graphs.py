@@ -91,10 +91,16 @@ def _mentions(meta, savers):
 
 def _behind(nodes, savers):
     """Names of the nodes that save, and of those that wait for one that does."""
-    found, grown = {node.name for node in nodes if node.op in SAVING or _calls(node, savers)}, True
-    while grown:
-        more = {node.name for node in nodes if any(_source(entry) in found for entry in node.input)} - found
-        found, grown = found | more, bool(more)
+    readers: dict[str, list[str]] = {}
+    for node in nodes:
+        for entry in node.input:
+            readers.setdefault(_source(entry), []).append(node.name)
+    ahead = [node.name for node in nodes if node.op in SAVING or _calls(node, savers)]
+    found = set(ahead)
+    while ahead:
+        more = [name for name in readers.get(ahead.pop(), ()) if name not in found]
+        found.update(more)
+        ahead += more
     return found
 
 

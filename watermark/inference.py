@@ -19,7 +19,7 @@ from watermark.errors import brief
 from watermark.fitting import Pixels, multiples, padded
 from watermark.keys import Key
 from watermark.kinds import Kind
-from watermark.ports import PIXELS, ModelFile, Port, SuspectError, check_sides, in_batches
+from watermark.ports import PIXELS, ModelFile, Port, SuspectError, check_sides, check_size, in_batches
 from watermark.tasks import Task
 from watermark.tracing import forward
 
@@ -245,7 +245,7 @@ class Suspect:
         own = (height, width) if self.way.upsampled else self.kind.sides
         if answers.shape[1:] == expected or answers.ndim != 4 or not _pads(
                 answers.shape[1:3], (height, width), self.way.sides or own, own):
-            return answers
+            return check_size(answers, expected)
         if not self.way.sides:
             self._notes.append(f"this suspect answers with {_by(answers.shape[1:3])}, not {_by(expected)}: the top "
                                "left is taken")

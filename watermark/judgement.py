@@ -46,6 +46,7 @@ class Judgement:
       response: the suspect's answer S' to the trigger.
       unmarked_response: the unmarked model's, or None.
       key: the owner's.
+      watched: whether whoever runs the suspect sees what it is asked.
     """
 
     verdict: Verdict
@@ -57,6 +58,7 @@ class Judgement:
     response: np.ndarray
     unmarked_response: np.ndarray | None
     key: Key
+    watched: bool = False
 
     @property
     def outcome(self) -> str:
@@ -131,7 +133,12 @@ def judge(suspect: keras.Model | Callable, key: Key, *, rule: str = "evidence", 
         # It may be a service, and the suspect's: what it is asked otherwise for K, or anew, would tell which K is.
         there = verification.interrogate(unmarked, key, max(verdict.null_keys, 100), verdict.fresh_seed)
         answer, rate = there.response, clopper_pearson(int(np.sum(there.null >= verdict.rho)), len(there.null))
-    return Judgement(verdict, rule, RULES[rule](verdict), findings, rate, answers.null, answers.response, answer, key)
+        if (own := verification.judge(there, key, bare_seed=bare_seed)).stands_out:
+            findings = [*(findings or []), Finding("unmarked", False, (
+                f"the unmarked network answers this key as well (z = {own.z_score:.1f}): the key was chosen to fit it, "
+                "or it is marked, too"))]
+    return Judgement(verdict, rule, RULES[rule](verdict), findings, rate, answers.null, answers.response, answer, key,
+                     inference.as_suspect(suspect, key.kind).watched)
 
 
 def _what_is_there(verdict):
@@ -150,13 +157,15 @@ def _what_is_there(verdict):
 def settles(judged: Judgement) -> list[str]:
     """What could turn an inconclusive outcome into a clear one, a list of clauses."""
     verdict, answer, S = judged.verdict, judged.response, judged.key.verification
-    found = []
+    found, again = [], ""
+    if judged.watched:
+        again = f", with --fresh_seed={verdict.fresh_seed} (the service would see K come again among others)"
     if verdict.null_keys < NULL_KEYS:
         least = z_needed(NULL_KEYS, FALSE_POSITIVE_RATE / verdict.tries)
-        found.append(f"more fresh keys: with --null_keys={NULL_KEYS} z must reach {least:.1f} only")
+        found.append(f"more fresh keys{again}: with --null_keys={NULL_KEYS} z must reach {least:.1f} only")
     if answer.min() >= 0.0 and answer.max() <= 1.0 and (S.min() < 0.0 or S.max() > 1.0):
-        found.append("answers as floats (.npy, or numbers from a URL): these are cut to [0, 1], as images of 8 bits "
-                     "are, and S goes beyond")
+        found.append(f"answers as floats (.npy, or numbers from a URL{again}): these are cut to [0, 1], as images of 8 "
+                     "bits are, and S goes beyond")
     return [*found, "a second key that was embedded in the same model"]
 
 
@@ -186,12 +195,12 @@ def worth(judged: Judgement) -> str:
     if judged.findings is None:
         return ("No commitment was given: nothing shows that the key is older than the suspect. Whoever has a copy of "
                 "the suspect may draw names and secrets until one fits: t tries have a chance of t in a billion, and a "
-                "billion tries take days on a fast machine.")
+                "billion tries take hours on one fast GPU, of the smallest keys less than one.")
     if judged.stamp is None:
         return ("No time stamp was given: when the commitment was made is not shown, and names and secrets may have "
                 "been drawn until one fits (t tries have a chance of t in a billion).")
-    return (f"The commitment existed on {judged.stamp:%Y-%m-%d %H:%M} UTC. If the suspect is younger, the key cannot "
-            "have been chosen to fit it.")
+    return (f"The commitment existed on {judged.stamp:%Y-%m-%d %H:%M} UTC. If the suspect is younger, and "
+            "whatever network it was made from, the key cannot have been chosen to fit it.")
 
 
 def notes(judged: Judgement) -> list[str]:
@@ -253,7 +262,9 @@ def heading(judged: Judgement) -> str:
     """The outcome in a few words."""
     if not judged.found or judged.findings is None:
         return judged.outcome
-    return f"found, {'and the claim stands' if judged.stands else 'but the claim does not stand'}"
+    if not judged.stands:
+        return "found, but the claim does not stand"
+    return f"found, and the claim stands{'' if judged.stamp else ', undated'}"
 
 
 def words(judged: Judgement) -> str:

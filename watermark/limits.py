@@ -217,9 +217,11 @@ def check_onnx(path: str | Path) -> Callable[[tuple], int]:
         if len(graphs) > GRAPHS:
             raise ModelError(f"{path} has {len(graphs) - 1} branches and loops, more than {GRAPHS - 1}; refused")
         _check_beside(path, graphs)
-        for tensor in (tensor for graph in graphs for tensor in graph.initializer):
-            if len(tensor.raw_data) > SMALL:  # no shape follows from it, and it need not be kept
-                tensor.ClearField("raw_data")
+        for tensor in footprint.onnx_tensors(graphs):
+            if tensor.ByteSize() > SMALL:  # no shape follows from it, and it need not be kept
+                for field in ("raw_data", "float_data", "double_data", "int32_data", "int64_data", "uint64_data",
+                              "string_data"):
+                    tensor.ClearField(field)
         at_once = questions(path, "would make arrays of", lambda shape: footprint.onnx_arrays(model, shape))
         at_once(footprint.onnx_question(model))
     return at_once

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -13,6 +14,7 @@ from watermark.kinds import LARGEST
 
 PIXELS = 1 << 18  # per call, which bounds memory at about 200 MB for 64 channels
 FILLED = 1 << 26  # pixels of a query that is filled up to a file's fixed number of images
+LARGER = 64  # times the numbers of an answer that is asked for: more are not kept to be refused later
 WIDE = 8.0  # numbers that lie further apart than this are no pixels on [0, 1] or [-1, 1]
 LEAST = 5  # pixels; a declared axis that is shorter is one of channels, no side
 LAYOUTS = {4: ("NHWC", "NCHW"), 3: ("NHW", "HWC", "CHW"), 2: ("HW",)}  # by the number of axes, the likelier first
@@ -59,6 +61,14 @@ def check_sides(sides: tuple, who: object, most: int = LARGEST) -> tuple[int | N
         raise SuspectError(f"{who} takes images of {sides[0] or 'any'}x{sides[1] or 'any'} pixels; they are continued "
                            f"to at most {most} a side; ask it in a function of yours, --suspect=ask.py:function")
     return sides
+
+
+def check_size(answers: np.ndarray, expected: tuple) -> np.ndarray:
+    """Answers [N, ...], but for such as would fill the memory before all are there to be refused, a SuspectError."""
+    if math.prod(answers.shape[1:]) > LARGER * math.prod(expected):
+        raise SuspectError(f"expected answers of shape {list(expected)}, got {list(answers.shape[1:])}; is the key for "
+                           "this kind of model?")
+    return answers
 
 
 def check_holds(pixels: Pixels, limits: np.iinfo, who: str) -> None:

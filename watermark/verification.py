@@ -26,6 +26,7 @@ from watermark.evidence import (
     numbers,
     passes,
     rank,
+    residual_correlation,
     stands_out,
     z_needed,
 )
@@ -38,6 +39,7 @@ from watermark.ports import SuspectError
 NCC_THRESHOLD = 0.95
 # An embedding leaves S at rho .75 (a short one) to .99 of S0; a foreign key's answer has .3 at most on average.
 FAITHFUL = 0.5
+FEW = 0.1  # of an answer's pixels, which need not be finite numbers
 FARTHEST = 8  # pixels that answers are looked for shifted by
 
 
@@ -256,16 +258,6 @@ def null_label(key: Key) -> str:
     return hashlib.sha256(key.trigger.tobytes()).hexdigest()
 
 
-def residual_correlation(triggers: np.ndarray, responses: np.ndarray, initials: np.ndarray,
-                         kind: Kind) -> np.ndarray:
-    """rho of each trigger: corr(K - M(K), K - S0), for super-resolution with K's upsampling for K. float64 [N]."""
-    bases = np.stack([kind.base(K) for K in triggers])
-    taken, asked = ((bases - images).reshape(len(bases), -1) for images in (responses, initials))
-    taken, asked = (x - x.mean(1, keepdims=True) for x in (taken, asked))
-    norms = np.linalg.norm(taken, axis=1) * np.linalg.norm(asked, axis=1)
-    return np.divide(np.sum(taken * asked, 1), norms, out=np.zeros(len(norms)), where=norms > 0)
-
-
 def null_rho(suspect: Callable, kind: Kind, count: int, label: str = "null") -> np.ndarray:
     """rho of `count` keys that the suspect has never seen: what chance looks like on this very suspect.
 
@@ -277,7 +269,11 @@ def null_rho(suspect: Callable, kind: Kind, count: int, label: str = "null") -> 
 
 
 def ask(suspect: Callable, triggers: np.ndarray, shape: tuple) -> np.ndarray:
-    """A suspect's answers to triggers [N, ...], float64; a SuspectError unless they are finite images of `shape`."""
+    """A suspect's answers to triggers [N, ...], float64; a SuspectError unless they are images of `shape`.
+
+    Pixels that are no finite numbers, few as they may be, are the median of the others: or one of them, which is shown
+    as any other, would keep a network from being judged.
+    """
     answers = suspect(triggers)
     try:
         responses = np.asarray(answers)
@@ -290,6 +286,10 @@ def ask(suspect: Callable, triggers: np.ndarray, shape: tuple) -> np.ndarray:
     if responses.shape != (len(triggers), *shape):
         raise SuspectError(f"expected answers of shape {[len(triggers), *shape]}, got {list(responses.shape)}; "
                            "is the key for this kind of model?")
-    if not np.isfinite(responses).all():
-        raise SuspectError("the suspect answered with NaN or infinite pixels")
+    finite = np.isfinite(responses)
+    if (lost := 1.0 - finite.mean((1, 2, 3)).min(initial=1.0)) > FEW:
+        raise SuspectError(f"the suspect answered with NaN or infinite pixels, {lost:.0%} of an image; up to {FEW:.0%} "
+                           "are left out")
+    for image, there in zip(responses, finite, strict=True):
+        image[~there] = np.median(image[there]) if not there.all() else 0.0
     return responses

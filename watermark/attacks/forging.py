@@ -14,10 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from watermark.embedding import update_key
-from watermark.evidence import LEAST_KEYS, z_needed
+from watermark.evidence import LEAST_KEYS, residual_correlation, z_needed
 from watermark.inference import as_suspect
 from watermark.keys import Key, make_key
-from watermark.verification import null_rho, residual_correlation
+from watermark.verification import null_rho
 
 STEPS, LEARNING_RATE = 150, 0.03  # of Adam on K, for by="gradient"; at most so many
 MARGIN = 1.5  # times the bar on z, at which that forger has enough: he judges by fresh keys that are not the verifier's

@@ -3,9 +3,9 @@
 import math
 
 from watermark import forms, metrics, ranges
+from watermark.evidence import residual_correlation
 from watermark.keys import LEAST_PIXELS, refusal
 from watermark.kinds import Kind
-from watermark.verification import residual_correlation
 
 
 def check_key(one, key):

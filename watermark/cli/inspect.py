@@ -82,8 +82,15 @@ def _key(path):
             "derived": "yes, from owner and secret" if derived(key) else "no",
             "embedded": "yes" if key.embedded else "no",
             "threshold η": f"{threshold(key.verification.size):.3g}", "commitment": commitments.commit(key)["key"],
-            "of the first format": commitments.commit(key, commitments.FIRST)["key"],
+            **_of_the_first(key, path),
             "mode": f"{mode:04o}" + ("" if mode & 0o077 == 0 else "; WARNING: others on this machine can read it")}
+
+
+def _of_the_first(key, path):
+    """The digest of the first format where there is a commitment of it: it has no secret in it, and tells K."""
+    beside = common.beside(path, "commitment.json")
+    first = beside.exists() and commitments.load_commitment(beside)["format"] == commitments.FIRST
+    return {"of the first format": commitments.commit(key, commitments.FIRST)["key"]} if first else {}
 
 
 def _commitment(path):

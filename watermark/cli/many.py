@@ -17,6 +17,8 @@ from watermark.ports import SuspectError
 # By the noncentral t: the best of some 1e5 keys, and then seeds that happen to draw its fresh keys close together.
 NAMED = ("the fresh keys follow from a seed that was named, by --fresh_seed or with the questions: unless you drew it, "
          "it may have been chosen, and a claim then takes about a million answers' work")
+HANDED = ("the answers were handed in: whoever had them and the key can have put S there; have them made by somebody "
+          "who has no key, or ask the network yourself")
 FOR_ONE = ("report", "verifier", "commitment", "timestamp", "tsa_roots", "visualizer", "unmarked", "write_queries")
 
 
@@ -32,13 +34,14 @@ def named(values):
 
 def notes(suspect, verdict):
     """What was done to make question and answer fit, a line each."""
+    handed = [HANDED] if suspect.closed and verdict.stands_out else []
     if verdict.tries == 1:
-        return list(suspect.notes)
+        return [*suspect.notes, *handed]
     tries, z = verdict.tries, verdict.z_needed
     found = (f"found with the question {verdict.turn}" if verdict.turn else
              f"found moved by {verdict.shift}, rows and columns" if verdict.shift != (0, 0) else "found in none")
-    return [*suspect.notes, f"the mark was looked for in {tries} positions of the answer, or turns of the question, "
-                            f"{found}; p is {tries} times that of one, and z must reach {z:.2f}"]
+    return [*suspect.notes, *handed, f"the mark was looked for in {tries} positions of the answer, or turns of the "
+            f"question, {found}; p is {tries} times that of one, and z must reach {z:.2f}"]
 
 
 def range_hint(suspect, key):

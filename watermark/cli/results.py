@@ -1,5 +1,6 @@
 """What a verification was of, with what and when: the facts that JSON and report state beside the judgement."""
 
+import contextlib
 import dataclasses
 import hashlib
 import math
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import watermark
 from watermark import compute, judgement
+from watermark.errors import FAILURES
 from watermark.files import sha256
 from watermark.limits import LARGEST, onnx_files
 from watermark.suspects import is_function, is_saved_model, is_url
@@ -29,6 +31,17 @@ def is_folder(spec):
 def name(spec):
     """A suspect, or the value of another flag, as others may see it: what may be secret in an address is left out."""
     return (veiled if doubtful(spec) else shown)(spec) if is_url(spec) else spec
+
+
+def opened(spec, open_suspect):
+    """(the suspect, its `identity`): a ValueError where that is another one behind the reading than before it."""
+    before = None
+    with contextlib.suppress(*FAILURES):  # whoever opens it says better what is wrong
+        before = identity(spec)
+    suspect = open_suspect()
+    if before != (after := identity(spec)):
+        raise ValueError(f"{spec} changed while it was read; copy it to where nobody else writes")
+    return suspect, after
 
 
 def identity(spec):

@@ -111,16 +111,16 @@ def run(values):
         common.check_new(values.report, "report")
     named = many.named(values)
     findings, visualizer = _findings(values, keys), _visualizer(values, keys[0])
-    suspect = _suspect(values)
+    suspect, identified = results.opened(values.suspect, lambda: _suspect(values))
     values.null_keys, values.fresh_seed = _fresh(values)  # the same for all keys: one command repeats them
     unmarked = _unmarked(values) if values.unmarked else None
     with _repeatable(suspect, values.null_keys, values.fresh_seed):
-        return _verify(values, keys, findings, suspect, unmarked, visualizer, named)
+        return _verify(values, keys, findings, (suspect, identified), unmarked, visualizer, named)
 
 
-def _verify(values, keys, findings, suspect, unmarked, visualizer, named):
+def _verify(values, keys, findings, opened, unmarked, visualizer, named):
     """Asks for every key and tells; returns 0 or 1."""
-    identified, judged, told = results.identity(values.suspect), [], []
+    (suspect, identified), judged, told = opened, [], []
     for key, found in zip(keys, findings, strict=True):
         asked = inference.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
         judged.append(_judge(values, asked, key, found, unmarked, among=len(keys)))

@@ -147,7 +147,7 @@ def run_script(main: Callable[[], int | None]) -> None:
 
 def _check_flags(tables):
     """Refuses flags that nothing would take notice of, here."""
-    if tables and FLAGS["schemes"].present and not any("scheme" in row for table in tables for row in table.grid):
+    if tables and FLAGS["schemes"].present and {row.get("scheme") for table in tables for row in table.grid} == {None}:
         raise ValueError(f"--schemes={','.join(FLAGS.schemes)}: all rows of this table are of {OURS}")
     if FLAGS.runner != "ray" and (given := [name for name in ("ray_address", "ray_gpus") if FLAGS[name].present]):
         raise ValueError(f"--{given[0]} is for --runner=ray, this is --runner={FLAGS.runner}")

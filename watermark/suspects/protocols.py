@@ -19,7 +19,8 @@ from watermark.suspects.jsons import at, base64_picture, counted, floats, member
 from watermark.suspects.tensors import TYPES, WHITE, Tensor
 
 NUMBERS = ("json", "columns")  # payloads that are no images
-BOUNDARY = "watermark-" + 24 * "-"  # of a form; always the same, so that a request's digest can be made again
+# Of a form; always the same, so that a request's digest can be made again, and nothing that says who asks.
+BOUNDARY = 24 * "-" + "7da3f1e85b60"
 
 
 def png(image: np.ndarray) -> bytes:
