@@ -20,7 +20,7 @@ def subject(profile, seed, host, size, test_set):
 
 
 TABLE = Table("table10_capacity_denoising", "Table X. Quality of denoisers for keys of rising size, beside the paper's "
-              "numbers.", GRID, subject, measures.FIDELITY, paper("table10_capacity_denoising"), {"size": 0})
+              "numbers.", GRID, subject, measures.CAPACITY, paper("table10_capacity_denoising"), {"size": 0})
 
 if __name__ == "__main__":
     scripts.run(TABLE)

@@ -21,7 +21,7 @@ def subject(profile, seed, host, size, scale):
 
 
 TABLE = Table("table11_capacity_sr", "Table XI. Quality of super-resolution networks for keys of rising size, beside "
-              "the paper's numbers.", GRID, subject, measures.FIDELITY, paper("table11_capacity_sr"), {"size": 0})
+              "the paper's numbers.", GRID, subject, measures.CAPACITY, paper("table11_capacity_sr"), {"size": 0})
 
 if __name__ == "__main__":
     scripts.run(TABLE)

@@ -22,7 +22,7 @@ def subject(profile, seed, host, scheme, size):
 
 
 TABLE = Table("table12_capacity_schemes", "Table XII. Quality for keys of rising size by each scheme, beside the "
-              "paper's numbers.", GRID, subject, measures.FIDELITY, paper("table12_capacity_schemes"))
+              "paper's numbers.", GRID, subject, measures.CAPACITY, paper("table12_capacity_schemes"))
 
 if __name__ == "__main__":
     scripts.run(TABLE)

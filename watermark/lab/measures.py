@@ -231,6 +231,8 @@ OVERWRITING = dataclasses.replace(ROBUSTNESS, notes=notes.overwriting_notes)
 
 QUALITY_COLUMNS = (Column("PSNR (dB)", "psnr"), Column("SSIM", "ssim", form=".4f"), Column("WPSNR (dB)", "wpsnr"))
 FIDELITY = Measure(fidelity, QUALITY_COLUMNS, notes.fidelity_notes, lambda row: row.get("test_set"))
+# A large key may not have taken in the steps there are: what its marking costs is then no price of a mark.
+CAPACITY = dataclasses.replace(FIDELITY, columns=(*QUALITY_COLUMNS, Column("ρ", "rho", form=".3f", optional=True)))
 UNIQUENESS = Measure(uniqueness, (
     Column("least d (10⁻³)", "distance", 1e3),
     Column("mean", "mean", 1e3),
