@@ -120,9 +120,9 @@ REMARKS = (
     "NCC > .95 19 of its 20 rows pass, of ours 2.",
     "The baselines' marks of DnCNN and RED were made in float32, and SR-DnCNN's with the corner-aligned gradient "
     "(`sr_gradient_marks`); all other marks in bfloat16.",
-    "Keys of 320x320 pixels and more have hardly taken in the 500 to 266 steps of this profile, or not: ρ is .33 (DnCNN) "
-    "and .51 (RED) at 320, .12 and .32 at 480, .04 and .22 at 600, where a claim needs .5 (Tables X and XII). Their rows "
-    "show what so short a training costs, not the price of such a mark; all smaller keys have .88 to 1.",
+    "Keys of 320x320 pixels and more have hardly taken in the 500 to 266 steps of this profile, or not: ρ is .33 "
+    "(DnCNN) and .51 (RED) at 320, .12 and .32 at 480, .04 and .22 at 600, where a claim needs .5 (Tables X and XII). "
+    "Their rows show what so short a training costs, not the price of such a mark; all smaller keys have .88 to 1.",
     "An id is of how a model is made. Made again on another machine, or in the other arithmetic, it is not the same to "
     "the bit: of 32 rows that were, d lay 1.2 % from the first one in the median, 4.9 % at most, and the z of marks "
     "near their end 0.3 to 1.6 apart: SR-DnCNN's after five further keys 5.4 and 6.2, where 6.06 are needed "
