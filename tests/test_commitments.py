@@ -250,6 +250,23 @@ def test_an_authoritys_clock_is_as_sure_as_it_says(said, within, owned, authorit
     assert finding.holds and finding.within == timedelta(seconds=within)
 
 
+@pytest.mark.parametrize("chain", [("root.pem",), ("other.pem", "root.pem"), ("root.pem", "other.pem")])
+def test_certificates_in_any_order_are_a_stamp(chain, owned, authority, tmp_path):
+    """As OpenSSL answers with them, and FreeTSA: oracle, its own verification. One order of the three is not DER's."""
+    _root(tmp_path, "other.key", "other.pem")
+    (tmp_path / "chain.pem").write_text("".join((tmp_path / name).read_text() for name in chain))
+    config = (tmp_path / "tsa.cnf").read_text()
+    (tmp_path / "tsa.cnf").write_text(config.replace("[t]\n", "[t]\ncerts = chain.pem\n"))
+    commitment = commitments.commit(owned.key)
+    answer = authority(commitments.timestamp_request(commitment))
+    _openssl(tmp_path, "ts", "-verify", "-queryfile", "r.tsq", "-in", "r.tsr", "-CAfile", "root.pem")
+    assert commitments.check_timestamp(commitment, answer, (tmp_path / "root.pem").read_bytes())
+    ordered = commitments._in_order(answer)
+    assert sorted(ordered) == sorted(answer) and commitments._in_order(ordered) == ordered
+    with pytest.raises(commitments.CommitmentError):
+        commitments.check_timestamp(commitment, answer[:-1], (tmp_path / "root.pem").read_bytes())
+
+
 def test_a_stamp_of_an_authority_that_is_not_trusted_does_not_hold(owned, authority, tmp_path):
     """Its root is another of the same name."""
     commitment = commitments.commit(owned.key)

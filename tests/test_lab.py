@@ -4,8 +4,6 @@ import dataclasses
 import json
 import os
 import pickle
-import random
-import signal
 import subprocess
 import sys
 import time
@@ -38,7 +36,6 @@ from watermark.training import Compute, Run
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "experiments" / "table6_pruning.py"
-TABLE = "results/smoke/table6_pruning"
 NO_DATA = "/nonexistent-data"
 
 
@@ -377,57 +374,6 @@ def test_a_name_is_made_once_whoever_asks(tmp_path, tiny_host):
     assert len(made) == 1 and len({model.count_params() for model in models}) == 1
     (tmp_path / "tiny.json").unlink()  # killed before it said what the model is: it is made again
     assert Cache(tmp_path, ()).path("tiny") is None
-
-
-def _start(workdir, *flags):
-    command = [sys.executable, Path(__file__).with_name("tiny_hosts.py"), SCRIPT]
-    return subprocess.Popen([*command, "--profile=smoke", "--trials=2", f"--workdir={workdir}", *flags],
-                            env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-
-
-@pytest.fixture(scope="module")
-def calm(tmp_path_factory):
-    """A work folder that two processes filled at the same time, undisturbed."""
-    folder = tmp_path_factory.mktemp("calm")
-    both = [_start(folder) for _ in range(2)]
-    tables = {process.communicate()[0][-2000:] for process in both}
-    assert [process.returncode for process in both] == [0, 0] and len(tables) == 1
-    return folder
-
-
-def test_two_processes_make_each_model_and_each_record_once(calm):
-    records = [json.loads(line) for line in (calm / f"{TABLE}.jsonl").read_text().splitlines()]
-    assert len(records) == len({record["id"] for record in records}) == 8
-    states = sorted(path.parent.name for path in (calm / "runs").rglob("state.npz"))
-    assert len(states) == 4 and len(list((calm / "checkpoints").glob("*.keras"))) == 3
-
-
-def test_shards_make_one_table(calm, tmp_path):
-    parts = [_start(tmp_path, f"--shard={i}/2") for i in (1, 2)]
-    for process in parts:
-        process.communicate()
-        assert process.returncode == 0
-    assert (tmp_path / f"{TABLE}.md").read_bytes() == (calm / f"{TABLE}.md").read_bytes()
-    counts = {path.name: len(path.read_text().splitlines()) for path in (tmp_path / "results/smoke").glob("*.jsonl")}
-    assert sum(counts.values()) == 8 and set(counts) <= {"table6_pruning.1of2.jsonl", "table6_pruning.2of2.jsonl"}
-
-
-KILLS = int(os.environ.get("WATERMARK_KILLS", 2))
-
-
-def test_killed_anywhere_and_started_again_gives_the_same_table(calm, tmp_path):
-    """SIGKILL at random moments over training, embedding and records; WATERMARK_KILLS=30 for more of them."""
-    chance = random.Random(0)
-    for _ in range(KILLS):
-        process = _start(tmp_path)
-        time.sleep(chance.uniform(4.0, 30.0))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    last = _start(tmp_path)
-    last.communicate()
-    assert last.returncode == 0
-    assert (tmp_path / f"{TABLE}.md").read_bytes() == (calm / f"{TABLE}.md").read_bytes()
-    assert not list(tmp_path.rglob(".part-*"))
 
 
 FLAGS = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from watermark import evidence, hosts, inference, judgement, keys, metrics, verification
+from watermark import evidence, hosts, inference, judgement, keys, metrics, ports, verification
 from watermark.kinds import Kind
 
 KEY = keys.make_key("a secret", size=16, owner="owner")
@@ -382,3 +382,24 @@ def test_a_verdict_does_not_tell_the_questions(owned):
     drawn = keys.random_keys(owned.key.kind, 20, verdict.fresh_seed)[0]
     real = keys.random_keys(owned.key.kind, 20, verification.drawn_from(verdict.fresh_seed, owned.key))[0]
     assert not {K.tobytes() for K in drawn} & {K.tobytes() for K in real}
+
+
+def test_a_key_that_the_unmarked_network_answers_is_no_claim():
+    """As one that was drawn until a public network answered it: what is made of that network answers it, too."""
+    suspect = _asks(2.0, KEY.trigger)
+    assert judgement.judge(suspect, KEY, null_keys=100).stands
+    judged = judgement.judge(suspect, KEY, null_keys=100, unmarked=suspect)
+    assert judged.found and not judged.stands and "the unmarked network answers this key as well" in judged.against[0]
+    assert judgement.heading(judged) == "found, but the claim does not stand"
+
+
+def test_a_few_pixels_that_are_no_numbers_are_left_out():
+    """By hand: the median of the rest; and more than a tenth of an image is refused."""
+    K = np.zeros((2, 4, 5, 1), np.float32)
+    answers = np.arange(40.0).reshape(2, 4, 5, 1)
+    answers[0, 0, :2, 0] = np.nan, np.inf
+    got = verification.ask(lambda images: answers, K, (4, 5, 1))
+    assert got[0, 0, 0] == got[0, 0, 1] == np.median(np.arange(2.0, 20.0)) and (got[1] == answers[1]).all()
+    answers[0, 0, 2] = np.nan
+    with pytest.raises(ports.SuspectError, match="NaN or infinite pixels, 15% of an image; up to 10% are left out"):
+        verification.ask(lambda images: answers, K, (4, 5, 1))
