@@ -252,7 +252,7 @@ def test_an_authoritys_clock_is_as_sure_as_it_says(said, within, owned, authorit
 
 @pytest.mark.parametrize("chain", [("root.pem",), ("other.pem", "root.pem"), ("root.pem", "other.pem")])
 def test_certificates_in_any_order_are_a_stamp(chain, owned, authority, tmp_path):
-    """As OpenSSL answers with them, and FreeTSA: oracle, its own verification. One order of the three is not DER's."""
+    """As OpenSSL answers with them. Oracle: its own verification. One order of the three is not DER's."""
     _root(tmp_path, "other.key", "other.pem")
     (tmp_path / "chain.pem").write_text("".join((tmp_path / name).read_text() for name in chain))
     config = (tmp_path / "tsa.cnf").read_text()
