@@ -40,7 +40,7 @@ def main(lab, options):
 def _table(name):
     try:
         return importlib.import_module(name).TABLE
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError, flags.Error) as error:
         raise ValueError(f"--of={name}: expected the name of a table's script, such as table6_pruning") from error
 
 

@@ -17,11 +17,13 @@ wheels in .whl, the image sets in .sets, files of an earlier call in .back):
     cp .back/* $OUT/; python3 experiments/train_hosts_jax.py --data_dir=.sets --out=$OUT --minutes=8
 """
 
+import math
 import os
 
 from absl import app, flags
 
 from watermark.jaxtraining import scripts
+from watermark.recipes import Recipe
 from watermark.several import define_several
 
 FLAGS = flags.FLAGS
@@ -58,23 +60,54 @@ def _numbers(flag, example, kind=float):
         raise ValueError(f"--{flag}: expected items like {example}, got {','.join(FLAGS[flag].value)}") from None
 
 
+def growth():
+    """((share of the steps, factor), ...) of --grow."""
+    found = _numbers("grow", "0.7:2")
+    if wrong := [by for _, by in found if not (1.0 <= by < math.inf and by == int(by))]:
+        raise ValueError(f"--grow: expected whole factors of 1 or more, got {wrong[0]:g}")
+    if wrong := [share for share, _ in found if not 0.0 <= share < 1.0]:
+        raise ValueError(f"--grow: expected shares of the steps, 0 or more and below 1, got {wrong[0]:g}")
+    return tuple((share, int(by)) for share, by in found)
+
+
+def shares():
+    """{host: its share of the time}."""
+    from watermark.hosts import HOSTS, get_host
+
+    found = {get_host(name).name: share for name, share in _numbers("share", "dncnn:5.6", str)}
+    if wrong := [share for share in found.values() if not 0.0 < share < math.inf]:
+        raise ValueError(f"--share: expected finite numbers above 0, got {wrong[0]:g}")
+    # Operations of a step are in the proportion of the hosts' weights.
+    return {name: host.parameters / 1e5 for name, host in HOSTS.items()} | found
+
+
+def scales():
+    """{scale: weight} of --scales."""
+    found = dict(_numbers("scales", "2:1", int))
+    if wrong := [(scale, weight) for scale, weight in found.items() if scale < 2 or not 0.0 <= weight < math.inf]:
+        raise ValueError("--scales: expected whole scales of 2 or more and finite weights, 0 or more, got "
+                         f"{wrong[0][0]}:{wrong[0][1]:g}")
+    return found
+
+
+def check_recipe():
+    """A ValueError where the flags are no recipe: a course has no bounds of its own."""
+    Recipe(FLAGS.steps, FLAGS.batch_size, FLAGS.learning_rate, patch=FLAGS.patch, optimizer=FLAGS.optimizer,
+           average=FLAGS.average or None)
+
+
 def plan(deadline):
     """The `watermark.jaxtraining.plan.Plan` that the flags ask for."""
     from watermark.hosts import HOSTS, get_host
     from watermark.jaxtraining.loop import Course, Pace
     from watermark.jaxtraining.plan import Plan
 
-    growth = _numbers("grow", "0.7:2")
-    if wrong := [by for _, by in growth if by < 1 or by != int(by)]:
-        raise ValueError(f"--grow: expected whole factors of 1 or more, got {wrong[0]:g}")
+    check_recipe()
     course = Course(FLAGS.steps, FLAGS.batch_size, FLAGS.patch, FLAGS.learning_rate, FLAGS.optimizer,
-                    average=FLAGS.average, growth=tuple((share, int(by)) for share, by in growth),
-                    bfloat16=FLAGS.bfloat16, seed=FLAGS.seed)
+                    average=FLAGS.average, growth=growth(), bfloat16=FLAGS.bfloat16, seed=FLAGS.seed)
     pace = Pace(FLAGS.chunk, FLAGS.save_every, FLAGS.measure_every, deadline)
-    # Operations of a step are in the proportion of the hosts' weights.
-    shares = {name: host.parameters / 1e5 for name, host in HOSTS.items()} | dict(_numbers("share", "dncnn:5.6", str))
-    return Plan(tuple(get_host(name).name for name in FLAGS.hosts or HOSTS), course, pace,
-                dict(_numbers("scales", "2:1", int)), shares, FLAGS.images, FLAGS.export)
+    return Plan(tuple(get_host(name).name for name in FLAGS.hosts or HOSTS), course, pace, scales(), shares(),
+                FLAGS.images, FLAGS.export)
 
 
 def train(data_dir, deadline):

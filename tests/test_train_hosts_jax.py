@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -136,6 +137,62 @@ def test_a_training_that_is_over_lets_go_of_its_weights(tmp_path):
 def test_what_is_missing_is_said_in_a_line(sets, tmp_path):
     done = _train(tmp_path / "nowhere", tmp_path / "out", "--steps=2")
     assert done.returncode == 2 and done.stderr.startswith("error: expected the images of train400")
+
+
+class Given(SimpleNamespace):
+    """Stands for absl's flags."""
+
+    def __getitem__(self, name):
+        return SimpleNamespace(value=getattr(self, name))
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """(the script, the values of its flags)."""
+    spec = importlib.util.spec_from_file_location("train_hosts_jax", ROOT / "experiments" / "train_hosts_jax.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    flags = Given(steps=9, batch_size=2, patch=16, learning_rate=2e-3, optimizer="muon", average=0.999, share=[],
+                  grow=["0.5:2"], scales=["2:1", "3:0.5"])
+    monkeypatch.setattr(script, "FLAGS", flags)
+    return script, flags
+
+
+NUMBERS, SHARES, FACTORS = "--share: expected finite numbers", "--grow: expected shares", "--grow: expected whole"
+
+
+@pytest.mark.parametrize(("flag", "value", "why"), [
+    ("share", ["dncnn:0"], NUMBERS), ("share", ["red:1", "dncnn:-1"], NUMBERS), ("share", ["dncnn:nan"], NUMBERS),
+    ("share", ["dncnn:inf"], NUMBERS), ("share", ["unet:5"], "unknown host 'unet'; choose from dncnn"),
+    ("share", ["dncnn"], "--share: expected items like"), ("grow", ["2:2"], SHARES), ("grow", ["-0.1:2"], SHARES),
+    ("grow", ["nan:2"], SHARES), ("grow", ["0.5:inf"], FACTORS), ("grow", ["0.5:nan"], FACTORS),
+    ("scales", ["0:1"], "--scales: expected whole scales of 2"), ("scales", ["2:nan"], "finite weights, 0 or more"),
+    ("average", -1.0, "average: expected a number between"), ("average", 1.0, "average: expected a number between"),
+    ("learning_rate", -1.0, "learning_rate: expected a finite"), ("learning_rate", 0.0, "learning_rate: expected a")])
+def test_a_course_that_cannot_be_is_refused(flag, value, why, given):
+    script, flags = given
+    setattr(flags, flag, value)
+    with pytest.raises(ValueError, match=why):
+        script.check_recipe(), script.growth(), script.shares(), script.scales()
+
+
+def test_hosts_may_be_spelt_as_the_paper_does_in_shares_too(given):
+    script, flags = given
+    before = script.shares()
+    assert before == {name: host.parameters / 1e5 for name, host in HOSTS.items()}
+    flags.share, flags.average = ["DnCNN:5", "SR-DnCNN:2"], 0.0
+    assert script.shares() == before | {"dncnn": 5.0, "srdncnn": 2.0}
+    script.check_recipe()
+    assert script.growth() == ((0.5, 2),) and script.scales() == {2: 1.0, 3: 0.5}
+
+
+@needs_jax
+@pytest.mark.parametrize("share", [0.0, -1.0, float("nan")])
+def test_a_plan_by_which_a_host_would_never_train_is_refused(share):
+    from watermark.jaxtraining import loop, plan
+
+    with pytest.raises(ValueError, match="share: expected finite numbers above 0"):
+        plan.Plan(("dncnn", "red"), loop.Course(1, 1, 16, 1e-3), loop.Pace(), {2: 1.0}, {"dncnn": share})
 
 
 @needs_jax

@@ -30,8 +30,8 @@ class Plan:
       course: of each; a host's own clipping is added.
       pace: of each; its deadline is that of all of them together.
       scales: {scale: weight of its patches in the loss} of super-resolution.
-      share: {host: its share of the time}; 1 for those not named. A host has its share of the time that is left when
-        it begins, against those after it that are not finished, so what one leaves over goes to the next.
+      share: {host: its share of the time, above 0}; 1 for those not named. A host has its share of the time that is
+        left when it begins, against those after it that are not finished, so what one leaves over goes to the next.
       images: how many images of a host's first test set are measured.
       export: whether unfinished hosts are written as models as well.
     """
@@ -43,6 +43,11 @@ class Plan:
     share: dict
     images: int = 4
     export: bool = False
+
+    def __post_init__(self):
+        # By shares of 0 or of nan a host's deadline would be one that has always passed.
+        if wrong := {name: share for name, share in self.share.items() if not 0.0 < share < float("inf")}:
+            raise ValueError(f"share: expected finite numbers above 0, got {wrong}")
 
 
 def train(plan: Plan, data_dir: str | Path, out: str | Path) -> bool:

@@ -134,10 +134,12 @@ def take(lab: Lab, specs: Sequence[Spec], folder: str | Path) -> list[Spec]:
     """Keeps those models of `specs` that the other machine has made; which they are.
 
     Raises:
-      ElsewhereError: for a model of another network, one that is not finite, or one of which it is not told how it was
-        made.
+      ElsewhereError: for a folder that is not there, a model of another network, one that is not finite, or one of
+        which it is not told how it was made.
     """
     folder, taken = Path(folder), []
+    if not folder.is_dir():
+        raise ElsewhereError(f"{folder}: no such folder; expected the one that train_jobs_jax.py has written")
     for spec in specs:
         path = folder / f"{spec.name}.keras"
         if not (path.exists() and path.with_suffix(".json").exists()):
