@@ -123,9 +123,10 @@ def fit(model: keras.Model, loss_fn: Loss, batches: Batches, recipe: Recipe, run
             progress(i, shown)
             if done or looked or stop or i % 50 == 0:
                 history.append({"step": i, "seconds": round(before + time.monotonic() - began, 3), **parts})
-                state.save(history, now=bool(done or stop))
+                # Before the state: after a kill in between, what is not in the history yet is looked at once more.
                 if run.best in parts and parts[run.best] == max(row[run.best] for row in history if run.best in row):
                     state.keep("best.keras", model)
+                state.save(history, now=bool(done or stop))
     if not done:
         raise stop(f"{run.title}: stopped after step {i} of {recipe.steps}")
     trainer.finish()
