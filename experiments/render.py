@@ -153,8 +153,8 @@ def main(lab, options):
     every = tables()
     for table in every:
         trials = Trials(lab, table, everything)
-        rows.append(_map_row(table, trials.found()))
-        if not any(trials.found()):
+        rows.append(_map_row(table, found := trials.found()))
+        if not any(found):
             continue
         trials = trials.whole(beyond=False)
         scores.append((table, trials.score()))

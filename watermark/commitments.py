@@ -109,9 +109,14 @@ def load_signing_key(path: str | Path) -> Ed25519PrivateKey:
     return private
 
 
+def public_key(private: Ed25519PrivateKey) -> str:
+    """The public key of a private one, 64 hexadecimal digits."""
+    return private.public_key().public_bytes_raw().hex()
+
+
 def sign(commitment: dict, private: Ed25519PrivateKey) -> dict:
     """The commitment with "public_key" and "signature" (Ed25519, RFC 8032), both hexadecimal."""
-    signed = commitment | {"public_key": private.public_key().public_bytes_raw().hex()}
+    signed = commitment | {"public_key": public_key(private)}
     return signed | {"signature": private.sign(_signed_part(signed)).hex()}
 
 

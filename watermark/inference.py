@@ -111,10 +111,10 @@ def as_suspect(suspect: keras.Model | Callable, kind: Kind, *, pixels: Pixels | 
         suspect = functools.partial(suspect, training=False)  # a subclass can be asked, if not looked into
     if isinstance(suspect, keras.Model):
         check_one_input(suspect)
-    if isinstance(suspect, keras.Model) and "int" in suspect.inputs[0].dtype:  # it would take all of [0, 1] for zeros
-        entry, answer = (Port(tuple(tensor.shape), np.dtype(tensor.dtype)) for tensor in (suspect.inputs[0],
-                                                                                         suspect.outputs[0]))
-        suspect = ModelFile(suspect.name, entry, answer, predictor(suspect))
+        if "int" in suspect.inputs[0].dtype:  # it would take all of [0, 1] for zeros
+            entry, answer = (Port(tuple(tensor.shape), np.dtype(tensor.dtype)) for tensor in (suspect.inputs[0],
+                                                                                             suspect.outputs[0]))
+            suspect = ModelFile(suspect.name, entry, answer, predictor(suspect))
     return Suspect(suspect, kind, pixels, batch)
 
 

@@ -118,7 +118,7 @@ def judge(suspect: keras.Model | Callable, key: Key, *, rule: str = "evidence", 
       rule: key in `RULES`; "threshold" asks for the paper's d <= eta besides the evidence.
       findings: from `commitments.check`, or None.
       unmarked: a suspect known not to be marked; fresh keys are put to it too, and those that reach the key's rho are
-        counted as false claims.
+        counted as false claims; where it answers this key as well, the claim does not stand.
       among: how many keys are put to this suspect, each of which counts (Bonferroni).
       **asked: null_keys, fresh_seed, shifts, as for `watermark.verify`.
 

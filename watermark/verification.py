@@ -290,6 +290,6 @@ def ask(suspect: Callable, triggers: np.ndarray, shape: tuple) -> np.ndarray:
     if (lost := 1.0 - finite.mean((1, 2, 3)).min(initial=1.0)) > FEW:
         raise SuspectError(f"the suspect answered with NaN or infinite pixels, {lost:.0%} of an image; up to {FEW:.0%} "
                            "are left out")
-    for image, there in zip(responses, finite, strict=True):
-        image[~there] = np.median(image[there]) if not there.all() else 0.0
+    for i in np.flatnonzero(~finite.all((1, 2, 3))):
+        responses[i][~finite[i]] = np.median(responses[i][finite[i]])
     return responses

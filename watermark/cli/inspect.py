@@ -102,7 +102,7 @@ def _commitment(path):
 
 def _signing_key(path):
     private = commitments.load_signing_key(path)
-    return {"kind": "Ed25519 private key", "public key": private.public_key().public_bytes_raw().hex()}
+    return {"kind": "Ed25519 private key", "public key": commitments.public_key(private)}
 
 
 def _model(path, values):

@@ -124,13 +124,13 @@ def signer(path, key):
         return signing_key(path)
     if path:
         private = commitments.load_signing_key(path)
-        if private.public_key().public_bytes_raw().hex() != public:
+        if commitments.public_key(private) != public:
             raise ValueError(f"--sign={path} is another key than the one that signed {first}")
         return private
     for file in sorted(first.parent.glob("*.pem")):
         with contextlib.suppress(commitments.CommitmentError):  # a certificate, or what is no key
             private = commitments.load_signing_key(file)
-            if private.public_key().public_bytes_raw().hex() == public:
+            if commitments.public_key(private) == public:
                 return private
     log.warning("%s is signed and its private key is not beside it: the next commitment has no signature; --sign=PEM "
                 "gives it one", first)

@@ -80,9 +80,9 @@ class Lab:
         made = isinstance(spec, Attacked) and not spec.attack.trains and self.ready(spec.parent)
         return made or self.has(spec) and self.has(spec.root)
 
-    def kept(self, spec: Spec | None) -> Spec | None:
+    def nearest(self, spec: Spec | None) -> Spec | None:
         """The nearest model of a spec's history that is kept, itself before all; None where there is none."""
-        return spec if spec is None or self.has(spec) else self.kept(getattr(spec, "parent", None))
+        return spec if spec is None or self.has(spec) else self.nearest(getattr(spec, "parent", None))
 
     def arithmetic(self, spec: Spec) -> str:
         """That in which a model that is kept was trained."""

@@ -33,7 +33,7 @@ def measured(lab: Lab, table: Table, rows: Sequence[Mapping], job: Job) -> dict:
     if sets := list(dict.fromkeys(name for spec in subjects.values() for name in attack_sets(spec))):
         data["attack"] = sets
     # An id is of how a model is made; made again, on another machine, it is not the same to the bit.
-    kept = [] if table.measure.trained else [*filter(None, dict.fromkeys(map(lab.kept, subjects.values())))]
+    kept = [] if table.measure.trained else [*filter(None, dict.fromkeys(map(lab.nearest, subjects.values())))]
     weights = {spec.name: identified(lab.get(spec))[:12] for spec in kept}
     arithmetic = lab.arithmetic(kept[0]) if kept else lab.compute.effective
     provenance = machine() | {"data": data, "arithmetic": arithmetic, "weights": weights,
