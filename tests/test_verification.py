@@ -161,6 +161,28 @@ def test_a_network_that_hardly_does_anything_is_nobodys(secret, above):
         assert key.trigger.max() >= np.float32(above) and verdict.rho > 0 and verdict.p_value == 1 / 1001
 
 
+@pytest.mark.parametrize("value", [3.0, 1e3, -1e12])
+def test_a_pixel_that_a_thief_blows_hides_no_mark(owned, value):
+    """Far outside [0, 1], a pixel of every answer is shown as white or black, and would be all that rho is of."""
+
+    def blown(images):
+        answers = np.array(owned.marked(images))
+        answers[:, 3, 5] = value
+        return answers
+
+    assert judgement.judge(blown, owned.key, null_keys=200, fresh_seed="0").found
+    stranger = keys.make_key("a stranger's secret", owner="Grace", size=owned.key.trigger.shape[0])
+    assert not verification.verify(blown, stranger, null_keys=200, fresh_seed="0").evident
+
+
+def test_honest_residuals_are_not_bounded(owned):
+    residual = owned.key.trigger - np.array(owned.marked(owned.key.trigger[None]))
+    np.testing.assert_array_equal(evidence.bounded(residual), residual)
+    still = np.zeros((1, 4, 4, 1))
+    still[0, 0, 0] = 1.0  # more than half of it is the same number
+    np.testing.assert_array_equal(evidence.bounded(still), still)
+
+
 def test_rare_pixels_reach_the_bar_as_rarely_as_it_says():
     """Oracle: the exact chance, for pixels that each stand out by 2.2 deviations, k of them, k of Poisson's law."""
     for expected in np.geomspace(1e-3, 3.0, 40):

@@ -19,6 +19,7 @@ LEAST_RHO = 0.1  # the most damaged mark that z shows has .16; one pixel of 40x4
 # back as they are has a rho of 0 for each: without a floor any change would stand out, such as of one rare pixel, and
 # a K that has it is drawn in no time.
 FLOOR = 0.85
+OUTLYING = 5.0  # robust deviations; of a residual like noise no pixel lies so far out
 FINEST = 4  # numbers of S that one of K may count for: the deviations above are of keys enlarged twice at most
 
 
@@ -30,11 +31,33 @@ class Rate(NamedTuple):
     high: float
 
 
+def bounded(residuals: np.ndarray) -> np.ndarray:
+    """Residuals [N, ...], each with what lies `OUTLYING` deviations from its median brought back to there.
+
+    A thief who lets one pixel of every answer be a thousand, which is shown as white and costs him nothing, would have
+    the correlation be that pixel's. The deviation is 1.4826 times the median one (Hampel, J. Am. Stat. Assoc. 1974),
+    that of normal noise; where most pixels are the same number, there is none and nothing is bounded. A network whose
+    answers are bounded is a network like others, so that nobody who forges gains by it.
+
+    >>> noise = np.random.default_rng(0).normal(size=(1, 1000))
+    >>> bool(np.array_equal(bounded(noise), noise)), float(bounded(np.append(noise, [[1e6]], 1)).max()) < 6
+    (True, True)
+    """
+    axes = tuple(range(1, residuals.ndim))
+    middle = np.median(residuals, axes, keepdims=True)
+    farthest = OUTLYING * 1.4826 * np.median(np.abs(residuals - middle), axes, keepdims=True)
+    farthest[farthest == 0.0] = np.inf
+    return np.clip(residuals, middle - farthest, middle + farthest)
+
+
 def residual_correlation(triggers: np.ndarray, responses: np.ndarray, initials: np.ndarray,
                          kind: Kind) -> np.ndarray:
-    """rho of each trigger: corr(K - M(K), K - S0), for super-resolution with K's upsampling for K. float64 [N]."""
+    """rho of each trigger: corr(K - M(K), K - S0), for super-resolution with K's upsampling for K. float64 [N].
+
+    K - M(K) is `bounded`.
+    """
     bases = np.stack([kind.base(K) for K in triggers])
-    taken, asked = ((bases - images).reshape(len(bases), -1) for images in (responses, initials))
+    taken, asked = (x.reshape(len(bases), -1) for x in (bounded(bases - responses), bases - initials))
     taken, asked = (x - x.mean(1, keepdims=True) for x in (taken, asked))
     norms = np.linalg.norm(taken, axis=1) * np.linalg.norm(asked, axis=1)
     return np.divide(np.sum(taken * asked, 1), norms, out=np.zeros(len(norms)), where=norms > 0)
@@ -52,10 +75,11 @@ def numbers(residual: np.ndarray, pixels: int) -> float:
     True
 
     Args:
-      residual: what the suspect takes from the trigger, float [H', W', C].
+      residual: what the suspect takes from the trigger, float [H', W', C]; it is `bounded`.
       pixels: how many numbers K has; S may be K enlarged, and has then no more to say than `FINEST` times these.
     """
-    r = residual - residual.mean()
+    r = bounded(residual[None])[0]
+    r = r - r.mean()
     fourth = float(np.sum(r**4)) * r.size
     share = min(1.0, 3.0 * float(np.sum(r**2)) ** 2 / fourth) if fourth > 0.0 else 0.0
     return max(share**2 * min(r.size, FINEST * pixels), 1e-6)
