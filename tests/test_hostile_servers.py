@@ -215,11 +215,16 @@ def test_what_is_small_on_the_wire_stays_small(how):
     b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1000000000, -1, -1, 1]}]}',
     b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [64, 1024, 1024, 3]}]}',
     b'{"inputs": [{"name": "x", "datatype": "\\u001b[2J", "shape": [-1, -1, -1, 1]}]}',
+    b'{"metadata": 7}', b'{"metadata": {"signature_def": {"signature_def": {"serving_default": []}}}}',
+    *(b'{"metadata": {"signature_def": {"signature_def": {"serving_default": {"outputs": {}, "inputs": {"x": {"dtype":'
+      b'"%s", "tensor_shape": {"dim": [{"size": "%s"}, {"size": -1}, {"size": -1}, {"size": 1}]}}}}}}}}' % told
+      for told in ((b"DT_FLOAT", b"x"), (b"DT_FLOAT", b"1000000000"), (b"\\u001b[2J", b"-1"), (b"DT_STRING", b"1"))),
 ])
 def test_metadata_are_not_trusted(metadata):
     """The same bytes answer the question too, which is then no image: one line, whatever they were."""
     with _serving(OK + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(metadata) + metadata) as url:
-        _refused(f"{url}/v2/models/m/infer", "no image|takes 1000000000 images|cannot be asked", timeout=10)
+        for path in ("v2/models/m/infer", "v1/models/m:predict"):
+            _refused(f"{url}/{path}", "no image|takes 1000000000 images|cannot be asked", timeout=10)
 
 
 @pytest.mark.parametrize("shape", [(12, 1024, 1024, 1), (64, 512, 512, 1), (2, 1024, 1024, 3)])

@@ -45,6 +45,18 @@ MODELS = {  # the metadata of the Open Inference Protocol's models here
 DTYPES = {"FP32": np.float32, "FP16": np.float16, "UINT8": np.uint8, "UINT16": np.uint16}
 
 
+def _serving_metadata(model):
+    """As TensorFlow Serving answers, for a signature that takes and gives the same."""
+    names = {"FP32": "DT_FLOAT", "FP16": "DT_HALF"}
+    tensor = {"dtype": names.get(model["datatype"], f"DT_{model['datatype']}"), "name": "picture:0",
+              "tensor_shape": {"dim": [{"size": str(side), "name": ""} for side in model["shape"]],
+                               "unknown_rank": False}}
+    signature = {"inputs": {"picture": tensor}, "outputs": {"clean": tensor},
+                 "method_name": "tensorflow/serving/predict"}
+    return {"model_spec": {"name": "m", "signature_name": "", "version": "1"},
+            "metadata": {"signature_def": {"signature_def": {"serving_default": signature}}}}
+
+
 class Service(http.server.BaseHTTPRequestHandler):
     """Each kind of service on a path of its own; `seen` are the questions."""
 
@@ -53,7 +65,9 @@ class Service(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         """Metadata and, for one model, Triton's configuration."""
         *_, name, last = self.path.split("/")
-        if last == "config":
+        if last == "metadata":
+            self._say(_serving_metadata(MODELS[name])) if name in MODELS else self.send_error(404)
+        elif last == "config":
             self._say({"max_batch_size": 2}) if name == "two" else self.send_error(404)
         else:
             self._say({"name": last, "inputs": [{"name": "picture"} | MODELS[last]], "outputs": []})
@@ -77,6 +91,12 @@ class Service(http.server.BaseHTTPRequestHandler):
         if kind == "base64":
             text = base64.b64encode(_halved(base64.b64decode(question["data"]["image"]))).decode()
             return self._say({"results": [{"image": f"data:image/png;base64,{text}"}]})
+        served = self.path.split("/")[-1].removesuffix(":predict")
+        if served in MODELS:
+            (kind, rows), model = question.popitem(), MODELS[served]
+            data = np.array(rows)
+            half = self._infer(model | {"name": "picture", "shape": data.shape, "data": rows}, model)["data"]
+            return self._say({"predictions" if kind == "instances" else "outputs": half})
         rows = question.get("inputs") or [row["picture"] for row in question["instances"]]
         answer = (np.float32(rows["picture"] if isinstance(rows, dict) else rows) / 2).tolist()
         return self._say({"outputs": {"clean": answer, "mask": answer[:1]}} if "inputs" in question else {
@@ -129,11 +149,32 @@ def test_the_servers_metadata_say_how_to_ask(model, batches, atol, notes, servic
     assert suspect.notes == notes
 
 
+@pytest.mark.parametrize("payload", ["json", "columns"])
+@pytest.mark.parametrize("model", ["nhwc", "nchw", "half", "bytes", "deep", "four"])
+def test_tensorflow_serving_says_how_to_ask_too(model, payload, service):
+    """What its numbers, axes and batches are is as with the other protocol's metadata."""
+    Service.seen.clear()
+    served = suspects.load_suspect(f"{service}/v1/models/{model}:predict", payload=payload)
+    other = suspects.load_suspect(f"{service}/v2/models/{model}/infer")
+    np.testing.assert_array_equal(served(IMAGES), other(IMAGES))
+    assert served.notes == other.notes and served.sides(3) == other.sides(3)
+
+
+@pytest.mark.parametrize(("model", "sides"), [("large", (9, 12)), ("across", (9, 12))])
+def test_tensorflow_serving_with_models_of_one_size(model, sides, service):
+    suspect = inference.as_suspect(suspects.load_suspect(f"{service}/v1/models/{model}:predict"),
+                                   Kind(size=(6, 8), channels=3))
+    np.testing.assert_array_equal(suspect(IMAGES), IMAGES / 2)
+    assert any(f"takes {sides[0]}x{sides[1]}, not 6x8" in note for note in suspect.notes)
+
+
 @pytest.mark.parametrize(("model", "why"), [("small", r"takes images \[5, 5, 3\], not \[6, 8, 3\]"),
                                             ("signed", "takes INT8; expected one of ((?! INT8).)*, or BYTES")])
 def test_what_a_server_does_not_take_is_said(model, why, service):
     with pytest.raises(suspects.SuspectError, match=why):
         suspects.load_suspect(f"{service}/v2/models/{model}/infer")(IMAGES)
+    with pytest.raises(suspects.SuspectError, match=why):
+        suspects.load_suspect(f"{service}/v1/models/{model}:predict")(IMAGES)
 
 
 @pytest.mark.parametrize(("model", "size"), [("huge", "1048576xany"), ("vast", "2048x2048")])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import httpx
@@ -13,7 +15,7 @@ from PIL import Image
 
 from watermark.data.pictures import eight_bits, with_channel
 from watermark.fitting import UNIT, Pixels
-from watermark.ports import check_holds
+from watermark.ports import SuspectError, check_holds
 from watermark.suspects.answers import picture
 from watermark.suspects.jsons import at, base64_picture, counted, floats, member, named, parsed
 from watermark.suspects.tensors import TYPES, WHITE, Tensor
@@ -69,7 +71,51 @@ class Protocol:
     @property
     def notes(self) -> list[str]:
         """What is done to the pixels beyond the protocol's plain way, in sentences."""
-        return []
+        tensor, notes = self.tensor, []
+        if self.payload in NUMBERS and any(tensor.channels_first(channels) for channels in (1, 3)):
+            notes.append("the server's axes are [N, C, H, W]")
+        if self.payload in NUMBERS and tensor.datatype in TYPES and "INT" in tensor.datatype and not self.pixels:
+            notes.append(f"the server takes {tensor.datatype}: pixels go out as whole numbers up to "
+                         f"{WHITE.get(tensor.datatype, 255.0):g}")
+        if count := tensor.exact or tensor.most:
+            notes.append(f"the server takes {'' if tensor.exact else 'at most '}{count} image{'s' * (count > 1)} a "
+                         "request")
+        return notes
+
+    def learnt(self, url: str, told: Callable[[str], dict]) -> Tensor:
+        """The model's input by what the server says of itself: `told` gets what lies at an address in JSON, or {}.
+
+        An error of any kind where that is not what the protocol has there.
+        """
+        return self.tensor
+
+    def sent(self, images: np.ndarray) -> np.ndarray:
+        """Images [N, H, W, C] as numbers of the type and in the order of axes that the server's metadata ask for."""
+        tensor = self.tensor
+        if tensor.datatype not in TYPES:
+            raise ValueError(f"the server takes {tensor.datatype}; expected one of {', '.join(TYPES)}, or BYTES with "
+                             "--payload=png")
+        images = (pixels := self.range_of(tensor.datatype)).of(images)
+        if tensor.channels_first(images.shape[-1]):
+            images = images.transpose(0, 3, 1, 2)
+        if tensor.shape and any(side > 0 and side != given for side, given in zip(tensor.shape[-3:], images.shape[1:],
+                                                                                  strict=False)):
+            raise ValueError(f"the server takes images {list(tensor.shape)[-3:]}, not {list(images.shape[1:])}; "
+                             "expected a key of that size, or a smaller one")
+        if "INT" in tensor.datatype:
+            check_holds(pixels, np.iinfo(TYPES[tensor.datatype]), f"the server takes {tensor.datatype}")
+            images = np.round(np.clip(images, *pixels)).astype(np.int64)
+        return images
+
+    def received(self, answers: np.ndarray, datatype: str, asked: tuple) -> np.ndarray:
+        """Numbers of a type that came back for images [H, W, C], on [0, 1] and with the channels last."""
+        if Tensor(shape=answers.shape).channels_first(asked[2]):
+            answers = np.moveaxis(answers, -3, -1)
+        return self.range_of(datatype).back(answers)
+
+    def range_of(self, datatype: str) -> Pixels:
+        """The range that numbers of a type lie on."""
+        return self.pixels or (Pixels(0.0, WHITE.get(datatype, 255.0)) if "INT" in datatype else UNIT)
 
     def request(self, images: np.ndarray) -> tuple[bytes, str]:
         """(body, content type) for images [N, H, W, C]."""
@@ -83,13 +129,21 @@ class Predict(Protocol):
 
     payloads = ("json", "png", "columns")
 
+    def learnt(self, url: str, told: Callable[[str], dict]) -> Tensor:
+        """See `Protocol`; a server that breaks off at this question may still answer others."""
+        try:
+            metadata = told(f"{url.removesuffix(':predict')}/metadata")
+        except SuspectError:
+            return self.tensor
+        return Tensor.served(metadata, self.tensor.name, self.signature, self.output)
+
     def of_pictures(self, texts: list[str]) -> dict:
         """The question in PNG."""
         return self._rows([{"b64": text} for text in texts])
 
     def of_numbers(self, images: np.ndarray) -> dict:
         """The question in floats."""
-        images = (self.pixels or UNIT).of(images)
+        images = self.sent(images)
         if self.payload != "columns":
             return self._rows(images.tolist())
         name = self.tensor.name
@@ -111,53 +165,34 @@ class Predict(Protocol):
             rows = named(rows, self.output)
         if counted(rows, images) and isinstance(rows[0], dict):
             return np.stack([base64_picture(member(row, "b64")[1], images.shape[1:]) for row in rows])
-        return (self.pixels or UNIT).back(floats(rows))
+        return self.received(floats(rows), self.tensor.answered, images.shape[1:])
 
 
 class Infer(Protocol):
     """The Open Inference Protocol, version 2, with numbers in the body."""
+
+    def learnt(self, url: str, told: Callable[[str], dict]) -> Tensor:
+        """See `Protocol`."""
+        url, config = url.removesuffix("/infer"), {}
+        if metadata := told(url):
+            with contextlib.suppress(SuspectError):  # Triton's; others may do what they like there
+                config = told(f"{url}/config")
+        return Tensor.of(metadata, self.tensor.name, config)
 
     def of_pictures(self, texts: list[str]) -> dict:
         """The question in PNG."""
         return self._inputs([len(texts)], "BYTES", texts)
 
     def of_numbers(self, images: np.ndarray) -> dict:
-        """The question in the type and order of axes that the server's metadata ask for."""
-        tensor = self.tensor
-        if tensor.datatype not in TYPES:
-            raise ValueError(f"the server takes {tensor.datatype}; expected one of {', '.join(TYPES)}, or BYTES with "
-                             "--payload=png")
-        images = (pixels := self._pixels(tensor.datatype)).of(images)
-        if tensor.channels_first(images.shape[-1]):
-            images = images.transpose(0, 3, 1, 2)
-        if tensor.shape and any(side > 0 and side != given for side, given in zip(tensor.shape[-3:], images.shape[1:],
-                                                                                  strict=False)):
-            raise ValueError(f"the server takes images {list(tensor.shape)[-3:]}, not {list(images.shape[1:])}; "
-                             "expected a key of that size, or a smaller one")
-        if len(tensor.shape or ()) == 3:
+        """The question in floats, or in what the server takes."""
+        images = self.sent(images)
+        if len(self.tensor.shape or ()) == 3:
             images = images[0]
-        if "INT" in tensor.datatype:
-            check_holds(pixels, np.iinfo(TYPES[tensor.datatype]), f"the server takes {tensor.datatype}")
-            images = np.round(np.clip(images, *pixels)).astype(np.int64)
-        return self._inputs(list(images.shape), tensor.datatype, images.ravel().tolist())
+        return self._inputs(list(images.shape), self.tensor.datatype, images.ravel().tolist())
 
     def _inputs(self, shape, datatype, data):
         tensor = {"name": self.tensor.name or "image", "shape": shape, "datatype": datatype, "data": data}
         return {"inputs": [tensor]} | ({"outputs": [{"name": self.output}]} if self.output else {})
-
-    @property
-    def notes(self) -> list[str]:
-        """See `Protocol`."""
-        tensor, notes = self.tensor, []
-        if self.payload == "json" and any(tensor.channels_first(channels) for channels in (1, 3)):
-            notes.append("the server's axes are [N, C, H, W]")
-        if self.payload == "json" and tensor.datatype in TYPES and "INT" in tensor.datatype and not self.pixels:
-            notes.append(f"the server takes {tensor.datatype}: pixels go out as whole numbers up to "
-                         f"{WHITE.get(tensor.datatype, 255.0):g}")
-        if count := tensor.exact or tensor.most:
-            notes.append(f"the server takes {'' if tensor.exact else 'at most '}{count} image{'s' * (count > 1)} a "
-                         "request")
-        return notes
 
     def response(self, content: bytes, images: np.ndarray) -> np.ndarray:
         """The images of an answer's body."""
@@ -165,15 +200,7 @@ class Infer(Protocol):
         tensor, asked = named({tensor["name"]: tensor for tensor in outputs}, self.output), images.shape[1:]
         if tensor["datatype"] == "BYTES":
             return np.stack([base64_picture(item, asked) for item in counted(tensor["data"], images)])
-        declared = Tensor(shape=tuple(tensor["shape"]))
-        answers = floats(tensor["data"]).reshape(declared.shape)
-        if declared.channels_first(asked[2]):
-            answers = np.moveaxis(answers, -3, -1)
-        return self._pixels(tensor["datatype"]).back(answers)
-
-    def _pixels(self, datatype):
-        """The range that numbers of a type lie on."""
-        return self.pixels or (Pixels(0.0, WHITE.get(datatype, 255.0)) if "INT" in datatype else UNIT)
+        return self.received(floats(tensor["data"]).reshape(tensor["shape"]), tensor["datatype"], asked)
 
 
 class Pictures(Protocol):

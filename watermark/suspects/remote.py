@@ -6,7 +6,6 @@ https://github.com/kserve/open-inference-protocol/blob/main/specification/protoc
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -27,7 +26,7 @@ from watermark.inference import RANGED
 from watermark.ports import SuspectError, check_sides
 from watermark.suspects.answers import pixels_at_most
 from watermark.suspects.exchange import LOCAL, Line, certificates, doubtful, shown, veiled
-from watermark.suspects.protocols import NUMBERS, PROTOCOLS, Infer, Pictures, Protocol, fits
+from watermark.suspects.protocols import NUMBERS, PROTOCOLS, Pictures, Protocol, fits
 from watermark.suspects.tensors import Tensor
 
 TOKEN = "WATERMARK_TOKEN"
@@ -52,7 +51,7 @@ class Access:
 
     Attributes:
       output: name of the output to look at, where there are several.
-      input_name: of the input tensor; by default what the server's metadata say (Open Inference Protocol), or none.
+      input_name: of the input tensor; by default what the metadata of the Open Inference Protocol say, or none.
       signature: of the model, where there are several (TensorFlow Serving).
       payload: "json", numbers as they are, or "png", images in 8 bits, which costs some evidence: answers beyond
         [0, 1] are cut. "columns": numbers, one array for each input (TensorFlow Serving). For other addresses "png",
@@ -115,7 +114,7 @@ def connect(url: str, **access) -> Remote:
         _check_transcript(transcript)
     remote = Remote(url, protocol(payload, access.output, Tensor(access.input_name), access.signature, access.answer),
                     line, access.limit, transcript)
-    return remote.informed() if protocol is Infer else remote
+    return remote.informed()
 
 
 def _address(url):
@@ -192,14 +191,12 @@ class Remote:
 
     def informed(self) -> Remote:
         """Itself, with what the server's metadata say of the model's input; many tell nothing, and take any name."""
-        url = self.url.split("?")[0].removesuffix("/infer")
-        metadata, config = self._told(url), {}
-        if metadata:
-            with contextlib.suppress(SuspectError):  # Triton's; others may do what they like there
-                config = self._told(f"{url}/config")
-        with contextlib.suppress(Exception):  # whatever it says
-            tensor = Tensor.of(metadata, self.protocol.tensor.name, config)
-            self.protocol = replace(self.protocol, tensor=tensor)
+        try:
+            self.protocol = replace(self.protocol, tensor=self.protocol.learnt(self.url.split("?")[0], self._told))
+        except SuspectError:
+            raise
+        except Exception as error:  # whatever it says
+            logging.getLogger(__name__).debug("%s tells nothing: %r", self.name, error)
         for note in self.notes:
             logging.getLogger(__name__).info(note)
         return self
