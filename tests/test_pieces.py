@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_runtimes import nchw
 
-from watermark import inference, models, ports, suspects
+from watermark import inference, models, ports, suspects, verification
 from watermark.kinds import Kind
 
 KIND = Kind(size=16)
@@ -68,3 +68,55 @@ def test_no_query_is_filled_up_as_a_file_likes():
     suspect = inference.as_suspect(ports.ModelFile("m", port, port, lambda x: pytest.fail("it is asked")), KIND)
     with pytest.raises(suspects.SuspectError, match="takes 300000 images a query, 76,800,000 pixels; expected"):
         suspect(np.zeros((1, 16, 16, 1), np.float32))
+
+
+@pytest.mark.parametrize(("kind", "factor", "lack", "around"), [
+    (Kind(size=16), 1, (4, 4), (2, 2)), (Kind(size=16), 1, (0, 3), (0, 2)), (Kind(size=(16, 20)), 1, (1, 6), (1, 3)),
+    (Kind("sr", 16, 2), 2, (4, 10), (1, 3)), (Kind("sr", 16, 2), 1, (2, 2), (1, 1))])
+def test_where_answers_lack_edges_questions_are_continued_on_all_sides(kind, factor, lack, around):
+    """Of networks that do not pad, and thieves who cut edges off; the cut, by hand, is of the upper left half first."""
+    asked = []
+
+    def suspect(images):
+        asked.append(images)
+        large = 1 - images.repeat(factor, 1).repeat(factor, 2)
+        rows, columns = large.shape[1:3]
+        top, left = lack[0] // 2, lack[1] // 2
+        return large[:, top:rows + top - lack[0], left:columns + left - lack[1]]
+
+    images = np.random.default_rng(0).random((3, *kind.sides, 1), np.float32)
+    asker = inference.as_suspect(suspect, kind)
+    for _ in range(2):
+        answers = asker(images)
+    whole = inference.upsampled(images, kind) if kind.task == "sr" and factor == 1 else images
+    np.testing.assert_array_equal(asked[-1], np.pad(whole, ((0, 0), *((n, n) for n in around), (0, 0)), "reflect"))
+    assert answers.shape[1:] == kind.answer_shape
+    if not any(n % 2 for n in lack):
+        np.testing.assert_array_equal(answers, 1 - whole.repeat(factor, 1).repeat(factor, 2))
+    assert sum("on each side" in note for note in asker.notes) == 1
+
+
+def test_a_network_without_padding_is_asked_with_more():
+    inputs = keras.Input((None, None, 1))
+    model = keras.Model(inputs, keras.layers.AveragePooling2D(5, 1)(inputs))
+    images = np.random.default_rng(0).random((3, 16, 16, 1), np.float32)
+    around = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
+    np.testing.assert_array_equal(inference.as_suspect(model, KIND)(images), inference.predictor(model)(around))
+
+
+@pytest.mark.parametrize(("cut", "shifts"), [((1, 1, 1, 1), 0), ((2, 2, 1, 1), 0), ((2, 0, 0, 0), 1)])
+def test_a_thief_who_cuts_edges_off_is_found(owned, cut, shifts):
+    top, bottom, left, right = cut
+
+    def suspect(images):
+        answers = np.array(owned.marked(images))
+        return answers[:, top:answers.shape[1] - bottom, left:answers.shape[2] - right]
+
+    assert verification.verify(suspect, owned.key, null_keys=100, fresh_seed="0", shifts=shifts).evident
+
+
+@pytest.mark.parametrize("sides", [(8, 8), (17, 15), (4, 16)])
+def test_answers_of_other_sizes_lack_no_edges(sides):
+    with pytest.raises(ports.SuspectError, match=r"expected answers of shape"):
+        verification.ask(inference.as_suspect(lambda images: np.zeros((len(images), *sides, 1)), KIND),
+                         np.zeros((2, 16, 16, 1), np.float32), (16, 16, 1))

@@ -62,6 +62,47 @@ def padded(images: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
     return np.pad(images, ((0, 0), (0, height), (0, width), (0, 0)), mode="reflect")
 
 
+def continued(images: np.ndarray, around: tuple[int, int]) -> np.ndarray:
+    """Images [N, H, W, C] continued by reflection, by so many rows above and below and columns left and right."""
+    return np.pad(images, ((0, 0), *((more, more) for more in around), (0, 0)), mode="reflect")
+
+
+def lacking(sides: tuple[int, int], expected: tuple[int, int], question: tuple[int, int]) -> tuple[int, int] | None:
+    """By how much a question must grow on each side for answers of `sides` to be `expected`; up to a fourth.
+
+    None where they are no smaller, or so much that it is another factor's answer and no lack of edges.
+
+    >>> lacking((28, 28), (40, 40), (40, 40)), lacking((76, 80), (80, 80), (40, 40))
+    ((6, 6), (1, 0))
+    """
+    lack = [wanted - side for side, wanted in zip(sides, expected, strict=True)]
+    if min(lack) < 0 or not any(lack) or any(2 * less >= wanted for less, wanted in zip(lack, expected, strict=True)):
+        return None
+    return tuple(-(-less * asked // (2 * wanted)) for less, asked, wanted in zip(lack, question, expected, strict=True))
+
+
+def pads(sides: tuple[int, int], expected: tuple[int, int], question: tuple[int, int], own: tuple[int, int]) -> bool:
+    """Whether answers of `sides` are `expected` ones with a margin, and not the answers of another factor.
+
+    The question had `own` sides and was continued to those of `question`.
+    """
+    factors = [side / asked for side, asked in zip(sides, question, strict=True)]
+    wanted = [there / asked for there, asked in zip(expected, own, strict=True)]
+    if factors == wanted:
+        return True
+    another = factors[0] == factors[1] and factors[0].is_integer()
+    return not another and all(1 <= f / w < 2 for f, w in zip(factors, wanted, strict=True))
+
+
+def by(sides: tuple[int, int]) -> str:
+    """Sides in words.
+
+    >>> by((36, 64))
+    '36x64'
+    """
+    return f"{sides[0]}x{sides[1]}"
+
+
 def multiples(sides: tuple[int, int]) -> list[tuple[int, int]]:
     """The sizes to try for a network that takes multiples of some number only, the smallest first.
 

@@ -16,7 +16,7 @@ from watermark import limits, metrics
 from watermark.checks import check_one_input
 from watermark.compute import Compute
 from watermark.errors import brief
-from watermark.fitting import Pixels, multiples, padded
+from watermark.fitting import Pixels, by, continued, lacking, multiples, padded, pads
 from watermark.keys import Key
 from watermark.kinds import Kind
 from watermark.ports import PIXELS, ModelFile, Port, SuspectError, check_sides, check_size, in_batches
@@ -97,9 +97,7 @@ def as_suspect(suspect: keras.Model | Callable, kind: Kind, *, pixels: Pixels | 
                batch: int | None = None) -> Suspect:
     """A `Suspect` for a key's `kind`, from a Keras model or any callable [N, H, W, C] -> [N, H', W', C].
 
-    Args:
-      pixels: the range that it takes and answers in, a `fitting.Pixels`; by default [0, 1], or what integers say.
-      batch: images a query at most.
+    `pixels` is the range it takes and answers in, by default [0, 1] or what integers say; `batch`, images a query.
     """
     if isinstance(suspect, Suspect):
         if suspect.kind == kind and not (pixels or batch):
@@ -119,10 +117,11 @@ def as_suspect(suspect: keras.Model | Callable, kind: Kind, *, pixels: Pixels | 
 
 
 class _Way(NamedTuple):
-    """How K is put: brought to the size of the answer first, or not; and continued to `sides`."""
+    """How K is put: brought to the size of the answer first, or not; continued to `sides`, or by `around` on each."""
 
     upsampled: bool = False
     sides: tuple | None = None
+    around: tuple | None = None
 
 
 RANGED = "pixels are put on {}, and the answers' brought back from there"
@@ -132,7 +131,8 @@ class Suspect:
     """A suspect as keys of one kind ask it: [N, H, W, C] on [0, 1] -> [N, H', W', C] of the answer's size.
 
     Where it takes another size than the key has, K is continued by reflection and the answer cut; where its answer is
-    larger than what was asked for, as with networks that pad, the top left is taken. With a super-resolution key and a
+    larger than what was asked for, as with networks that pad, the top left is taken; where it is smaller, as of those
+    that do not, or of a thief who cuts edges off, K is continued on all sides. With a super-resolution key and a
     suspect that keeps the size, K is upsampled first, as by `model_input`. The first query shows which it is.
 
     Attributes:
@@ -175,8 +175,10 @@ class Suspect:
             self.way, first = self._find(images[:1])
             if self.way.sides:
                 there = self._question(images).shape[1:3]
-                self._notes.append(f"this suspect takes {_by(self.way.sides)}, not {_by(there)}: the question is "
+                self._notes.append(f"this suspect takes {by(self.way.sides)}, not {by(there)}: the question is "
                                    "continued by reflection, the answer cut")
+            if self._grows(first):
+                return self._answers(images)
             if len(images) == 1:
                 return self._cut(first)
             if self.watched:  # no question is put twice to who may count them
@@ -187,7 +189,8 @@ class Suspect:
         """What is answered to many, cut; where they are continued, in pieces, for a file may name any size."""
         question, sides = self._question(images), self.way.sides
         if not sides:
-            return self._cut(self._put(question, None))
+            answers = self._put(question, None)
+            return self._cut(self._put(self._question(images), None) if self._grows(answers) else answers)
         most = max(1, PIXELS // math.prod(sides))
         own = min(self.batch, most) if self.batch else self._at_once(sides)
 
@@ -200,8 +203,21 @@ class Suspect:
         """How many images the suspect takes a query; whole ones of these make a piece, or there would be more."""
         return (self.source.input_shape[0] or 1) if isinstance(self.source, keras.Model) else self.source.at_once(sides)
 
+    def _grows(self, answers):
+        """Whether answers lack edges, so that questions are continued on all sides from now on."""
+        if self.closed or self.way.sides or self.way.around or answers.ndim != 4:
+            return False
+        wanted = self.kind.answer_shape[:2]
+        lack = lacking(answers.shape[1:3], wanted, wanted if self.way.upsampled else self.kind.sides)
+        if lack:
+            self._notes.append(f"this suspect answers with {by(answers.shape[1:3])}, not {by(wanted)}: the question is "
+                               f"continued by reflection, {by(lack)} pixels on each side")
+            self.way = self.way._replace(around=lack)
+        return bool(lack)
+
     def _question(self, images):
-        return upsampled(images, self.kind) if self.way.upsampled else images
+        question = upsampled(images, self.kind) if self.way.upsampled else images
+        return continued(question, self.way.around) if self.way.around else question
 
     def _put(self, question, sides):
         there = question.shape[1:3]
@@ -211,7 +227,7 @@ class Suspect:
         try:
             answer = np.asarray(in_batches(self.ask, question, self.batch) if self.batch else self.ask(question))
         except tf.errors.OpError as error:
-            raise SuspectError(f"the suspect does not answer images of {_by(there)} pixels: "
+            raise SuspectError(f"the suspect does not answer images of {by(there)} pixels: "
                                f"{brief(error, 300)}") from error
         return pixels.back(answer) if pixels else answer
 
@@ -240,33 +256,18 @@ class Suspect:
             raise
 
     def _cut(self, answers):
-        """The top left of answers that are larger than asked for, as padding makes them."""
+        """The top left of answers that are larger than asked for, as padding makes them; the middle of grown ones."""
         height, width, _ = expected = self.kind.answer_shape
         own = (height, width) if self.way.upsampled else self.kind.sides
-        if answers.shape[1:] == expected or answers.ndim != 4 or not _pads(
+        if answers.shape[1:] == expected or answers.ndim != 4 or not pads(
                 answers.shape[1:3], (height, width), self.way.sides or own, own):
             return check_size(answers, expected)
-        if not self.way.sides:
-            self._notes.append(f"this suspect answers with {_by(answers.shape[1:3])}, not {_by(expected)}: the top "
+        top, left = ((side - wanted) // 2 if self.way.around else 0
+                     for side, wanted in zip(answers.shape[1:3], expected, strict=False))
+        if not (self.way.sides or self.way.around):
+            self._notes.append(f"this suspect answers with {by(answers.shape[1:3])}, not {by(expected)}: the top "
                                "left is taken")
-        return answers[:, :height, :width]
-
-
-def _pads(sides, expected, question, own):
-    """Whether answers of `sides` are `expected` ones with a margin, and not the answers of another factor.
-
-    The question had `own` sides and was continued to those of `question`.
-    """
-    factors = [side / asked for side, asked in zip(sides, question, strict=True)]
-    wanted = [there / asked for there, asked in zip(expected, own, strict=True)]
-    if factors == wanted:
-        return True
-    another = factors[0] == factors[1] and factors[0].is_integer()
-    return not another and all(1 <= f / w < 2 for f, w in zip(factors, wanted, strict=True))
-
-
-def _by(sides):
-    return f"{sides[0]}x{sides[1]}"
+        return answers[:, top:top + height, left:left + width]
 
 
 def evaluate(model: keras.Model | Callable, task: Task, images: Iterable, variant: str | int | None = None, *,
