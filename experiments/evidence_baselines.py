@@ -1,9 +1,10 @@
 """Beyond the paper: how often do the baselines' own rules verify a key that a network has never seen?
 
 A thousand fresh keys claim each host, marked by that scheme and not. By chance .026 of those of deepsigns do, of 40×40
-pixels, and .011 of those of adi (docs/baselines.md). A thousand keys are a thousand images for deepsigns, a minute on
-2 cores, and forty thousand for adi, 20 minutes. Marks, one a host and scheme, are made on the way, 5 to 10 minutes each
-with AVX512-BF16, none for `unmarked` rows; `--ready` makes only rows, unmarked ones too, whose marks are there.
+pixels, and .011 of those of adi (docs/baselines.md). A thousand keys are a thousand images for deepsigns, half a
+minute on 2 cores, and forty thousand for adi, 5 to 10. Marks, one a host and scheme, are made on the way, 5 to 10
+minutes each with AVX512-BF16, none for `unmarked` rows; `--ready` makes only rows, unmarked ones too, whose marks are
+there.
 
     python experiments/evidence_baselines.py --schemes=deepsigns,adi --trials=1
 """

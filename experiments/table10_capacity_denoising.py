@@ -1,7 +1,7 @@
 """Table X: how large a key fits into a denoiser? PSNR and SSIM for keys of rising size; 0 is no key.
 
 The paper: DnCNN loses less than 0.1 dB up to 160 pixels and 0.3 to 0.4 at 600; RED up to 0.2, and 0.45 to 0.7. A key
-takes 6 to 18 minutes on 2 cores with AVX512-BF16, those above 160 pixels because they take fewer steps.
+takes 6 to 26 minutes on 2 cores with AVX512-BF16, those above 160 pixels because they take fewer steps.
 
     python experiments/table10_capacity_denoising.py
 """

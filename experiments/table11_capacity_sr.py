@@ -1,8 +1,8 @@
 """Table XI: how large a key fits into a super-resolution network? On Set14, for keys of rising size; 0 is no key.
 
 The size is that of the verification image, in pixels a side; the trigger has half of it. (The paper prints Table II's
-numbers at 40, whose trigger is 20×20.) The three largest take 20 to 30 minutes each on 2 cores with AVX512-BF16, in
-fewer steps.
+numbers at 40, whose trigger is 20×20.) Keys of 80 and 160 take 10 to 28 minutes each on 2 cores with AVX512-BF16, the
+three largest, not made yet, 20 to 30 in fewer steps.
 
     python experiments/table11_capacity_sr.py
 """
