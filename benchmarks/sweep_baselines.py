@@ -131,7 +131,7 @@ def define_flags():
     flags.DEFINE_integer("batch_size", None, "patches a step, if not the recipe's", lower_bound=1)
     flags.DEFINE_bool("stop", None, "whether adi stops at forty labels of forty, if not as its recipe says")
     flags.DEFINE_float("minutes", None, "no training step is taken later", lower_bound=0.0)
-    flags.DEFINE_string("workdir", "build/sweep_baselines", "folder of records.jsonl and of trainings cut short")
+    flags.DEFINE_string("workdir", "runs/sweep_baselines", "folder of records.jsonl and of trainings cut short")
 
 
 if __name__ == "__main__":

@@ -69,6 +69,8 @@ def psnr(model, images):
 
 def main(argv):
     """Trains, marks, verifies."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}")
     folder = Path(FLAGS.out)
     tests = [data.grey(image)[:256, :256] for image in data.images("sample_test").values()]
     if not (folder / "deblocker.keras").exists():

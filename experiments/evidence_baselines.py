@@ -12,7 +12,7 @@ there.
 from evidence_false_claims import MODELS
 
 from watermark.lab import notes, scripts
-from watermark.baselines import adi, deepsigns
+from watermark.baselines import adi, common, deepsigns
 from watermark.hosts import HOSTS
 from watermark.lab.tables import Column, Measure, Table, grid
 from watermark.schemes import get_scheme
@@ -35,8 +35,8 @@ def subject(profile, seed, host, scheme, model):
 def values(lab, subjects, row):
     """The share of fresh keys that the scheme's own rule verifies."""
     mark, keys = subjects["mark"], lab.profile.null_keys
-    rate = get_scheme(mark.scheme).false_positives(lab.get(subjects["claimed"]), lab.profile.kind(mark), keys,
-                                                   label=f"fresh {mark.seed}")
+    rate = common.false_positives(get_scheme(mark.scheme), lab.get(subjects["claimed"]), lab.profile.kind(mark), keys,
+                                  label=f"fresh {mark.seed}")
     return {"keys": keys, "rate": rate.rate, "low": rate.low, "high": rate.high}
 
 

@@ -24,7 +24,7 @@ from absl import app, flags
 
 from watermark.jaxtraining import scripts
 from watermark.recipes import Recipe
-from watermark.several import define_several
+from watermark.several import define_several, parse
 
 FLAGS = flags.FLAGS
 SMOKE = dict(steps=4, batch_size=2, patch=16, chunk=2, grow=["0.5:2"], images=1)
@@ -55,9 +55,12 @@ def define_flags():
 def _numbers(flag, example, kind=float):
     """[(key, number)] of a flag whose items are key:number."""
     try:
-        return [(kind(key), float(number)) for key, number in (item.split(":") for item in FLAGS[flag].value)]
+        found = [(kind(key), float(number)) for key, number in (item.split(":") for item in FLAGS[flag].value)]
     except ValueError:
         raise ValueError(f"--{flag}: expected items like {example}, got {','.join(FLAGS[flag].value)}") from None
+    if len(dict(found)) < len(found):
+        raise ValueError(f"--{flag}: a key is given twice")
+    return found
 
 
 def growth():
@@ -128,4 +131,4 @@ def main(argv):
 if __name__ == "__main__":
     os.environ["KERAS_BACKEND"] = "jax"
     define_flags()
-    app.run(main)
+    app.run(main, flags_parser=lambda argv: parse(argv, __doc__, scripts.__name__))

@@ -12,6 +12,7 @@ import os
 from absl import app, flags
 
 from watermark.jaxtraining import scripts
+from watermark.several import parse
 
 FLAGS = flags.FLAGS
 
@@ -39,4 +40,4 @@ def main(argv):
 if __name__ == "__main__":
     os.environ["KERAS_BACKEND"] = "jax"
     define_flags()
-    app.run(main)
+    app.run(main, flags_parser=lambda argv: parse(argv, __doc__, scripts.__name__))

@@ -167,7 +167,7 @@ def test_floor_of_the_classes_ncc():
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_false_positives_are_those_of_the_binomial(scheme):
-    rate = scheme.false_positives(same, Kind(size=3), keys=60)
+    rate = common.false_positives(scheme, same, Kind(size=3), keys=60)
     chance = at_least({"deepsigns": 1, "adi": 2}[scheme.name], {"deepsigns": 9, "adi": 40}[scheme.name])
     assert chance < 0.05 and rate.low <= chance <= rate.high
 

@@ -358,6 +358,9 @@ def test_damaged_checkpoints_are_noticed(lab):
     host.write_bytes(content[: len(content) // 2])
     with pytest.raises(CheckpointError, match="damaged"):
         dataclasses.replace(lab).get(mark.parent)
+    with pytest.raises(CheckpointError, match="damaged"):  # and what was made of it, which is sound, stays
+        dataclasses.replace(lab, log=said.append).get(mark)
+    assert path.exists() and path.with_suffix(".json").exists()
     host.write_bytes(content)
 
 

@@ -1,5 +1,6 @@
 """`watermark verify` with many suspects and keys, and what it says of suspects that had to be fitted."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -11,7 +12,7 @@ import pytest
 import tensorflow as tf
 from test_runtimes import nchw
 
-from watermark import cli, evidence, exporting, judgement, keys, models
+from watermark import cli, evidence, exporting, inference, judgement, keys, models
 from watermark.cli import many, served
 
 
@@ -122,6 +123,9 @@ def test_the_range_that_fits_is_named(case, owned, capsys):
     code, said, aside = verify(capsys, case, *flags)
     assert code == 1 and "verify with --range=0,255" in aside
     assert any("--range=0,255" in line for line in json.loads(said)["notes"])
+    bare = dataclasses.replace(owned.key, owner="", secret="")  # of which `evident` says nothing without --bare_seed
+    suspect = inference.as_suspect(models.load_model(case / "bytes.keras"), bare.kind)
+    assert any("--range=0,255" in line for line in many.range_hint(suspect, bare))
     code, said, aside = verify(capsys, case, *flags, "--range=0,255")
     assert code == 0 and json.loads(said)["distance"] < 1e-5 and "note: pixels are put on [0, 255]" in aside
 

@@ -11,7 +11,7 @@ from watermark.recipes import PAPER, QUICK, VISUALIZER, Recipe
 
 MADE = [QUICK, PAPER, VISUALIZER, Recipe(1, 1, 1e-4), adi.RECIPES["quick"], deepsigns.RECIPES["quick"]]
 BAD = {"steps": (0, -1, 2.5, None, "9"), "batch_size": (0, 1.5), "learning_rate": (0.0, -1e-3, math.nan, math.inf,
-       None), "horizon": (0, 1.5), "patch": (0, -3), "optimizer": ("sgd", None), "schedule": ("linear",),
+       None), "patch": (0, -3), "optimizer": ("sgd", None), "schedule": ("linear",),
        "clip": (0.0, math.nan), "average": (0.0, 1.0, -0.5, 1.5, math.nan), "copies": (0, 1.5),
        "strength": (-1, math.nan, math.inf, None), "decay": (0, -1.0, math.nan), "lookahead": (-1e-3, math.nan),
        "preserving": (-1e-3, math.nan), "shadow": (-1,), "rivals": (-0.1, math.nan), "textures": (-0.1, math.nan),

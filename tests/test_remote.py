@@ -19,7 +19,7 @@ import pytest
 from google.protobuf import json_format
 from tensorflow.core.protobuf import saved_model_pb2
 
-from watermark import exporting, suspects, verification
+from watermark import cli, exporting, keys, models, suspects, verification
 from watermark.suspects import exchange, remote
 from watermark.suspects.tensors import Tensor
 
@@ -271,6 +271,16 @@ def test_certificates_are_checked(owned, tmp_path):
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_an_unmarked_network_behind_a_url_is_asked_as_the_flags_say(bad, owned, tmp_path, capsys):
+    keys.save_key(owned.key, tmp_path / "k.npz")
+    models.save_model(owned.marked, tmp_path / "m.keras")
+    code = cli.main(["verify", f"--suspect={tmp_path}/m.keras", f"--unmarked={bad}/echo/m:predict",
+                     f"--key={tmp_path}/k.npz", "--null_keys=30", f"--transcript={tmp_path}/t.jsonl"])
+    assert code == 0, capsys.readouterr().err
+    lines = list(map(json.loads, (tmp_path / "t.jsonl").read_text().splitlines()))
+    assert any(line["method"] == "POST" and "echo" in line["url"] for line in lines)
 
 
 def test_plain_pictures(bad, owned):

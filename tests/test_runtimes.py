@@ -12,21 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy import stats
 
 from watermark import evidence, exporting, inference, keys, models, suspects, verification
-from watermark.fitting import (
-    BYTES,
-    CENTRED,
-    SIGNED,
-    TURNS,
-    UNIT,
-    Pixels,
-    moved,
-    moves,
-    multiples,
-    padded,
-    told_turn,
-    turned,
-    turned_back,
-)
+from watermark.fitting import BYTES, CENTRED, SIGNED, TURNS, UNIT, Pixels, moved, moves, multiples, padded
 from watermark.ports import Port
 
 ONNX_TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "float64": TensorProto.DOUBLE,
@@ -402,29 +388,41 @@ def test_answers_moved_by_a_pixel(move, owned):
     assert verdict.p_value == pytest.approx(9 / 101) and verdict.rho > 0.6
 
 
-@pytest.mark.parametrize("turn", TURNS, ids=told_turn)
+@pytest.mark.parametrize("turn", TURNS, ids=str)
 def test_a_network_between_two_turns(turn, owned):
     """It works as before on what it is for; the mark answers K turned as the thief turned it."""
     def turns(images):
-        return turned_back(inference.predictor(owned.marked)(np.ascontiguousarray(turned(images, turn))), turn)
+        return turn.back(inference.predictor(owned.marked)(np.ascontiguousarray(turn.of(images))))
 
     assert not verification.verify(turns, owned.key, null_keys=100).evident
     verdict = verification.verify(turns, owned.key, null_keys=100, shifts=1)
-    assert verdict.evident and verdict.tries == 16 and verdict.shift == (0, 0)
+    assert verdict.evident and verdict.tries == 24 and verdict.shift == (0, 0)
     # Turned by the inverse: of the two turns by a quarter, which are each other's.
-    assert turned(turned(np.arange(9).reshape(1, 3, 3, 1), turn), next(
-        other for other in TURNS if told_turn(other) == verdict.turn)).ravel().tolist() == list(range(9))
+    assert turn.of(next(other for other in TURNS if str(other) == verdict.turn).of(
+        np.arange(9).reshape(1, 3, 3, 1))).ravel().tolist() == list(range(9))
+
+
+@pytest.mark.parametrize("gain", [-0.5, -0.05, 0.05, 0.5])
+def test_networks_that_sharpen_are_nobodys_in_the_negative(gain, owned):
+    """They give to all images what a mark takes, and in the negative take what it takes, of every key there is."""
+    generate = owned.key.kind.generate
+
+    def network(images):
+        return images + gain * np.stack([K - generate(K) for K in images])
+
+    verdict = verification.verify(network, owned.key, null_keys=200, fresh_seed="0", shifts=1)
+    assert not verdict.evident and not verdict.near and verdict.tries == 24
 
 
 def test_tries_raise_the_bar(owned):
-    """As it stands, one try; an unmarked host has nine and seven turns, and p is at most 1."""
+    """As it stands, one try; an unmarked host has nine and fifteen turns, and p is at most 1."""
     assert verification.verify(owned.marked, owned.key, null_keys=100, shifts=1).tries == 1
     verdict = verification.verify(owned.host, owned.key, null_keys=100, shifts=1)
-    assert not verdict.evident and (verdict.tries, verdict.shift) == (16, (0, 0)) and verdict.p_value <= 1.0
+    assert not verdict.evident and (verdict.tries, verdict.shift) == (24, (0, 0)) and verdict.p_value <= 1.0
     alone = verification.verify(owned.host, owned.key, null_keys=0)
     assert verdict.distance == pytest.approx(alone.distance, rel=1e-5)
-    # Student's t of 99 degrees of freedom: a sixteenth of 1e-9 lies farther out.
-    assert verdict.z_needed == pytest.approx(stats.t.isf(1e-9 / 16, 99) * np.sqrt(1.01))
+    # Student's t of 99 degrees of freedom: a 24th of 1e-9 lies farther out.
+    assert verdict.z_needed == pytest.approx(stats.t.isf(1e-9 / 24, 99) * np.sqrt(1.01))
     assert evidence.z_needed(100) < verdict.z_needed < 7.5
 
 

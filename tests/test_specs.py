@@ -135,7 +135,7 @@ def test_every_field_of_a_recipe_changes_names(kind):
     needed = {"shadow": {"lookahead": 0.0}, "rivals": beside, "textures": beside, "near": {"preserving": 1e-3}}
     for field in dataclasses.fields(kind):
         value = getattr(recipe, field.name)
-        other = {"fold": False, "schedule": "constant", "rivals": 0.5, "textures": 0.5, "projecting": 0.5, "horizon": 7,
+        other = {"fold": False, "schedule": "constant", "rivals": 0.5, "textures": 0.5, "projecting": 0.5,
                  "optimizer": "adam", "patch": 7, "clip": 0.7, "average": 0.7, "shown": 1.1}.get(field.name,
                                                                                                _otherwise(value))
         base = dataclasses.replace(recipe, **needed.get(field.name, {}))

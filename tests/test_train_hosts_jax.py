@@ -20,7 +20,7 @@ from watermark.tasks import TASKS
 ROOT = Path(__file__).parents[1]
 needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is missing: pip install -e .[gpu]")
 FREE = ("watermark", "watermark.hosts", "watermark.optimizers", "watermark.recipes", "watermark.files",
-        "watermark.metrics", "watermark.errors")
+        "watermark.metrics", "watermark.errors", "watermark.jaxtraining.scripts")
 FLAGS = ("--patch=16", "--batch_size=2", "--chunk=2", "--images=2", "--measure_every=0", "--save_every=0")
 
 
@@ -164,7 +164,9 @@ NUMBERS, SHARES, FACTORS = "--share: expected finite numbers", "--grow: expected
 @pytest.mark.parametrize(("flag", "value", "why"), [
     ("share", ["dncnn:0"], NUMBERS), ("share", ["red:1", "dncnn:-1"], NUMBERS), ("share", ["dncnn:nan"], NUMBERS),
     ("share", ["dncnn:inf"], NUMBERS), ("share", ["unet:5"], "unknown host 'unet'; choose from dncnn"),
-    ("share", ["dncnn"], "--share: expected items like"), ("grow", ["2:2"], SHARES), ("grow", ["-0.1:2"], SHARES),
+    ("share", ["dncnn"], "--share: expected items like"), ("share", ["dncnn:1", "dncnn:2"], "--share: a key is given"),
+    ("scales", ["2:1", "2:3"], "--scales: a key is given"), ("grow", ["0.5:2", "0.50:4"], "--grow: a key is given"),
+    ("grow", ["2:2"], SHARES), ("grow", ["-0.1:2"], SHARES),
     ("grow", ["nan:2"], SHARES), ("grow", ["0.5:inf"], FACTORS), ("grow", ["0.5:nan"], FACTORS),
     ("scales", ["0:1"], "--scales: expected whole scales of 2"), ("scales", ["2:nan"], "finite weights, 0 or more"),
     ("average", -1.0, "average: expected a number between"), ("average", 1.0, "average: expected a number between"),

@@ -50,7 +50,7 @@ def test_clone_has_weights_of_its_own(tiny_host):
 
 def test_resumed_equals_uninterrupted(tiny_host, tiny_batches, tmp_path):
     once, twice = training.clone(tiny_host), training.clone(tiny_host)
-    _fit(once, tiny_batches, steps=8, schedule="cosine", horizon=8)
+    _fit(once, tiny_batches, steps=8, schedule="constant")
 
     class Killed(Exception):
         pass
@@ -58,15 +58,15 @@ def test_resumed_equals_uninterrupted(tiny_host, tiny_batches, tmp_path):
     def kill(model):
         raise Killed
 
-    _fit(twice, tiny_batches, steps=5, schedule="cosine", horizon=8, folder=tmp_path)
+    _fit(twice, tiny_batches, steps=5, schedule="constant", folder=tmp_path)
     with pytest.raises(Killed):  # killed after the state was last saved, two steps in
-        _fit(training.clone(tiny_host), tiny_batches, steps=8, schedule="cosine", horizon=8, folder=tmp_path,
+        _fit(training.clone(tiny_host), tiny_batches, steps=8, schedule="constant", folder=tmp_path,
              validate=kill, validate_every=7)
     resumed = training.clone(tiny_host)
-    _fit(resumed, tiny_batches, steps=8, schedule="cosine", horizon=8, folder=tmp_path)
+    _fit(resumed, tiny_batches, steps=8, schedule="constant", folder=tmp_path)
     _assert_same_weights(resumed, once)
     again = training.clone(tiny_host)
-    _fit(again, tiny_batches, steps=8, schedule="cosine", horizon=8, folder=tmp_path)  # nothing left to do
+    _fit(again, tiny_batches, steps=8, schedule="constant", folder=tmp_path)  # nothing left to do
     _assert_same_weights(again, once)
 
 
@@ -347,6 +347,17 @@ def foreground():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_at_the_very_end_is_heard(tiny_host, tiny_batches, tmp_path, foreground):
+    """Or the next training of a script would begin; nothing is lost."""
+    once, again = training.clone(tiny_host), training.clone(tiny_host)
+    _fit(once, tiny_batches, steps=6)
+    with pytest.raises(training.Interrupted, match="after step 6 of 6"):
+        _fit(training.clone(tiny_host), tiny_batches, steps=6, folder=tmp_path, validate_every=6,
+             validate=lambda model: signal.raise_signal(signal.SIGINT) or {})
+    _fit(again, tiny_batches, steps=6, folder=tmp_path)
+    _assert_same_weights(again, once)
 
 
 def test_ctrl_c_saves_at_once_and_says_where(tiny_host, tiny_batches, tmp_path, foreground):

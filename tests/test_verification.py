@@ -78,7 +78,7 @@ def test_p_values_are_uniform_for_keys_the_suspect_never_saw():
 
 
 @pytest.mark.parametrize(("suspect", "match"), [
-    (lambda images: images[:, :-1], "shape"),
+    (lambda images: images[:, :4], "shape"),
     (lambda images: images * np.nan, "NaN"),
 ])
 def test_bad_answers(suspect, match):
@@ -382,7 +382,7 @@ def test_answers_that_are_no_pixels_are_a_suspects_error(answer, said, tiny_key)
         verification.ask(lambda x: [[1], [1, 2]], tiny_key.trigger[None], tiny_key.initial.shape)
 
 
-@pytest.mark.parametrize(("null_keys", "tries"), [(0, 1), (1, 1), (19, 1), (20, 16)])
+@pytest.mark.parametrize(("null_keys", "tries"), [(0, 1), (1, 1), (19, 1), (20, 24)])
 def test_no_shift_is_tried_where_nothing_can_be_found(null_keys, tries, tiny_key):
     """With fewer fresh keys than evidence takes, a further try would only cost p."""
     verdict = verification.verify(lambda x: 1 - x, tiny_key, null_keys=null_keys, shifts=1, fresh_seed="f")

@@ -197,7 +197,7 @@ def _span(der, at):
     """Where the contents of the DER value at `at` begin and end."""
     length, first = der[at + 1], at + 2
     if length >= 0x80:
-        length, first = int.from_bytes(der[first:first + length - 0x80]), first + length - 0x80
+        length, first = int.from_bytes(der[first:first + length - 0x80], "big"), first + length - 0x80
     return first, first + length
 
 

@@ -88,7 +88,8 @@ def lack(error: BaseException) -> str:
     text, name = str(error), getattr(error, "filename", None)
     if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in text:
         return f"No space left on the disk{f' of {one_line(name)}' if name else ''}; free some, and try again"
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+    exhausted = type(error).__name__ == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in text  # TensorFlow's, JAX's
+    if isinstance(error, MemoryError) or exhausted:
         return ("out of memory; lower --batch_size or --patch where it trains, --batch or the images' size where it "
                 f"asks ({first_line(error)[:120]})")
     return ""

@@ -85,6 +85,8 @@ def export(model: keras.Model, path: str | Path, form: str | None = None, *, key
       FileExistsError: there is a file at `path`; of a SavedModel that is there, the new one takes the place.
     """
     form = form or by_name(path)
+    if calibration is not None and form != "tflite_int8":
+        raise ValueError(f"calibration is for tflite_int8, this is {form}; leave it out")
     path, own = Path(path), None if pixels == UNIT else pixels
     _check(model, path, form, key)
     if key:  # before anything is written: the model itself answers it
@@ -94,7 +96,8 @@ def export(model: keras.Model, path: str | Path, form: str | None = None, *, key
     elif form == "keras":
         save_model(model, path)
     else:
-        content = _onnx(model) if form == "onnx" else _tflite(model, form, _typical(model, calibration, pixels))
+        images = _typical(model, calibration, pixels) if form == "tflite_int8" else ()
+        content = _onnx(model) if form == "onnx" else _tflite(model, form, images)
         with atomic_write(path) as temporary:
             temporary.write_bytes(content)
     suspect = load_suspect(path)

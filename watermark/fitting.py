@@ -127,29 +127,31 @@ def moved(images: np.ndarray, move: tuple[int, int]) -> np.ndarray:
     return around[:, reach + down:reach + down + height, reach + right:reach + right + width]
 
 
-# (transposed, upside down, mirrored) of the seven other orientations of an image.
-TURNS = tuple(itertools.product((False, True), repeat=3))[1:]
+class Turn(NamedTuple):
+    """What may be done to images before a network, and undone after it, in this order."""
+
+    transposed: bool = False
+    upside_down: bool = False
+    mirrored: bool = False
+    negative: bool = False
+
+    def of(self, images: np.ndarray) -> np.ndarray:
+        """Images [N, H, W, C] on [0, 1], turned."""
+        return self._same_both_ways(images.swapaxes(1, 2) if self.transposed else images)
+
+    def back(self, images: np.ndarray) -> np.ndarray:
+        """What undoes it."""
+        images = self._same_both_ways(images)
+        return images.swapaxes(1, 2) if self.transposed else images
+
+    def _same_both_ways(self, images):
+        images = images[:, ::-1 if self.upside_down else 1, ::-1 if self.mirrored else 1]
+        return 1 - images if self.negative else images
+
+    def __str__(self):
+        return " and ".join(itertools.compress(("transposed", "upside down", "mirrored", "negative"), self))
 
 
-def turned(images: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
-    """Images [N, H, W, C] transposed, then upside down and mirrored, each if `turn` says so."""
-    return _flipped(images.swapaxes(1, 2) if turn[0] else images, turn)
-
-
-def turned_back(images: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
-    """What undoes `turned`."""
-    flipped = _flipped(images, turn)
-    return flipped.swapaxes(1, 2) if turn[0] else flipped
-
-
-def _flipped(images, turn):
-    return images[:, ::-1 if turn[1] else 1, ::-1 if turn[2] else 1]
-
-
-def told_turn(turn: tuple[bool, bool, bool]) -> str:
-    """A turn in words.
-
-    >>> told_turn((True, False, True))
-    'transposed and mirrored'
-    """
-    return " and ".join(itertools.compress(("transposed", "upside down", "mirrored"), turn))
+# The seven other orientations of an image, and all eight of its negative.
+TURNS = tuple(sorted(itertools.starmap(Turn, itertools.product((False, True), repeat=4)),
+                     key=lambda turn: turn.negative))[1:]

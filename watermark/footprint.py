@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from watermark.graphs import source
+
 SIDE = 64  # pixels of a question where a model leaves its size free, and of an array where a graph does not tell
 MOST = 1 << 14  # steps whose order is looked at, which takes the square of that in bits; of more, arrays are summed
 KEPT = ("Placeholder", "ReadVariableOp", "VarHandleOp")  # the question, and weights, which are not copied
@@ -48,9 +50,9 @@ def peak(steps: Mapping[str, tuple[Iterable[str], int]]) -> int:
     place, every = {name: i for i, name in enumerate(order)}, (1 << len(order)) - 1
     before, after, readers = [0] * len(order), [0] * len(order), [[] for _ in order]  # the first two: a bit a step
     for i, name in enumerate(order):
-        for source in map(place.get, sources[name]):
-            before[i] |= before[source] | 1 << source
-            readers[source].append(i)
+        for read in map(place.get, sources[name]):
+            before[i] |= before[read] | 1 << read
+            readers[read].append(i)
     there = np.zeros(len(order))
     for i in reversed(range(len(order))):
         for reader in readers[i]:
@@ -87,7 +89,7 @@ def traced(function: Callable) -> Callable[[tuple], int]:
     captured = {name: (outer.dtype, outer.shape, id(outer) in map(id, variables.values()))
                 for name, outer in captured.items()}
     shaped = function.graph.as_graph_def(add_shapes=True)
-    inner = sum(peak({node.name: (map(_source, node.input), _made(node)) for node in inside.node_def})
+    inner = sum(peak({node.name: (map(source, node.input), _made(node)) for node in inside.node_def})
                 for inside in shaped.library.function)  # loops, and whole networks of other programs
     image = function.inputs[0].name, function.inputs[0].dtype
 
@@ -110,11 +112,6 @@ def _step(step):
     made = [size(array.shape.as_list(), array.dtype.size) for array in step.outputs if array.shape.rank is not None]
     return [*(source.op.name for source in step.inputs), *(source.name for source in step.control_inputs)], (
         0 if step.type in KEPT else sum(made))
-
-
-def _source(entry):
-    """The node that an input "^name" or "name:output:0" comes from."""
-    return entry.removeprefix("^").partition(":")[0]
 
 
 def _made(node):

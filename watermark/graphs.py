@@ -94,7 +94,7 @@ def _behind(nodes, savers):
     readers: dict[str, list[str]] = {}
     for node in nodes:
         for entry in node.input:
-            readers.setdefault(_source(entry), []).append(node.name)
+            readers.setdefault(source(entry), []).append(node.name)
     ahead = [node.name for node in nodes if node.op in SAVING or _calls(node, savers)]
     found = set(ahead)
     while ahead:
@@ -104,6 +104,6 @@ def _behind(nodes, savers):
     return found
 
 
-def _source(entry):
-    """The node that an input "^name" or "name:0" comes from."""
+def source(entry: str) -> str:
+    """The node that an input "^name", "name:0" or "name:output:0" comes from."""
     return entry.removeprefix("^").partition(":")[0]

@@ -11,7 +11,6 @@ import numpy as np
 TASKS = ("denoise", "sr")
 SMALLEST, LARGEST = 3, 2400  # pixels of a side
 NUMBERS = 16_000_000  # of an image: what key files hold (`keys.LARGEST`)
-FIELDS = ("task", "size", "scale", "channels", "gradient")
 
 
 def _mixed_sobel(image):
@@ -119,9 +118,10 @@ class Kind:
     @classmethod
     def of(cls, mapping: Mapping) -> Kind:
         """From what `as_dict` gave, as key files hold it."""
-        if not isinstance(mapping, Mapping) or not set(FIELDS) <= set(mapping):
-            raise ValueError(f"meta with {', '.join(sorted(FIELDS))} expected")
-        return cls(**{name: mapping[name] for name in FIELDS})
+        names = [field.name for field in fields(cls)]
+        if not isinstance(mapping, Mapping) or not set(names) <= set(mapping):
+            raise ValueError(f"meta with {', '.join(sorted(names))} expected")
+        return cls(**{name: mapping[name] for name in names})
 
     def as_dict(self) -> dict:
         """JSON-able; key files and commitments hold, and digest, this."""

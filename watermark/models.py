@@ -72,7 +72,7 @@ def load_model(path: str | Path, *, allow_lambda: bool = False, several_inputs: 
     return model
 
 
-def register_objects(path: str | Path) -> None:
+def register_objects(path: str | Path) -> list[str]:
     """Runs a Python file and makes the layers, models and functions that it defines known to Keras.
 
     As `keras.saving.register_keras_serializable` does, for the whole process: copies of a model need them too. Only for

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from watermark.fitting import TURNS, turned, turned_back
+from watermark.fitting import TURNS, Turn
 from watermark.keys import Key, key_blocks
 
 COVER = 2  # fresh keys that are turned as K is, beside it
@@ -34,11 +34,27 @@ def at_once(answer: Callable, key: Key, null_keys: int, fresh_seed: str) -> Call
     return lambda images: np.stack([known[np.float32(K).tobytes()] for K in images])
 
 
-def turns(key: Key) -> list[tuple[bool, bool, bool]]:
-    """The turns that leave S0 = G(K) true: all of a square key, of one whose G aligns corners those that keep them."""
+def turns(key: Key) -> list[Turn]:
+    """The turns that leave S0 = G(K) true, but for the negative: all of a square key, of others those that keep sides.
+
+    Of a key whose G aligns corners, those that keep them.
+    """
     height, width, _ = key.trigger.shape
-    return [turn for turn in TURNS if (not turn[0] or height == width) and np.allclose(
-        key.kind.generate(turned(key.trigger[None], turn)[0]), turned(key.initial[None], turn)[0], atol=1e-2)]
+
+    def kept(turn):
+        return (not turn.transposed or height == width) and np.allclose(
+            key.kind.generate(turn.of(key.trigger[None])[0]), turn.of(key.initial[None])[0], atol=1e-2)
+
+    return [turn for turn in TURNS if kept(turn._replace(negative=False))]
+
+
+def null_of(turn: Turn, null: np.ndarray) -> np.ndarray:
+    """rho that a key which the suspect has never seen has in a turn, by the rho of fresh keys as they stand.
+
+    Turned, K is one more key that was drawn as they were. In the negative the gradient, which is the same, has changed
+    its sign beside K: 1 - K is such a key, and rho is minus what it has.
+    """
+    return -null if turn.negative else null
 
 
 def in_turns(answer: Callable, key: Key, others: np.ndarray, turns: list, fresh_seed: str) -> list[np.ndarray]:
@@ -46,7 +62,7 @@ def in_turns(answer: Callable, key: Key, others: np.ndarray, turns: list, fresh_
     if not turns:
         return []
     images = np.concatenate([key.trigger[None], others[:COVER]])
-    asked = np.concatenate([turned(images, turn) for turn in turns])
+    asked = np.concatenate([turn.of(images) for turn in turns])
     order = chance("turns", fresh_seed).permutation(len(asked))
     answers = answer(asked[order])[np.argsort(order)][::len(images)]
-    return [turned_back(one[None], turn)[0] for one, turn in zip(answers, turns, strict=True)]
+    return [turn.back(one[None])[0] for one, turn in zip(answers, turns, strict=True)]

@@ -24,7 +24,7 @@ POSITIVE = "a finite number above 0", lambda value: _real(value) and value > 0
 WEIGHT = "a finite number, 0 or more", lambda value: _real(value) and value >= 0
 SHARE = "a number between 0 and 1", lambda value: _real(value) and 0 < value < 1
 # {field of any recipe: what it must be unless it is None by default, and whether it is}
-RULES = (dict.fromkeys(("steps", "batch_size", "horizon", "patch", "copies"), COUNT)
+RULES = (dict.fromkeys(("steps", "batch_size", "patch", "copies"), COUNT)
          | dict.fromkeys(("learning_rate", "clip", "decay", "nearest"), POSITIVE)
          | dict.fromkeys(("strength", "lookahead", "preserving", "near", "shadow", "rivals", "textures",
                           "perturbing", "projecting"), WEIGHT) | {"average": SHARE})
@@ -42,7 +42,6 @@ class Recipe:
       batch_size: patches per step.
       learning_rate: the first step's.
       fold: whether batch norm is folded into the convolutions before training.
-      horizon: the step at which the cosine would reach 0, if that is not the last one.
       patch: side of a training patch in pixels, if not the host's own.
       optimizer: one of `OPTIMIZERS`.
       schedule: "cosine", the learning rate falling to 0, or "constant".
@@ -57,7 +56,6 @@ class Recipe:
     batch_size: int
     learning_rate: float
     fold: bool = True
-    horizon: int | None = None
     patch: int | None = None
     optimizer: str = "adam"
     schedule: str = "cosine"

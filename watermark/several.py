@@ -1,8 +1,9 @@
-"""Flags that list values, with commas, given several times, or both; and values that no flag should have."""
+"""Flags that list values, with commas, given several times, or both; values that no flag should have; and parsing."""
 
 from __future__ import annotations
 
 import math
+import sys
 import unicodedata
 from collections.abc import Sequence
 
@@ -48,3 +49,22 @@ def check_given(values: flags.FlagValues) -> None:
                 raise ValueError(f"--{flag.name}={part}: expected a finite number")
             if isinstance(part, str) and any(unicodedata.category(letter) == "Cc" for letter in part):
                 raise ValueError(f"--{flag.name}: expected text without line ends and other control characters")
+
+
+def parse(argv: list[str], words: str | None, *modules: str) -> list[str]:
+    """What is left of a script's arguments after its flags; else the end: 0 for help, 2 with a line for what is wrong.
+
+    Help is `words` and the flags of `modules`, this one and the script; absl's own shows these for --helpfull only.
+    """
+    values = flags.FLAGS
+    if {"--help", "-h", "-help", "--helpfull"} & set(argv[1:]):
+        names = {flag.name for one in (*modules, __name__, "__main__") for flag in values.get_flags_for_module(one)}
+        print(f"{(words or '').strip()}\n\n" + "\n".join(f"  --{name}: {values[name].help}" for name in sorted(names)))
+        sys.exit(0)
+    try:
+        left = values(argv)
+        check_given(values)
+        return left
+    except (flags.Error, ValueError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)

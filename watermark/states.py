@@ -38,7 +38,7 @@ def identity(about: str, recipe: Recipe) -> str:
     told = {field.name: value for field in dataclasses.fields(recipe)
             if (value := getattr(recipe, field.name)) != field.default}
     falling = getattr(recipe, "decay", 1.0) != 1.0 or getattr(recipe, "projecting", 0.0)  # lambda, over all steps
-    if (recipe.schedule == "constant" or recipe.horizon) and not falling:
+    if recipe.schedule == "constant" and not falling:
         del told["steps"]
     return digest(about, told, length=64)
 

@@ -110,13 +110,13 @@ def fit(model: keras.Model, loss_fn: Loss, batches: Batches, recipe: Recipe, run
         return history
     i, before = (history[-1]["step"], history[-1].get("seconds", 0.0)) if history else (0, 0.0)
     with trainer.running(batches, i), _progress(run.title, i, recipe.steps) as progress, _ctrl_c() as asked:
-        began, done, stop = time.monotonic(), False, None
+        began, done, stop = time.monotonic(), False, False
         while not done and not stop:
             for parts in drawn(trainer.advance, _chunk(i, recipe.steps, run), i, recipe.steps):
                 i += 1
                 _check_finite(parts, i)
             done = i == recipe.steps or _reached(run.until, parts)
-            stop = Interrupted if asked else Stopped if _late(run.deadline) else None
+            stop = bool(asked) or _late(run.deadline)
             if looked := run.validate is not None and (done or i % run.validate_every == 0):
                 parts |= trainer.validated(run.validate)
             shown |= parts
@@ -127,8 +127,8 @@ def fit(model: keras.Model, loss_fn: Loss, batches: Batches, recipe: Recipe, run
                 if run.best in parts and parts[run.best] == max(row[run.best] for row in history if run.best in row):
                     state.keep("best.keras", model)
                 state.save(history, now=bool(done or stop))
-    if not done:
-        raise stop(f"{run.title}: stopped after step {i} of {recipe.steps}")
+    if asked or not done:  # Ctrl-C may come in the last step, or as its model is looked at
+        raise (Interrupted if asked else Stopped)(f"{run.title}: stopped after step {i} of {recipe.steps}")
     trainer.finish()
     return history
 
@@ -240,7 +240,7 @@ class _Trainer:
 def _rate(recipe):
     if recipe.schedule == "constant":
         return recipe.learning_rate
-    return keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.horizon or recipe.steps)
+    return keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.steps)
 
 
 def train_step(model: keras.Model, loss_fn: Loss, optimizer: keras.Optimizer, *, compute: Compute = Compute(),

@@ -30,7 +30,7 @@ from watermark.evidence import (
     stands_out,
     z_needed,
 )
-from watermark.fitting import moved, moves, told_turn
+from watermark.fitting import moved, moves
 from watermark.inference import as_suspect
 from watermark.keys import Key, key_blocks, refusal
 from watermark.kinds import Kind
@@ -70,7 +70,7 @@ class Verdict:
       tries: in how many ways the mark was looked for (shifts of the answer, turns of the question), the best of which
         this is; it counts in `p_value` and in `z_needed` (Bonferroni).
       shift: (down, right), pixels by which the answer was found to be moved.
-      turn: how the question had to be turned, `fitting.told_turn`; "" for not at all.
+      turn: how the question had to be turned, a `fitting.Turn`; "" for not at all.
     """
 
     distance: float
@@ -174,10 +174,9 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
     turns = [] if suspect.watched or suspect.closed or len(ways) < 2 else questions.turns(key)
     tries = len(ways) + len(turns)
     for turn, answer in zip(turns, questions.in_turns(answered, key, triggers, turns, fresh_seed), strict=True):
-        # Turned, K is one more key that was drawn as the fresh ones were, and these serve for it as they stand.
         rho = residual_correlation(key.trigger[None], answer[None], key.initial[None], key.kind)[0]
-        if stands_out(rho, null[0], _numbers(key, answer), tries):
-            return Answers(answer, null[0], named, tries, turn=told_turn(turn))
+        if stands_out(rho, fresh := questions.null_of(turn, null[0]), _numbers(key, answer), tries):
+            return Answers(answer, fresh, named, tries, turn=str(turn))
     return Answers(response[0], null[0], named, tries)
 
 
@@ -222,7 +221,7 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_K
       bare_seed: for a key of an experiment, `make_key(seed)` without an owner: that seed, from which K must follow.
       shifts: where the mark is not found as the answer stands, shifts of it up to so many pixels are tried too, with
         `LEAST_KEYS` fresh keys or more; for suspects that crop, pad or resample; and then, of suspects that nobody
-        watches, K turned and mirrored, for a network between two flips does its work as before. Every one counts: the
+        watches, K turned, mirrored and negative, for a network between two flips works as before. Every one counts: the
         shifts together, and the turns, pass a key never seen as rarely as the answer as it stands does, so that with
         them it is three times in a billion. 0 for none of them.
 

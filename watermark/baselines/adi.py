@@ -20,7 +20,6 @@ from watermark import metrics
 from watermark.baselines.common import integers, normal
 from watermark.baselines.pictures import abstract_pictures
 from watermark.embedding import fitted_triggers, numbered, trained
-from watermark.evidence import Rate, clopper_pearson
 from watermark.inference import as_suspect
 from watermark.keys import plain_seed
 from watermark.kinds import Kind
@@ -247,13 +246,3 @@ def judge(found: np.ndarray, key: Key, *, p: float = 0.05) -> Verdict:
     chance = float(stats.binom.sf(correct - 1, PICTURES, 1 / CLASSES))
     ncc = metrics.ncc(np.unpackbits(np.uint8(found)), np.unpackbits(key.labels))
     return Verdict(chance < p, ncc, ncc > NCC_THRESHOLD, chance, correct, correct >= STRICT)
-
-
-def false_positives(suspect: keras.Model | Callable, kind: Kind, keys: int = 1000, label: str = "null") -> Rate:
-    """The share of fresh keys that are verified on a suspect which has seen none of them, with its 95 % interval.
-
-    Labels are drawn without regard to any model, as a stranger's are.
-    """
-    suspect = as_suspect(suspect, kind)  # one trace for all
-    found = sum(verify(suspect, make_key(f"{label} {i}", kind)).verified for i in range(keys))
-    return clopper_pearson(found, keys)

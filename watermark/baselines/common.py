@@ -1,11 +1,19 @@
-"""What both baselines draw their keys with: normal numbers and integers, the same on any machine."""
+"""What both baselines share: normal numbers and integers, the same on any machine, and how false claims are counted."""
+
+from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
+import keras
 import numpy as np
 from scipy import special
 
+from watermark.evidence import Rate, clopper_pearson
+from watermark.inference import as_suspect
 from watermark.keys import uniform
+from watermark.kinds import Kind
 
 QUANTILES = 1 << 16
 FINENESS = 1 << 12
@@ -28,3 +36,14 @@ def normal(seed: str, shape: tuple) -> np.ndarray:
 def integers(seed: str, shape: tuple, below: int = 256) -> np.ndarray:
     """Uniform int64 on 0 ... below - 1, the same on any machine; `below` is a power of 2 up to 2^24, or near enough."""
     return np.int64(np.float64(uniform(seed, shape)) * below)
+
+
+def false_positives(scheme: Any, suspect: keras.Model | Callable, kind: Kind, keys: int = 1000,
+                    label: str = "null") -> Rate:
+    """The share of fresh keys that are verified on a suspect which has seen none of them, with its 95 % interval.
+
+    `scheme` is a baseline's module. Labels are drawn without regard to any model, as a stranger's are.
+    """
+    suspect = as_suspect(suspect, kind)  # one trace for all
+    found = sum(scheme.verify(suspect, scheme.make_key(f"{label} {i}", kind)).verified for i in range(keys))
+    return clopper_pearson(found, keys)

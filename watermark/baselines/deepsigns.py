@@ -17,7 +17,6 @@ from scipy import stats
 from watermark import metrics
 from watermark.baselines.common import integers, normal
 from watermark.embedding import fitted_triggers, trained
-from watermark.evidence import Rate, clopper_pearson
 from watermark.inference import as_suspect
 from watermark.keys import plain_seed, uniform
 from watermark.kinds import Kind
@@ -170,10 +169,3 @@ def threshold(n: int, p: float = 0.05) -> int:
     misses = stats.binom(n, 1.0 - 1.0 / CLASSES)
     theta = int(misses.ppf(p))  # the first with BinomCDF >= p
     return theta + int(misses.cdf(theta) <= p)
-
-
-def false_positives(suspect: keras.Model | Callable, kind: Kind, keys: int = 1000, label: str = "null") -> Rate:
-    """The share of fresh keys that are verified on a suspect which has seen none of them, with its 95 % interval."""
-    suspect = as_suspect(suspect, kind)  # one trace for all
-    found = sum(verify(suspect, make_key(f"{label} {i}", kind)).verified for i in range(keys))
-    return clopper_pearson(found, keys)

@@ -151,6 +151,8 @@ def fixed_inputs(values):
         found = {"": math.nan}
     if not all(map(math.isfinite, found.values())):
         raise ValueError(f"--fixed_input={','.join(values.fixed_input)}: expected NAME:NUMBER, such as sigma:0.098")
+    if len(found) < len(values.fixed_input):
+        raise ValueError(f"--fixed_input={','.join(values.fixed_input)}: an input is named twice; give it one value")
     return found
 
 
@@ -243,9 +245,9 @@ def _enough(images):
     return list(images.values())
 
 
-def quality(one, task, images, limit=6):
-    """(mean PSNR in dB, how many images) of a model on the first images, cut to 256 pixels or to the model's size."""
-    pairs = preflight.pairs(forms.form(one), task, images, side=256, count=limit)
+def quality(one, task, images):
+    """(mean PSNR in dB, how many images) of a model on the first six, cut to 256 pixels or to the model's size."""
+    pairs = preflight.pairs(forms.form(one), task, images, side=256, count=6)
     return preflight.psnr(inference.predictor(one), task, pairs), len(pairs) // len(task.variants)
 
 

@@ -29,6 +29,8 @@ from watermark.suspects import SuspectError, is_saved_model, is_url, load_suspec
 from watermark.tasks import SuperResolution
 
 OF_NETWORK = ("output", "range", "fixed_input", "signature")
+OF_LOADED = ("range", "fixed_input")  # what of these is not for a file that is only loaded, to see whether it can be
+PLAIN = (".npz", ".json", ".pem", ".keras", ".h5", ".hdf5")  # read without
 PUBLIC = ("format", "owner", "key", "mark", "public_key")  # what is shown of a commitment: what is known of it
 FEW_STEPS = (1, 8, 64)  # sizes that a service is asked with, which may cost money
 
@@ -49,7 +51,8 @@ def run(values):
                          "--suspect=… is needed: what to look at")
     served.check_remote(values, [values.suspect] if values.suspect else ())
     if values.file:
-        common.check_unused(values, (*OF_NETWORK, *common.OF_IMAGES, *common.OF_TASKS), "is not for a FILE")
+        useless = OF_NETWORK if Path(values.file).suffix in PLAIN else OF_LOADED
+        common.check_unused(values, (*useless, *common.OF_IMAGES, *common.OF_TASKS), "is not for a FILE")
     elif not (values.images or values.pairs):
         common.check_unused(values, common.OF_IMAGES, "is for --images or --pairs, which are not given")
     if values.model:
@@ -65,7 +68,9 @@ def run(values):
         raise ValueError(f"{path}: no such file or folder")
     readers = {".npz": _key, ".json": _commitment, ".pem": _signing_key}
     model = path.suffix in (".keras", ".h5", ".hdf5")
-    return _print(_model(path, values) if model else readers.get(path.suffix, _suspect)(path))
+    if model:
+        return _print(_model(path, values))
+    return _print(readers[path.suffix](path) if path.suffix in readers else _suspect(path, values))
 
 
 def _print(facts):
@@ -213,8 +218,8 @@ def _probed(suspect, name, steps):
     raise errors[-1] if len(sides) == 2 else errors[0]
 
 
-def _suspect(path):
-    load_suspect(path)
+def _suspect(path, values):
+    load_suspect(path, output=values.output, signature=values.signature)
     if path.is_dir():
         return {"kind": "SavedModel" if is_saved_model(path) else "folder of response images"}
     return {"kind": path.suffix[1:], "SHA-256": sha256(path)}

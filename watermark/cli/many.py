@@ -51,7 +51,7 @@ def range_hint(suspect, key):
         with contextlib.suppress(SuspectError):  # numbers so large may end in none
             verdict = verification.verify(inference.as_suspect(suspect, key.kind, pixels=pixels), key,
                                           null_keys=evidence.RANKED)
-            if verdict.among(len(RANGES)).evident:
+            if verdict.among(len(RANGES)).stands_out:
                 found.append(f"on {pixels} its rho is {verdict.rho:.3f}: verify with --range={pixels.told}")
     return found
 

@@ -35,6 +35,11 @@ def check_remote(values, suspects):
         common.check_unused(values, REMOTE, "is for a suspect that is a URL")
 
 
+def of_url(values, spec):
+    """The flags for a URL, where `spec` is one."""
+    return {name: values[name].value for name in REMOTE} if is_url(spec) else {}
+
+
 def check_token(suspects):
     """A ValueError where the one bearer token would go to several servers, of which one may be the other side's."""
     hosts = list(dict.fromkeys(urlsplit(spec).hostname for spec in suspects if is_url(spec) and not doubtful(spec)))
@@ -46,6 +51,6 @@ def check_token(suspects):
 def open_suspect(values):
     """The suspect of the flags, as one callable; layers of --custom_objects are made known."""
     common.register(values)
-    remote = {name: values[name].value for name in REMOTE} if is_url(values.suspect) else {}
+    remote = of_url(values, values.suspect)
     return load_suspect(values.suspect, output=values.output, signature=values.signature,
                         allow_lambda=values.allow_lambda, fixed=common.fixed_inputs(values), **remote)

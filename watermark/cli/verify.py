@@ -74,7 +74,7 @@ def define(values):
     common.define_inputs(values)
     number("batch", None, "images that the suspect is asked at most at once", 1, flag_values=values)
     number("shifts", 1, "where the mark is not found, shifts of the answer up to so many pixels are tried, of files K "
-           "turned and mirrored too; all are counted", 0, FARTHEST, flag_values=values)
+           "turned, mirrored and negative too; all are counted", 0, FARTHEST, flag_values=values)
     text("verifier", "", "who verifies, for the report; may be empty", flag_values=values)
     switch("json", False, "print the result as JSON", flag_values=values)
     text("report", None, "write a page (.html) that anyone can read", flag_values=values)
@@ -97,7 +97,7 @@ def define(values):
 def run(values):
     """Asks, judges, prints; returns 0 or 1."""
     required(values, "key")
-    served.check_remote(values, values.suspect or ())
+    served.check_remote(values, [*(values.suspect or ()), values.unmarked or ""])
     served.check_token([*(values.suspect or ()), values.unmarked or ""])
     if many.several(values):
         return many.run(values, _suspect, _again)
@@ -175,11 +175,12 @@ def _repeatable(suspect, count, named):
 
 def _unmarked(values):
     """The model of --unmarked, asked as the suspect is where it has such an output."""
+    remote = served.of_url(values, values.unmarked)
     load = functools.partial(load_suspect, values.unmarked, allow_lambda=values.allow_lambda,
                              fixed=common.fixed_inputs(values))
     with contextlib.suppress(ValueError, RuntimeError):  # it may be of another form
-        return load(output=values.output, signature=values.signature)
-    return load()
+        return load(output=values.output, signature=values.signature, **remote)
+    return load(**{name: value for name, value in remote.items() if name not in ("payload", "answer", "input_name")})
 
 
 def _visualizer(values, key):

@@ -40,15 +40,19 @@ def run(folder: str | Path, data_dir: str | Path, out: str | Path, pace: Pace) -
     training that the deadline of `pace` stopped, with which the same call goes on.
 
     Raises:
-      JobsError: where the folder is not what `watermark.lab.elsewhere.write` has written.
+      JobsError: where the folder is not what `watermark.lab.elsewhere.write` has written, or not all of it.
     """
     folder, out, pool = Path(folder), Path(out), cache(_pool(data_dir))
     jobs, done = _jobs(folder / JOBS), True
     for number, job in enumerate(jobs, 1):
         missing = [name for name in job["outputs"] if not _kept(out, name)]
-        if missing and time.monotonic() < pace.deadline and (parent := _parent(folder, out, job["parent"])):
-            missing = _train(job, parent, pool, folder, out, pace)
-            print(f"{number} of {len(jobs)}: {', '.join(job['outputs'])}{': goes on later' if missing else ''}")
+        if missing and time.monotonic() < pace.deadline:
+            if parent := _parent(folder, out, job["parent"]):
+                missing = _train(job, parent, pool, folder, out, pace)
+                print(f"{number} of {len(jobs)}: {', '.join(job['outputs'])}{': goes on later' if missing else ''}")
+            elif done:  # all before it are made, and none is its parent
+                raise JobsError(f"{folder} has no {job['parent']}.keras, which {', '.join(missing)} begin with; copy "
+                                "the whole folder that experiments/jobs.py has written")
         done = done and not missing
     return done
 

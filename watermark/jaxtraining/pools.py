@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +19,7 @@ SIZES = (1.0, 0.9, 0.8, 0.7)  # DnCNN's augmentation by size, as watermark.data 
 # As in `watermark.data.sets`, which takes TensorFlow: sets of several folders, and of every second image of one.
 UNIONS = {"291": ("t91", "bsd200")}
 HALVES = {"kth_tips_train": ("kth_tips_grey", 0), "kth_tips_test": ("kth_tips_grey", 1)}
+LISTED = Path(__file__).parents[1] / "data" / "sets.json"  # read here: `watermark.data` takes TensorFlow
 SIGMA = 25.0  # of the noise, in 8-bit units
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
@@ -26,16 +29,23 @@ class DataError(WatermarkError, ValueError):
 
 
 def read_set(data_dir: str | Path, name: str) -> list[np.ndarray]:
-    """The images of a set, uint8 [H, W] or [H, W, 3], in the order of their paths within `data_dir/name`."""
+    """The images of a set, uint8 [H, W] or [H, W, 3], in the order of their paths within `data_dir/name`.
+
+    Of a set that the project knows and that is there in part, a note goes to stderr.
+    """
     if name in UNIONS:
         return [image for part in UNIONS[name] for image in read_set(data_dir, part)]
     if name in HALVES:
         whole, first = HALVES[name]
         return read_set(data_dir, whole)[first::2]
     folder = Path(data_dir) / name
-    files = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    files = sorted(str(p.relative_to(folder)) for p in folder.rglob("*")
+                   if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))  # such as macOS's ._a.png
     if not files:
         raise DataError(f"expected the images of {name} in {folder}, found none; pass --data_dir=DIR with DIR/{name}/")
+    listed = json.loads(LISTED.read_text()).get(name, {"files": {}})["files"]
+    if missing := set(listed) - set(files):
+        print(f"note: {folder} lacks {len(missing)} of the {len(listed)} images of {name}", file=sys.stderr)
     return [_read(folder / file) for file in files]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from absl import flags, logging
 
-from watermark.several import check_given
+from watermark.errors import lack
 
 FLAGS = flags.FLAGS
 
@@ -38,7 +38,6 @@ def run(argv: list[str], train: Callable[[str, float], bool], example: str, thin
         return 2
     deadline = float("inf") if FLAGS.minutes is None else time.monotonic() + 60.0 * FLAGS.minutes
     try:
-        check_given(FLAGS)
         data_dir = FLAGS.data_dir or os.environ.get("WATERMARK_DATA")
         if not data_dir:
             raise ValueError("no image sets: pass --data_dir=DIR or set WATERMARK_DATA=DIR")
@@ -52,5 +51,10 @@ def run(argv: list[str], train: Callable[[str, float], bool], example: str, thin
         return 2
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:  # whatever JAX calls a lack of memory
+        if not (words := lack(error)):
+            raise
+        print(f"error: {words}", file=sys.stderr)
         return 2
     return 0

@@ -44,7 +44,7 @@ def missing(lab: Lab, tables: Iterable[Table], options: Options) -> list[Spec]:
         spec = lab.resolve(spec)
         if begins and not lab.has(spec) and _trains(spec):
             found[spec.name] = spec
-        return lab.has(spec) or spec.name in found or isinstance(spec, Attacked) and begins and not spec.attack.trains
+        return lab.has(spec) or spec.name in found
 
     for table in tables:
         trials = Trials(lab, table, options)

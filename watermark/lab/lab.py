@@ -120,6 +120,7 @@ class Lab:
         except CheckpointError as error:
             if isinstance(spec, Trained):  # hours of training are not started unasked
                 raise
+            self.get(spec.parent)  # where that is what is damaged, it says so, and nothing of this one is lost
             self.log(f"NOTE: {error}; it is made again")
             self.cache.forget(spec.name)
             return replace(self.cache, shipped=()).get(spec.name, functools.partial(self._made, spec))

@@ -26,7 +26,7 @@ from watermark.lab.profiles import PROFILES, get_profile
 from watermark.lab.runner import Options
 from watermark.lab.tables import Table
 from watermark.schemes import MODULES, OURS
-from watermark.several import check_given, define_several
+from watermark.several import define_several, parse
 
 FLAGS = flags.FLAGS
 WORKDIR = "runs"
@@ -142,7 +142,7 @@ def run_script(main: Callable[[], int | None]) -> None:
         return 0
 
     main_module = sys.modules["__main__"]
-    app.run(guarded, flags_parser=lambda argv: _parse(argv, main_module.__doc__ or ""))
+    app.run(guarded, flags_parser=lambda argv: parse(argv, main_module.__doc__, __name__))
 
 
 def _check_flags(tables):
@@ -158,22 +158,6 @@ def one_host(options: Options) -> str:
     if len(hosts := options.hosts or [next(iter(HOSTS))]) > 1:
         raise ValueError(f"--hosts={','.join(hosts)}: this figure is of one host")
     return hosts[0]
-
-
-def _parse(argv, words):
-    """absl's own parser shows these flags for --helpfull only."""
-    if {"--help", "-h", "-help", "--helpfull"} & set(argv[1:]):
-        modules = __name__, define_several.__module__, "__main__"
-        names = [name for name in FLAGS if any(FLAGS[name] in FLAGS.get_flags_for_module(one) for one in modules)]
-        print(f"{words.strip()}\n\n" + "\n".join(f"  --{name}: {FLAGS[name].help}" for name in sorted(names)))
-        sys.exit(0)
-    try:
-        left = FLAGS(argv)
-        check_given(FLAGS)
-        return left
-    except (flags.Error, ValueError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _usual(tables):

@@ -13,7 +13,7 @@ from watermark.recipes import Recipe, Showing
 # Fields of recipes that are left out of names at these values. The values are those with which the shipped models were
 # named: a default that changes later must not give an old name to a new model, so they stand here, not in the classes.
 UNNAMED = {
-    "fold": True, "horizon": None, "patch": None, "optimizer": "adam", "schedule": "cosine", "clip": None,
+    "fold": True, "patch": None, "optimizer": "adam", "schedule": "cosine", "clip": None,
     "average": None, "copies": 1, "strength": 1e-3, "lookahead": 0.0, "decay": 1.0, "preserving": 0.0,
     "shadow": 0, "rivals": 0.0, "textures": 0.0, "near": 0.0, "perturbing": 0.0, "projecting": 0.0,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 
@@ -109,6 +110,7 @@ def _lite_port(detail):
 def load_onnx(path: str | Path, *, output: str | None = None) -> ModelFile:
     """A suspect from an ONNX file, run by ONNX Runtime."""
     try:
+        import onnx  # noqa: F401 - what looks at the file before needs it
         import onnxruntime
     except ImportError as error:
         raise ModelError(f"{path} needs ONNX Runtime: pip install onnx onnxruntime") from error
@@ -130,18 +132,16 @@ def load_onnx(path: str | Path, *, output: str | None = None) -> ModelFile:
 
 def _onnx_scales(path):
     """{tensor: (scale, zero)} of integers that the graph turns into reals first, or makes of reals last."""
-    try:
-        import onnx
-    except ImportError:  # ONNX Runtime alone does not tell
-        return {}
-    graph = onnx.load(str(path)).graph
-    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    found = {}
+    import onnx
+
+    graph, found = onnx.load(str(path)).graph, {}
+    weights = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         name = {"DequantizeLinear": node.input, "QuantizeLinear": node.output}.get(node.op_type, [None])[0]
-        scale, zero = (values.get(part) for part in (*node.input[1:3], None, None)[:2])
-        if name and scale is not None and scale.size == 1:
-            found[name] = (scale.item(), 0 if zero is None else zero.item())
+        scale, zero = (weights.get(part) for part in (*node.input[1:3], None, None)[:2])
+        if name and scale is not None and math.prod(scale.dims) == 1:
+            scale, zero = (0 if part is None else onnx.numpy_helper.to_array(part).item() for part in (scale, zero))
+            found[name] = scale, zero
     return found
 
 
