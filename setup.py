@@ -15,7 +15,7 @@ setup(
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10",
+    python_requires=">=3.11",  # as Keras; no Muon of an earlier one trains with TensorFlow
     packages=[*find_packages(include=["watermark", "watermark.*"]), "watermark.shipped"],
     package_dir={"watermark.shipped": "checkpoints"},
     py_modules=["watermark_image_dnn"],
@@ -34,7 +34,7 @@ setup(
         "imagecodecs",
         "jinja2",
         # CVE-2026-0897, -1462, -1669 and what followed: https://github.com/keras-team/keras/releases/tag/v3.15.1
-        "keras>=3.12.4,!=3.13.*,!=3.14.*,!=3.15.0",
+        "keras>=3.15.1",
         "matplotlib",
         "numpy",
         "pillow",

@@ -63,14 +63,6 @@ def test_flags_are_known_to_the_command_line_and_to_scripts_only():
         "several.py", "lab/scripts.py", "jaxtraining/scripts.py"}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_bytes_of_integers_say_their_order(path):
-    """Python 3.10 has no order of its own for them."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("from_bytes", "to_bytes"):
-            assert len(node.args) + len(node.keywords) >= 2, f"{path}:{node.lineno}"
-
-
 @functools.cache
 def _passed_on(path):
     """Names that a module has from others."""
