@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -282,7 +282,7 @@ def test_time_stamps(owned, authority, tmp_path):
     response = authority(commitments.timestamp_request(commitment))
     finding = commitments.stamped(commitment, tmp_path / "r.tsr", tmp_path / "root.pem")
     assert finding.holds and "20" in finding.why
-    assert abs(finding.when - datetime.now(timezone.utc)) < timedelta(minutes=5)
+    assert abs(finding.when - datetime.now(UTC)) < timedelta(minutes=5)
     twice = tmp_path / "twice.pem"  # bundles of several authorities share roots
     twice.write_bytes(2 * (tmp_path / "root.pem").read_bytes())
     assert commitments.stamped(commitment, tmp_path / "r.tsr", twice).holds
@@ -326,7 +326,7 @@ def test_of_two_marks_the_older_commitment_decides():
         known = [K for key in (ada, eve) for K in [key.trigger]]
         return np.stack([ada.kind.generate(x) if any(np.array_equal(x, K) for K in known) else x for x in images])
 
-    early, late = datetime(2025, 1, 1, tzinfo=timezone.utc), datetime(2026, 1, 1, tzinfo=timezone.utc)
+    early, late = datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
     first, second = _judged(ada, suspect, early), _judged(eve, suspect, late)
     for order in ([first, second], [second, first]):
         winner, why = judgement.decide(order)

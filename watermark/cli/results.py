@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import math
 import shlex
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import watermark
@@ -115,7 +115,7 @@ def result(values, judged, suspect, identified):
         "claim": None if judged.findings is None else [dataclasses.asdict(finding) for finding in judged.findings],
         "stamped": judged.stamp, "unmarked": judged.unmarked, **identified,
         "key": judged.public, "owner": judged.key.owner, "verifier": values.verifier,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command(values, values.fresh_seed, verdict.null_keys),
         "transcript": getattr(suspect, "log", []), "versions": compute.versions(),
         "watermark": watermark.__version__,

@@ -13,7 +13,7 @@ import os
 import re
 import time
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -249,7 +249,7 @@ class Remote:
     def _exchange(self, request, limit):
         """(status, body), noted in the log whatever comes of it."""
         body = request.read()
-        entry = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "method": request.method,
+        entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "method": request.method,
                  "url": shown(request.url), "request_sha256": hashlib.sha256(body).hexdigest(),
                  "request_bytes": len(body)}
         began, status, content = time.monotonic(), None, b""
