@@ -66,7 +66,8 @@ REASONS = (
      "not known"),
     ("table7_finetuning", {"host": "dncnn", "scheme": "deepsigns"}, "not known; one trial; NCC falls to .93 on its own "
      "data after 100 epochs, on new to .92 after 25 and .88 after 100 (paper: .9955, .988 and .957); its own rule, "
-     "which takes 12 pixels of 1,600, finds 9 then on its own data, and 6, 11, 14 and 16 after 25, 50, 75 and 100 on new"),
+     "which takes 12 pixels of 1,600, finds 9 then on its own data, and 6, 11, 14 and 16 after 25, 50, 75 and 100 "
+     "on new"),
     ("table7_finetuning", {"host": "red", "scheme": "deepsigns", "data": "new", "epochs": 10}, "not known; one trial; "
      "its own rule misses it too, by one pixel of 1,600"),
     ("table7_finetuning", {"scheme": "adi"}, "ten of our epochs are 200 steps of 32 patches, ten of the paper's "
