@@ -2,7 +2,7 @@
 
 A thousand fresh keys claim each host, marked by that scheme and not. By chance .026 of those of deepsigns do, of 40×40
 pixels, and .011 of those of adi (docs/baselines.md). A thousand keys are a thousand images for deepsigns, half a
-minute on 2 cores, and forty thousand for adi, 5 to 10. Marks, one a host and scheme, are made on the way, 5 to 10
+minute on 2 cores, and forty thousand for adi, 6 to 14. Marks, one a host and scheme, are made on the way, 5 to 10
 minutes each with AVX512-BF16, none for `unmarked` rows; `--ready` makes only rows, unmarked ones too, whose marks are
 there.
 
