@@ -177,7 +177,7 @@ class Suspect:
                 there = self._question(images).shape[1:3]
                 self._notes.append(f"this suspect takes {by(self.way.sides)}, not {by(there)}: the question is "
                                    "continued by reflection, the answer cut")
-            if self._grows(first):
+            if self._grows(images, first):
                 return self._answers(images)
             if len(images) == 1:
                 return self._cut(first)
@@ -190,7 +190,7 @@ class Suspect:
         question, sides = self._question(images), self.way.sides
         if not sides:
             answers = self._put(question, None)
-            return self._cut(self._put(self._question(images), None) if self._grows(answers) else answers)
+            return self._cut(self._put(self._question(images), None) if self._grows(images, answers) else answers)
         most = max(1, PIXELS // math.prod(sides))
         own = min(self.batch, most) if self.batch else self._at_once(sides)
 
@@ -203,9 +203,9 @@ class Suspect:
         """How many images the suspect takes a query; whole ones of these make a piece, or there would be more."""
         return (self.source.input_shape[0] or 1) if isinstance(self.source, keras.Model) else self.source.at_once(sides)
 
-    def _grows(self, answers):
+    def _grows(self, images, answers):
         """Whether answers lack edges, so that questions are continued on all sides from now on."""
-        if self.closed or self.way.sides or self.way.around or answers.ndim != 4:
+        if self.closed or any(self.way[1:]) or images.shape[1:3] != self.kind.sides or answers.ndim != 4:
             return False
         wanted = self.kind.answer_shape[:2]
         lack = lacking(answers.shape[1:3], wanted, wanted if self.way.upsampled else self.kind.sides)
