@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_runtimes import nchw
 
-from watermark import inference, models, ports, suspects, verification
+from watermark import inference, judgement, models, ports, suspects, verification
 from watermark.kinds import Kind
 
 KIND = Kind(size=16)
@@ -104,7 +104,8 @@ def test_a_network_without_padding_is_asked_with_more():
     np.testing.assert_array_equal(inference.as_suspect(model, KIND)(images), inference.predictor(model)(around))
 
 
-@pytest.mark.parametrize(("cut", "shifts"), [((1, 1, 1, 1), 0), ((2, 2, 1, 1), 0), ((2, 0, 0, 0), 1)])
+@pytest.mark.parametrize(("cut", "shifts"), [((1, 1, 1, 1), 0), ((2, 2, 1, 1), 0), ((2, 0, 0, 0), 1),
+                                             ((0, 4, 0, 0), 1)])
 def test_a_thief_who_cuts_edges_off_is_found(owned, cut, shifts):
     top, bottom, left, right = cut
 
@@ -120,3 +121,36 @@ def test_answers_of_other_sizes_lack_no_edges(sides):
     with pytest.raises(ports.SuspectError, match=r"expected answers of shape"):
         verification.ask(inference.as_suspect(lambda images: np.zeros((len(images), *sides, 1)), KIND),
                          np.zeros((2, 16, 16, 1), np.float32), (16, 16, 1))
+
+
+def test_a_service_that_lacks_edges_sees_one_question_twice():
+    """The first of all, which is no more K's than another's; the rest once, continued."""
+    asked = []
+
+    class Service:
+        watched = True
+
+        def __call__(self, images):
+            asked.append(images.shape)
+            return images[:, 2:-2, 2:-2]
+
+    images = np.random.default_rng(0).random((9, 16, 16, 1), np.float32)
+    np.testing.assert_array_equal(inference.as_suspect(Service(), KIND)(images), images)
+    assert asked == [(1, 16, 16, 1), (9, 20, 20, 1)]
+
+
+def test_a_size_that_is_fixed_cannot_grow():
+    inputs = keras.Input((16, 16, 1))
+    model = keras.Model(inputs, keras.layers.AveragePooling2D(5, 1)(inputs))
+    with pytest.raises(ports.SuspectError, match=r"expected answers of shape \[2, 16, 16, 1\], got \[2, 12, 12, 1\]"):
+        verification.ask(inference.as_suspect(model, KIND), np.zeros((2, 16, 16, 1), np.float32), (16, 16, 1))
+
+
+def test_false_claims_are_counted_as_the_mark_was_found(owned):
+    """In the negative, where a network that does to all images what keys ask for does the opposite."""
+    def asks(images):
+        return np.stack([owned.key.kind.generate(K) for K in images])
+
+    for suspect, rate in ((owned.marked, 1.0), (lambda images: 1 - np.array(owned.marked(1 - images)), 0.0)):
+        judged = judgement.judge(suspect, owned.key, null_keys=100, fresh_seed="0", shifts=1, unmarked=asks)
+        assert judged.verdict.stands_out and judged.unmarked.rate == rate

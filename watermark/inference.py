@@ -110,8 +110,8 @@ def as_suspect(suspect: keras.Model | Callable, kind: Kind, *, pixels: Pixels | 
     if isinstance(suspect, keras.Model):
         check_one_input(suspect)
         if "int" in suspect.inputs[0].dtype:  # it would take all of [0, 1] for zeros
-            entry, answer = (Port(tuple(tensor.shape), np.dtype(tensor.dtype)) for tensor in (suspect.inputs[0],
-                                                                                             suspect.outputs[0]))
+            ends = suspect.inputs[0], suspect.outputs[0]
+            entry, answer = (Port(tuple(tensor.shape), np.dtype(tensor.dtype)) for tensor in ends)
             suspect = ModelFile(suspect.name, entry, answer, predictor(suspect))
     return Suspect(suspect, kind, pixels, batch)
 
@@ -131,18 +131,19 @@ class Suspect:
     """A suspect as keys of one kind ask it: [N, H, W, C] on [0, 1] -> [N, H', W', C] of the answer's size.
 
     Where it takes another size than the key has, K is continued by reflection and the answer cut; where its answer is
-    larger than what was asked for, as with networks that pad, the top left is taken; where it is smaller, as of those
-    that do not, or of a thief who cuts edges off, K is continued on all sides. With a super-resolution key and a
-    suspect that keeps the size, K is upsampled first, as by `model_input`. The first query shows which it is.
+    larger than asked for, as of networks that pad, the top left is taken; where it lacks edges, as of those that do
+    not, or of a thief who cuts them off, K is continued on all sides. With a super-resolution key and a suspect that
+    keeps the size, K is upsampled first, as by `model_input`. The first query shows which it is.
 
     Attributes:
       kind: of the keys.
       notes: what was done to make question and answer fit, a line each, complete after the first query.
+      lack: pixels by which answers may be moved, where they lack edges: on which side, nobody tells.
     """
 
     def __init__(self, suspect, kind, pixels=None, batch=None):
         self.source, self.kind, self.pixels, self.batch = suspect, kind, pixels, batch
-        self._notes = []
+        self._notes, self.lack = [], 0
         self.ask, self.sides, self.readable = suspect, (None, None), isinstance(suspect, keras.Model)
         if self.readable:
             self.ask, self.sides = predictor(suspect), check_sides(suspect.input_shape[1:3], suspect.name)
@@ -152,7 +153,7 @@ class Suspect:
             self.source = self.ask = suspect.on(pixels)
         if pixels:
             self._notes.append(getattr(suspect, "ranged", RANGED).format(pixels))
-        self.way = None if self.readable or any(self.sides) or kind.task == "sr" else _Way()
+        self.way = None if self.readable or self.watched or any(self.sides) or kind.task == "sr" else _Way()
 
     @property
     def watched(self) -> bool:
@@ -205,14 +206,14 @@ class Suspect:
 
     def _grows(self, images, answers):
         """Whether answers lack edges, so that questions are continued on all sides from now on."""
-        if self.closed or any(self.way[1:]) or images.shape[1:3] != self.kind.sides or answers.ndim != 4:
+        if self.closed or any((*self.sides, *self.way[1:])) or images.shape[1:3] != self.kind.sides:
             return False
         wanted = self.kind.answer_shape[:2]
-        lack = lacking(answers.shape[1:3], wanted, wanted if self.way.upsampled else self.kind.sides)
-        if lack:
+        own = wanted if self.way.upsampled else self.kind.sides
+        if lack := lacking(answers.shape[1:3], wanted, own) if answers.ndim == 4 else None:
             self._notes.append(f"this suspect answers with {by(answers.shape[1:3])}, not {by(wanted)}: the question is "
                                f"continued by reflection, {by(lack)} pixels on each side")
-            self.way = self.way._replace(around=lack)
+            self.way, self.lack = self.way._replace(around=lack), max(lack) * wanted[0] // own[0]
         return bool(lack)
 
     def _question(self, images):
@@ -262,8 +263,7 @@ class Suspect:
         if answers.shape[1:] == expected or answers.ndim != 4 or not pads(
                 answers.shape[1:3], (height, width), self.way.sides or own, own):
             return check_size(answers, expected)
-        top, left = ((side - wanted) // 2 if self.way.around else 0
-                     for side, wanted in zip(answers.shape[1:3], expected, strict=False))
+        top, left = ((answers.shape[i + 1] - expected[i]) // 2 if self.way.around else 0 for i in range(2))
         if not (self.way.sides or self.way.around):
             self._notes.append(f"this suspect answers with {by(answers.shape[1:3])}, not {by(expected)}: the top "
                                "left is taken")

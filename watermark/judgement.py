@@ -131,8 +131,11 @@ def judge(suspect: keras.Model | Callable, key: Key, *, rule: str = "evidence", 
     if unmarked is not None:
         unmarked = inference.as_suspect(unmarked, key.kind)
         # It may be a service, and the suspect's: what it is asked otherwise for K, or anew, would tell which K is.
-        there = verification.interrogate(unmarked, key, max(verdict.null_keys, 100), verdict.fresh_seed)
-        answer, rate = there.response, clopper_pearson(int(np.sum(there.null >= verdict.rho)), len(there.null))
+        there = verification.interrogate(unmarked, key, max(verdict.null_keys, 100), verdict.fresh_seed,
+                                         asked.get("shifts", 0))
+        same = ("negative" in there.turn) == ("negative" in answers.turn)  # or as `questions.null_of` has it
+        null = there.null if same else -there.null
+        answer, rate = there.response, clopper_pearson(int(np.sum(null >= verdict.rho)), len(null))
         if (own := verification.judge(there, key, bare_seed=bare_seed)).stands_out:
             findings = [*(findings or []), Finding("unmarked", False, (
                 f"the unmarked network answers this key as well (z = {own.z_score:.1f}): the key was chosen to fit it, "

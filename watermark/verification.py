@@ -160,6 +160,8 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
     place = int(questions.chance("place", fresh_seed).integers(len(triggers) + 1))
     answers = answered(np.insert(triggers, place, key.trigger, axis=0))
     response, answers = answers[place:place + 1], np.delete(answers, place, axis=0)
+    if len(ways) > 1 and suspect.lack > shifts:
+        ways = moves(min(FARTHEST, suspect.lack))
     found = [residual_correlation(key.trigger[None], moved(response, move), key.initial[None], key.kind)[0]
              for move in ways]
     best = int(np.argmax(found))

@@ -11,6 +11,7 @@ from watermark.suspects import is_url, load_suspect
 from watermark.suspects.exchange import doubtful
 from watermark.suspects.remote import TOKEN
 
+OF_FORM = ("payload", "answer", "input_name")  # that another service may not have
 REMOTE = ("payload", "answer", "input_name", "timeout", "retries", "transcript", "ca_bundle")  # flags for a URL
 
 

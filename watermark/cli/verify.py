@@ -180,7 +180,8 @@ def _unmarked(values):
                              fixed=common.fixed_inputs(values))
     with contextlib.suppress(ValueError, RuntimeError):  # it may be of another form
         return load(output=values.output, signature=values.signature, **remote)
-    return load(**{name: value for name, value in remote.items() if name not in ("payload", "answer", "input_name")})
+    named = {"output": values.output, "signature": values.signature} if remote else {}
+    return load(**named, **{name: value for name, value in remote.items() if name not in served.OF_FORM})
 
 
 def _visualizer(values, key):

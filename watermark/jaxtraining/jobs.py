@@ -74,7 +74,8 @@ def _jobs(path):
 
 
 def _recipe(job):
-    return (Embedding if job["files"] else Recipe)(**job["recipe"])
+    told = {name: value for name, value in job["recipe"].items() if (name, value) != ("horizon", None)}  # once a field
+    return (Embedding if job["files"] else Recipe)(**told)
 
 
 def _kept(out, name):

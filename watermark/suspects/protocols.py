@@ -133,7 +133,9 @@ class Predict(Protocol):
         """See `Protocol`; a server that breaks off at this question may still answer others."""
         try:
             metadata = told(f"{url.removesuffix(':predict')}/metadata")
-        except SuspectError:
+        except SuspectError as error:
+            if isinstance(error.__cause__, httpx.ConnectError):  # nobody is there, for other questions neither
+                raise
             return self.tensor
         return Tensor.served(metadata, self.tensor.name, self.signature, self.output)
 
