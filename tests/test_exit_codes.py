@@ -22,8 +22,8 @@ def mine(tmp_path, monkeypatch, capsys, known):
     ("pass", 0, "sys.exit(main())", "ask.py does not run (it calls sys.exit(0))"),
     ("pass", None, "sys.exit(main())", "ask.py does not run (it calls sys.exit(None))"),
     ("pass", 1, "raise SystemExit(main())", "ask.py does not run (it calls sys.exit(1))"),
-    ("sys.exit()", 0, "", "ask.py:restore does not answer images of shape [10, 16, 16, 1] (it calls sys.exit(None))"),
-    ("sys.exit('quota used up')", 0, "", "[10, 16, 16, 1] (it calls sys.exit('quota used up'))")])
+    ("sys.exit()", 0, "", "ask.py:restore does not answer images of shape [1, 16, 16, 1] (it calls sys.exit(None))"),
+    ("sys.exit('quota used up')", 0, "", "[1, 16, 16, 1] (it calls sys.exit('quota used up'))")])
 def test_a_function_that_exits_gives_no_verdict(inside, code, last, why, mine, capsys):
     (mine / "ask.py").write_text(EXITS.format(inside, code, last))
     for more in ([], ["--suspect=mine.keras"]):  # alone, and in a table
