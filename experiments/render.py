@@ -112,7 +112,7 @@ REMARKS = (
     "What the paper's comparison of schemes says is reproduced after ten short epochs of fine-tuning, by NCC: Base-1 "
     "(deepsigns) is lost on VDSR and, unlike the paper's, on RED's new data, Base-2 (adi) on all but SR-DnCNN's own "
     "data, ours is kept everywhere; their own rules still find 14 of 16; up to 100 epochs, on DnCNN, Base-1 is lost "
-    "on own data after 100 and on new from 25 on, in the paper never; Base-2 on own data from 25 on, as there, by its "
+    "on own data after 100 and on new from 25 on, in the paper never; Base-2 on own data from 10 on, as there, by its "
     "own rule from 50 on (Table VII). It is in part after a further key: by NCC both baselines are lost on all four "
     "hosts, as in the paper, but ours on DnCNN and RED too, where by d it is found; the baselines' own rules still "
     "find five of eight (Table VIII). On PSNR, of 40x40, it is reproduced on SR-DnCNN alone (of 160x160 on RED, too, "
