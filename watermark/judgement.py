@@ -14,6 +14,7 @@ from watermark.commitments import Finding, commit
 from watermark.evidence import FALSE_POSITIVE_RATE, LEAST_KEYS, LEAST_RHO, NULL_KEYS, Rate, clopper_pearson, z_needed
 from watermark.keys import Key
 from watermark.ports import WIDE
+from watermark.questions import null_of
 from watermark.verification import FAITHFUL, Verdict
 
 FOUND, INCONCLUSIVE, NOT_FOUND = "found", "inconclusive", "not found"
@@ -133,8 +134,7 @@ def judge(suspect: keras.Model | Callable, key: Key, *, rule: str = "evidence", 
         # It may be a service, and the suspect's: what it is asked otherwise for K, or anew, would tell which K is.
         there = verification.interrogate(unmarked, key, max(verdict.null_keys, 100), verdict.fresh_seed,
                                          asked.get("shifts", 0))
-        same = ("negative" in there.turn) == ("negative" in answers.turn)  # or as `questions.null_of` has it
-        null = there.null if same else -there.null
+        null = null_of(answers.turn, null_of(there.turn, there.null))  # in the turn that the suspect was found in
         answer, rate = there.response, clopper_pearson(int(np.sum(null >= verdict.rho)), len(null))
         if (own := verification.judge(there, key, bare_seed=bare_seed)).stands_out:
             findings = [*(findings or []), Finding("unmarked", False, (

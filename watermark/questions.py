@@ -52,7 +52,7 @@ def null_of(turn: Turn, null: np.ndarray) -> np.ndarray:
     """rho that a key which the suspect has never seen has in a turn, by the rho of fresh keys as they stand.
 
     Turned, K is one more key that was drawn as they were. In the negative the gradient, which is the same, has changed
-    its sign beside K: 1 - K is such a key, and rho is minus what it has.
+    its sign beside K: 1 - K is such a key, and rho is minus what it has. Done twice, it is undone.
     """
     return -null if turn.negative else null
 

@@ -30,7 +30,7 @@ from watermark.evidence import (
     stands_out,
     z_needed,
 )
-from watermark.fitting import moved, moves
+from watermark.fitting import Turn, moved, moves
 from watermark.inference import as_suspect
 from watermark.keys import Key, key_blocks, refusal
 from watermark.kinds import Kind
@@ -70,7 +70,7 @@ class Verdict:
       tries: in how many ways the mark was looked for (shifts of the answer, turns of the question), the best of which
         this is; it counts in `p_value` and in `z_needed` (Bonferroni).
       shift: (down, right), pixels by which the answer was found to be moved.
-      turn: how the question had to be turned, a `fitting.Turn`; "" for not at all.
+      turn: how the question had to be turned, a `fitting.Turn` in words; "" for not at all.
     """
 
     distance: float
@@ -131,7 +131,7 @@ class Answers(NamedTuple):
       fresh_seed: as in `Verdict`.
       tries: how many shifts and turns were looked at.
       shift: (down, right), in pixels; none unless the mark is found by it.
-      turn: in words; none unless the mark is found by it.
+      turn: of the question; none unless the mark is found by it. `null` is what fresh keys have in it.
     """
 
     response: np.ndarray
@@ -139,7 +139,7 @@ class Answers(NamedTuple):
     fresh_seed: str
     tries: int = 1
     shift: tuple[int, int] = (0, 0)
-    turn: str = ""
+    turn: Turn = Turn()
 
 
 def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL_KEYS,
@@ -178,7 +178,7 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
     for turn, answer in zip(turns, questions.in_turns(answered, key, triggers, turns, fresh_seed), strict=True):
         rho = residual_correlation(key.trigger[None], answer[None], key.initial[None], key.kind)[0]
         if stands_out(rho, fresh := questions.null_of(turn, null[0]), _numbers(key, answer), tries):
-            return Answers(answer, fresh, named, tries, turn=str(turn))
+            return Answers(answer, fresh, named, tries, turn=turn)
     return Answers(response[0], null[0], named, tries)
 
 
@@ -247,7 +247,7 @@ def judge(answers: Answers, key: Key, *, p: float = 0.05, bare_seed: int | str |
     r, n, z = rank(float(rho), null, _numbers(key, response))
     return Verdict(d, eta, bool(d <= eta), ncc, bool(ncc > NCC_THRESHOLD), metrics.rmse(response, key.verification),
                    float(rho), (r + 1) / (n + 1), z, z_needed(n), n, clopper_pearson(r, n), float(fidelity),
-                   refusal(key, bare_seed), fresh_seed, shift=shift, turn=turn).among(tries)
+                   refusal(key, bare_seed), fresh_seed, shift=shift, turn=str(turn)).among(tries)
 
 
 def _numbers(key, response):

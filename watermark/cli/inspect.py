@@ -30,7 +30,8 @@ from watermark.tasks import SuperResolution
 
 OF_NETWORK = ("output", "range", "fixed_input", "signature")
 OF_LOADED = ("range", "fixed_input")  # what of these is not for a file that is only loaded, to see whether it can be
-PLAIN = (".npz", ".json", ".pem", ".keras", ".h5", ".hdf5")  # read without
+NETWORKS = (".keras", ".h5", ".hdf5")
+PLAIN = (".npz", ".json", ".pem", *NETWORKS)  # read without
 PUBLIC = ("format", "owner", "key", "mark", "public_key")  # what is shown of a commitment: what is known of it
 FEW_STEPS = (1, 8, 64)  # sizes that a service is asked with, which may cost money
 
@@ -67,8 +68,7 @@ def run(values):
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
     readers = {".npz": _key, ".json": _commitment, ".pem": _signing_key}
-    model = path.suffix in (".keras", ".h5", ".hdf5")
-    if model:
+    if path.suffix in NETWORKS:
         return _print(_model(path, values))
     return _print(readers[path.suffix](path) if path.suffix in readers else _suspect(path, values))
 

@@ -12,7 +12,7 @@ from watermark.suspects.exchange import doubtful
 from watermark.suspects.remote import TOKEN
 
 OF_FORM = ("payload", "answer", "input_name")  # that another service may not have
-REMOTE = ("payload", "answer", "input_name", "timeout", "retries", "transcript", "ca_bundle")  # flags for a URL
+REMOTE = (*OF_FORM, "timeout", "retries", "transcript", "ca_bundle")  # flags for a URL
 
 
 def define_remote(values):
