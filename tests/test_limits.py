@@ -277,6 +277,8 @@ def test_hdf5_that_hangs_its_library_or_kills_it(probe, why, tmp_path, monkeypat
     monkeypatch.setattr(limits, "PROBE", probe)
     monkeypatch.setattr(limits, "PATIENCE", 1.0 if "while" in probe else 60.0)
     _refused(tmp_path / "m.h5", why)
+    if "raise" not in probe:  # what Python says of a sound file is not heard
+        _refused(_conv(tmp_path / "m.keras"), why)
 
 
 def test_a_keras_file_whose_layers_cannot_run_is_refused_at_the_door(tmp_path):

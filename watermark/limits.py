@@ -36,10 +36,12 @@ GRAPHS = 32  # of an ONNX file, each of which is looked at with all that is arou
 SMALL = 1 << 16  # bytes of a constant that may say a size
 ASKED = weakref.WeakKeyDictionary()  # {traced function of a file's model: its `questions`}
 BUILDING = threading.Lock()
+WEIGHTS = "model.weights.h5"  # in a `.keras` file
 PATIENCE = 30.0  # seconds for the structure of an HDF5 file
 PROBE = """
-import h5py, sys
-with h5py.File(sys.argv[1]) as file:
+import h5py, sys, zipfile
+path, *within = sys.argv[1:]
+with h5py.File(zipfile.ZipFile(path).open(*within) if within else path) as file:
     dict(file.attrs)
     file.visititems(lambda _, item: print(dict(item.attrs)))
 """
@@ -59,19 +61,21 @@ def check_archive(path: str | Path) -> int:
         _refuse(path, "would unpack to", unpacked, min(LARGEST, RATIO * packed + SLACK))
         for name in ("config.json", "metadata.json"):
             _refuse(path, "has a configuration of", infos[name].file_size if name in infos else 0, CONFIGURATION)
-        size = infos["model.weights.h5"].file_size
-        with archive.open("model.weights.h5") as file, h5py.File(file) as stored:
+        size = infos[WEIGHTS].file_size
+        check_hdf5(path, WEIGHTS)
+        with archive.open(WEIGHTS) as file, h5py.File(file) as stored:
             check_weights(path, stored, size)
     return size
 
 
-def check_hdf5(path: str | Path) -> None:
-    """Of an HDF5 file: that its structure can be read, by a process that may hang or die of it.
+def check_hdf5(path: str | Path, *within: str) -> None:
+    """Of an HDF5 file, or one of that name within an archive: that its structure can be read.
 
-    A damaged one can keep the library, which is C, in a loop that nothing interrupts.
+    By a process that may hang or die of it: a damaged one can keep the library, which is C, in a loop that nothing
+    interrupts.
     """
     try:
-        end = subprocess.run([sys.executable, "-I", "-c", PROBE, str(path)], timeout=PATIENCE, check=False,
+        end = subprocess.run([sys.executable, "-I", "-c", PROBE, str(path), *within], timeout=PATIENCE, check=False,
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
     except subprocess.TimeoutExpired as error:
         raise ModelError(f"{path} is damaged: reading it does not end within {PATIENCE:g} seconds") from error
