@@ -146,6 +146,22 @@ def test_a_size_that_is_fixed_cannot_grow():
         verification.ask(inference.as_suspect(model, KIND), np.zeros((2, 16, 16, 1), np.float32), (16, 16, 1))
 
 
+def test_in_a_larger_size_that_is_fixed_the_middle_is_asked():
+    """25 pixels a side leave 4 and 5 around 16; of 21 pixels answered, K's are 2 from the top left."""
+    inputs = keras.Input((25, 25, 1))
+    model = keras.Model(inputs, keras.layers.AveragePooling2D(5, 1)(inputs))
+    images = np.random.default_rng(0).random((3, 16, 16, 1), np.float32)
+    asked = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)), mode="reflect")
+    asked = np.pad(asked, ((0, 0), (0, 1), (0, 1), (0, 0)), mode="reflect")
+    suspect = inference.as_suspect(model, KIND)
+    np.testing.assert_array_equal(suspect(images), inference.predictor(model)(asked)[:, 2:18, 2:18])
+    assert suspect.lack == 2 and "lack edges, 21x21" in suspect.notes[-1]
+    tight = keras.Input((18, 18, 1))  # one pixel on each side, two are lacking
+    with pytest.raises(ports.SuspectError, match=r"got \[2, 14, 14, 1\]"):
+        verification.ask(inference.as_suspect(keras.Model(tight, keras.layers.AveragePooling2D(5, 1)(tight)), KIND),
+                         np.zeros((2, 16, 16, 1), np.float32), (16, 16, 1))
+
+
 def test_false_claims_are_counted_as_the_mark_was_found(owned):
     """In the negative, where a network that does to all images what keys ask for does the opposite."""
     def asks(images):

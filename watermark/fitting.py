@@ -67,18 +67,35 @@ def continued(images: np.ndarray, around: tuple[int, int]) -> np.ndarray:
     return np.pad(images, ((0, 0), *((more, more) for more in around), (0, 0)), mode="reflect")
 
 
-def lacking(sides: tuple[int, int], expected: tuple[int, int], question: tuple[int, int]) -> tuple[int, int] | None:
-    """By how much a question must grow on each side for answers of `sides` to be `expected`; up to a fourth.
+def lacking(sides: tuple[int, int], expected: tuple[int, int], own: tuple[int, int],
+            fixed: tuple[int, int] | None = None) -> tuple[tuple[int, int], int] | None:
+    """How far questions must grow where answers lack edges, as of networks that do not pad; by up to a fourth.
 
-    None where they are no smaller, or so much that it is another factor's answer and no lack of edges.
+    Args:
+      sides: of the answers.
+      expected: of the answers to questions of `own` sides.
+      own: a question's.
+      fixed: what questions are continued to, where the network takes one size only; K is put in the middle then.
+
+    Returns:
+      (by how many pixels a question is continued on each side, the most pixels that an answer lacks on one). None where
+      nothing is lacking, or so much that it is another factor's answer, or more than a fixed size leaves around K.
 
     >>> lacking((28, 28), (40, 40), (40, 40)), lacking((76, 80), (80, 80), (40, 40))
-    ((6, 6), (1, 0))
+    (((6, 6), 6), ((1, 0), 2))
+    >>> lacking((120, 120), (40, 40), (40, 40), fixed=(128, 128))
+    ((44, 44), 4)
     """
-    lack = [wanted - side for side, wanted in zip(sides, expected, strict=True)]
-    if min(lack) < 0 or not any(lack) or any(2 * less >= wanted for less, wanted in zip(lack, expected, strict=True)):
+    asked = fixed or own
+    whole = [side * wanted // o for side, wanted, o in zip(asked, expected, own, strict=True)]
+    missing = [wanted - side for side, wanted in zip(sides, whole, strict=True)]
+    if min(missing) < 0 or not any(missing) or any(2 * m >= wanted for m, wanted in zip(missing, whole, strict=True)):
         return None
-    return tuple(-(-less * asked // (2 * wanted)) for less, asked, wanted in zip(lack, question, expected, strict=True))
+    least = tuple(-(-m * side // (2 * wanted)) for m, side, wanted in zip(missing, asked, whole, strict=True))
+    around = tuple((side - o) // 2 for side, o in zip(asked, own, strict=True)) if fixed else least
+    if any(room < less for room, less in zip(around, least, strict=True)):
+        return None
+    return around, max(least) * expected[0] // own[0]
 
 
 def pads(sides: tuple[int, int], expected: tuple[int, int], question: tuple[int, int], own: tuple[int, int]) -> bool:

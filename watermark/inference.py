@@ -19,7 +19,7 @@ from watermark.errors import brief
 from watermark.fitting import Pixels, by, continued, lacking, multiples, padded, pads
 from watermark.keys import Key
 from watermark.kinds import Kind
-from watermark.ports import PIXELS, ModelFile, Port, SuspectError, check_sides, check_size, in_batches
+from watermark.ports import PIXELS, RANGED, ModelFile, Port, SuspectError, check_sides, check_size, in_batches
 from watermark.tasks import Task
 from watermark.tracing import forward
 
@@ -124,9 +124,6 @@ class _Way(NamedTuple):
     around: tuple | None = None
 
 
-RANGED = "pixels are put on {}, and the answers' brought back from there"
-
-
 class Suspect:
     """A suspect as keys of one kind ask it: [N, H, W, C] on [0, 1] -> [N, H', W', C] of the answer's size.
 
@@ -206,15 +203,17 @@ class Suspect:
 
     def _grows(self, images, answers):
         """Whether answers lack edges, so that questions are continued on all sides from now on."""
-        if self.closed or any((*self.sides, *self.way[1:])) or images.shape[1:3] != self.kind.sides:
+        whole, fixed = images.shape[1:3] == self.kind.sides and answers.ndim == 4, self.way.sides
+        if self.closed or self.way.around or not whole or (any(self.sides) and not fixed):
             return False
         wanted = self.kind.answer_shape[:2]
         own = wanted if self.way.upsampled else self.kind.sides
-        if lack := lacking(answers.shape[1:3], wanted, own) if answers.ndim == 4 else None:
-            self._notes.append(f"this suspect answers with {by(answers.shape[1:3])}, not {by(wanted)}: the question is "
-                               f"continued by reflection, {by(lack)} pixels on each side")
-            self.way, self.lack = self.way._replace(around=lack), max(lack) * wanted[0] // own[0]
-        return bool(lack)
+        if found := lacking(answers.shape[1:3], wanted, own, fixed):
+            around, self.lack = found
+            self.way = self.way._replace(around=around)
+            self._notes.append(f"the answers lack edges, {by(answers.shape[1:3])}: the question is continued "
+                               f"by reflection, {by(around)} pixels on each side")
+        return bool(found)
 
     def _question(self, images):
         question = upsampled(images, self.kind) if self.way.upsampled else images
@@ -260,10 +259,11 @@ class Suspect:
         """The top left of answers that are larger than asked for, as padding makes them; the middle of grown ones."""
         height, width, _ = expected = self.kind.answer_shape
         own = (height, width) if self.way.upsampled else self.kind.sides
-        if answers.shape[1:] == expected or answers.ndim != 4 or not pads(
-                answers.shape[1:3], (height, width), self.way.sides or own, own):
+        over = [side - wanted for side, wanted in zip(answers.shape[1:3], expected, strict=False)]
+        if answers.shape[1:] == expected or answers.ndim != 4 or min(over) < 0 or not (
+                self.way.around or pads(answers.shape[1:3], (height, width), self.way.sides or own, own)):
             return check_size(answers, expected)
-        top, left = ((answers.shape[i + 1] - expected[i]) // 2 if self.way.around else 0 for i in range(2))
+        top, left = (more // 2 for more in over) if self.way.around else (0, 0)
         if not (self.way.sides or self.way.around):
             self._notes.append(f"this suspect answers with {by(answers.shape[1:3])}, not {by(expected)}: the top "
                                "left is taken")
@@ -296,5 +296,5 @@ def restored(predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> 
 
 
 def answer(suspect: keras.Model | Callable, key: Key) -> np.ndarray:
-    """M(K), [H', W', C]: what a suspect, as for `as_suspect`, answers to a key's trigger image."""
+    """M(K), [H', W', C]: what a suspect, as for `as_suspect`, answers to a key's trigger."""
     return as_suspect(suspect, key.kind)(key.trigger[None])[0]

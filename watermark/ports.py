@@ -17,6 +17,7 @@ FILLED = 1 << 26  # pixels of a query that is filled up to a file's fixed number
 LARGER = 64  # times the numbers of an answer that is asked for: more are not kept to be refused later
 WIDE = 8.0  # numbers that lie further apart than this are no pixels on [0, 1] or [-1, 1]
 LEAST = 5  # pixels; a declared axis that is shorter is one of channels, no side
+RANGED = "pixels are put on {}, and the answers' brought back from there"  # a note, unless the suspect has its own
 LAYOUTS = {4: ("NHWC", "NCHW"), 3: ("NHW", "HWC", "CHW"), 2: ("HW",)}  # by the number of axes, the likelier first
 
 
