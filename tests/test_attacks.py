@@ -102,6 +102,25 @@ def test_every_knob_with_a_default_is_a_flag():
         assert kind.answers or name in values["kind"].parser.enum_values
 
 
+def test_a_knob_of_any_kind_is_a_flag_with_a_default_of_its_own(monkeypatch):
+    """Though another attack has one of that name, whose default is another."""
+    monkeypatch.setattr(attacks.base, "ATTACKS", {})
+
+    @attacks.attack("odd")
+    class Odd(attacks.Attack):
+        mode: str = attacks.knob(help="how", cli="hard")
+        twice: bool = attacks.knob(help="whether", cli=True)
+        rate: float = attacks.knob(help="how much", low=0.0, cli=0.9)
+
+    monkeypatch.setitem(verb.KINDS, "odd", Odd)
+    flagged = ("--mode=soft", "--notwice", "--rate=0.3")
+    for told, made in (((), Odd("hard", True, 0.9)), (flagged, Odd("soft", False, 0.3))):
+        values = flags.FlagValues()
+        verb.define(values)
+        values(["watermark attack", "--kind=odd", *told])
+        assert verb._attack(values, None) == made
+
+
 def test_answers_of_two_bits_by_hand():
     """Beyond [0, 1] cut, and on four levels with both ends."""
     model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Rescaling(2.0, -0.5)])

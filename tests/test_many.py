@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import shutil
 import time
@@ -189,6 +190,18 @@ def test_inspect_heeds_what_a_file_says(case, owned, capsys):
     assert "keygen --size=24x28" in said
 
 
+def test_inspect_asks_bytes_as_verify_does(case, owned, capsys):
+    """A file that takes bytes has [0, 255] by itself, whatever holds it; the flag that says so changes nothing."""
+    nchw(case / "bytes.onnx", owned, [1, 1, 64, 64], "uint8")
+    image = keras.Input((64, 64, 1), dtype="uint8")
+    models.save_model(keras.Model(image, owned.marked(keras.layers.Rescaling(1 / 255)(image))), case / "bytes.keras")
+    told = {}
+    for name, flag in itertools.product(("bytes.onnx", "bytes.keras"), ((), ("--range=0,255",))):
+        assert cli.main(["inspect", f"--suspect={case}/{name}", *flag]) == 0
+        told[name, flag] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("quality")]
+        assert told[name, flag] == told["bytes.onnx", ()] and "dB" in told[name, flag][0]
+
+
 def test_an_answer_on_another_range_is_not_called_damaged(case, owned):
     judged = judgement.judge(lambda images: 255 * owned.marked.predict(images, verbose=0), owned.key, null_keys=100)
     assert judged.found and "another range of pixels" in judgement.notes(judged)[0]
@@ -207,5 +220,7 @@ def test_a_table_says_where_the_seed_was_named(case, owned, capsys):
         np.save(case / "seeded" / path.name, owned.marked(np.load(path)[None])[0])
     shutil.copy(case / "questions" / "fresh.json", case / "seeded")
     _, said, _ = verify(capsys, case, "--suspect={0}/seeded", *flags[1:], "--json")
-    assert [(row["found"], many.NAMED in row["notes"]) for row in json.loads(said)["rows"]] == [
-        (True, True), (False, False)]
+    rows = json.loads(said)["rows"]
+    assert [(row["found"], many.NAMED in row["notes"]) for row in rows] == [(True, True), (False, False)]
+    nonce = json.loads((case / "seeded" / "fresh.json").read_text())
+    assert rows[0]["verdict"]["fresh_seed"] == f"{nonce['nonce']}-{nonce['null_keys']}"

@@ -216,6 +216,9 @@ def test_inspect_says_what_there_is_to_know(photos, tmp_path, capsys):
         assert line in said, (line, said)
     code, said, _ = watermark(capsys, "inspect", f"--suspect={tmp_path}/m.keras", f"--images={photos}")
     assert code == 0 and "--range=0,255" in said and "keygen --size=40" in said
+    code, said, _ = watermark(capsys, "inspect", f"--suspect={tmp_path}/m.keras", f"--images={photos}", "--task=sr",
+                              "--scales=2,3,4")
+    assert code == 0 and "enlarging (2, 3, 4 times)" in said and " on 3 photographs" in said, said
     models.save_model(keras.Model(image, keras.layers.Conv2D(2, 3)(image)), tmp_path / "no.keras")
     code, said, _ = watermark(capsys, "inspect", f"--model={tmp_path}/no.keras")
     assert code == 1 and "expected the same size or a whole multiple" in said

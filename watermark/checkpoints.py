@@ -63,7 +63,7 @@ def _write(path, fields):
 
 def load(path: Path) -> keras.Model:
     """The model kept at `path`; a CheckpointError unless it is the one that was written there."""
-    if sha256(path) != describe(path)["sha256"]:
+    if sha256(path) != describe(path).get("sha256"):
         raise CheckpointError(f"{path} is damaged (its SHA-256 is not that in {sidecar(path).name}); restore it with "
                               "'git checkout', or delete it to have it made again")
     return keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -86,7 +86,7 @@ def load_host(name: str, folder: Path = SHIPPED) -> keras.Model:
     Raises:
       CheckpointError: there is no such host in the folder, or its file is damaged.
     """
-    there = {file: entry for file, entry in models(folder).items() if entry["stage"] == "host"}
+    there = {file: entry for file, entry in models(folder).items() if entry.get("stage") == "host"}
     hosts = {file: entry for file, entry in there.items() if entry["host"] == get_host(name).name}
     if not hosts:
         names = ", ".join(sorted({entry["host"] for entry in there.values()})) or "none"

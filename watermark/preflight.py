@@ -88,7 +88,7 @@ class Measured:
     Attributes:
       psnr: {range of pixels: dB}.
       nothing: dB of doing nothing.
-      count: how many pairs it was measured on.
+      count: how many images it was measured on.
     """
 
     psnr: dict[Pixels, float]
@@ -126,7 +126,7 @@ def measure(answers: Callable, shape: Form, task: Task, images: list, usual: Pix
             if pixels == usual:
                 raise
             found[pixels] = -np.inf
-    return Measured(found, nothing(task, chosen), len(chosen))
+    return Measured(found, nothing(task, chosen), len(chosen) // len(task.variants))
 
 
 def hint(answers: Callable, shape: Form, task: Task, images: list) -> str:

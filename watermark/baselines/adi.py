@@ -171,9 +171,9 @@ def classify(suspect: keras.Model | Callable, key: Key) -> np.ndarray:
 def class_loss(host: keras.Model, key: Key, recipe: Classifying) -> Callable:
     """Eq. (5) + lambda (40 / shown) times the cross-entropy of this step's pictures, as `training.fit` takes it.
 
-    Where training may stop for it, its part "errors" is how many of all forty miss their label. It is counted every ten
-    steps, and 40 in between. P is held whole: 1.6 MB for 40x40 pixels, 370 MB for 600x600, four times that for
-    super-resolution by 2.
+    Where training may stop for it, its part "errors" is of how many of all forty the label does not lead by `LEAD`. It
+    is counted every ten steps, and 40 in between. P is held whole: 1.6 MB for 40x40 pixels, 370 MB for 600x600, four
+    times that for super-resolution by 2.
     """
     K = tf.constant(fitted_triggers(host, key.triggers, key.kind))
     labels = tf.constant(np.int32(key.labels))

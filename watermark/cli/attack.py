@@ -30,6 +30,7 @@ from watermark.recipes import QUICK, Recipe
 from watermark.training import Run
 
 KINDS = {name: attack for name, attack in ATTACKS.items() if not attack.answers}
+MAKERS = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
 FORGE = "forge"
 THIEF = 2000  # added to the seed of a thief's batches, which are not the owner's though the images may be
 # {flag: the kinds that it is for}, beside the attacks' knobs; those of the model are for all.
@@ -67,9 +68,9 @@ def _knobs(attack):
 def _define(values, name, field):
     if field.name in values:  # of the task or of the recipe
         return
-    knob = field.metadata
-    make = flags.DEFINE_float if isinstance(knob["cli"], float) else flags.DEFINE_integer
-    make(field.name, knob["cli"], f"{knob['help']}, for {name}", knob["low"], knob["high"], flag_values=values)
+    knob, kind = field.metadata, type(field.metadata["cli"])
+    bounds = {"lower_bound": knob["low"], "upper_bound": knob["high"]} if kind in (int, float) else {}
+    MAKERS[kind](field.name, knob["cli"], f"{knob['help']}, for {name}", flag_values=values, **bounds)
 
 
 def run(values):
@@ -119,8 +120,8 @@ def _attack(values, one):
     """The attack of the flags, its knobs' own defaults where a flag was not given."""
     chosen, made = KINDS[values.kind], {}
     for field in dataclasses.fields(chosen):
-        given = values[field.name].value if field.name in values else None
-        made[field.name] = field.metadata["cli"] if given is None else given
+        given = field.name in values and values[field.name].present  # its default may be another knob's
+        made[field.name] = values[field.name].value if given else field.metadata["cli"]
     special = {"data": values.images or "pairs", "key": values.seed, "patch": values.patch}
     if values.learning_rate is None:
         values.learning_rate = made.get("learning_rate") or QUICK.learning_rate

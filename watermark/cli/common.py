@@ -178,8 +178,9 @@ def likely_task(values, one):
 
 def task_words(task):
     """A task in a few words."""
-    return {Denoising: "removing noise (σ = {0.sigma:g})", SuperResolution: "enlarging ({0.scales[0]} times)",
-            Examples: "the pairs' task"}[type(task)].format(task)
+    if isinstance(task, SuperResolution):
+        return f"enlarging ({', '.join(map(str, task.scales))} times)"
+    return f"removing noise (σ = {task.sigma:g})" if isinstance(task, Denoising) else "the pairs' task"
 
 
 def measured(task, found):

@@ -41,8 +41,8 @@ def run(values):
     form = values.format or exporting.by_name(values.out)
     if values.images and form != "tflite_int8":
         raise ValueError(f"--images is for --format=tflite_int8, this is {form}; leave it out")
-    if not values.key and (given := [name for name in ("bare_seed", "null_keys") if values[name].present]):
-        raise ValueError(f"--{given[0]} is for a verification with --key, which is not given")
+    if not values.key:
+        common.check_unused(values, ("bare_seed", "null_keys"), "is for a verification with --key, which is not given")
     model, one = common.open_model(values)
     if values.output and (left := [name for name in ranges.own(model).output_names if name != values.output]):
         log.warning("%s has the output %s alone, without %s", values.out, values.output, ", ".join(left))

@@ -23,6 +23,7 @@ from watermark.files import sha256
 from watermark.fitting import UNIT
 from watermark.hosts import folding
 from watermark.keys import derived, load_key, make_key, uniform
+from watermark.kinds import Kind
 from watermark.metrics import threshold
 from watermark.models import load_model
 from watermark.suspects import SuspectError, is_saved_model, is_url, load_suspect
@@ -173,7 +174,9 @@ def _asked(values):
     """What a suspect does, as a black box."""
     asked = suspect = served.open_suspect(values)
     if isinstance(suspect, keras.Model):
-        shape, suspect = forms.form(suspect), inference.predictor(suspect)
+        shape = forms.form(suspect)
+        suspect = inference.as_suspect(suspect, Kind(channels=shape.channels)).source  # of integers, as verify asks it
+        suspect = inference.predictor(suspect) if isinstance(suspect, keras.Model) else suspect
     else:
         shape = _probed(suspect, results.name(values.suspect), FEW_STEPS if is_url(values.suspect) else forms.STEPS)
     image = uniform("inspect", (1, *shape.above(40, 40), shape.channels))
@@ -194,7 +197,9 @@ def _asked(values):
 
 
 def _on(suspect, pixels):
-    """A suspect on [0, 1] from one whose pixels are on `pixels`."""
+    """A suspect on [0, 1] from one whose pixels are on `pixels`; files bring them there by themselves."""
+    if hasattr(suspect, "on"):
+        return suspect if pixels == UNIT else suspect.on(pixels)
     return lambda images: pixels.back(np.asarray(suspect(pixels.of(images)), np.float32))
 
 

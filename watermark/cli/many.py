@@ -68,8 +68,7 @@ def run(values, open_suspect, judge):
       0 where a mark was found, 2 where none was and something could not be asked, 1 otherwise.
     """
     common.required(values, "suspect")
-    if given := [name for name in FOR_ONE if values[name].present]:
-        raise ValueError(f"--{given[0]} is for one suspect and one key")
+    common.check_unused(values, FOR_ONE, "is for one suspect and one key")
     keys, rows = _keys(values.key)
     given, drawn = values.fresh_seed, secrets.token_hex(16)  # one for all: asked twice, nobody sees what comes again
     for spec in list(values.suspect):
@@ -122,7 +121,7 @@ def _rows(values, spec, keys, open_suspect, judge):
         except FAILURES as error:
             rows.append(row | {"error": told(error)})
             continue
-        row |= {"verdict": judged.verdict, "notes": notes(asked, judged.verdict), "fresh_seed": values.fresh_seed}
+        row |= {"verdict": judged.verdict, "notes": notes(asked, judged.verdict)}
         verdict = judged.verdict  # a table comes at the end, if no kill comes first
         print(one_line(f"asked: {name}, {path}: ρ = {verdict.rho:.3f}, z = {verdict.z_score:.1f}"), file=sys.stderr)
         for line in row["notes"]:
@@ -133,10 +132,10 @@ def _rows(values, spec, keys, open_suspect, judge):
 
 def _corrected(row, rule, tried):
     """The row with its numbers, and what they are worth among so many pairs."""
-    verdict, seed = row["verdict"], {"fresh_seed": row.pop("fresh_seed")}
+    verdict = row["verdict"]
     among = verdict.among(tried)
     found = judgement.RULES[rule](among)
-    return row | {"verdict": dataclasses.asdict(verdict) | seed, "p_corrected": among.p_value,
+    return row | {"verdict": dataclasses.asdict(verdict), "p_corrected": among.p_value,
                   "z_needed_corrected": among.z_needed, "found": found,
                   "notes": row["notes"] + ([NAMED] if found and row["seed_named"] else [])}
 

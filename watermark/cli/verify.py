@@ -242,8 +242,7 @@ def _of_folder(nonce, count):
 def _write_queries(values, keys):
     if len(keys) > 1:
         raise ValueError("--write_queries asks for one --key")
-    if given := [name for name in OF_ASKING if values[name].present]:
-        raise ValueError(f"--{given[0]} is for a verification, and --write_queries asks nobody; leave one of them out")
+    common.check_unused(values, OF_ASKING, "is for a verification, and --write_queries asks nobody")
     (key,), count, nonce = keys, values.null_keys, secrets.token_hex(16)
     count = QUERIES_NULL_KEYS if count is None else count
     images = [key.trigger]

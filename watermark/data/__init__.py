@@ -9,7 +9,6 @@ from watermark.data.pictures import (
     checked,
     eight_bits,
     grey,
-    read_answer,
     read_image,
     rgb,
     unit,
@@ -19,5 +18,5 @@ from watermark.data.sets import PAIRED, AbsentError, images, names
 
 __all__ = ["FEW", "NOISE", "PAIRED", "AbsentError", "DataError", "bicubic", "checked", "denoising_batches", "deviation",
            "eight_bits", "folder_images", "folder_pairs", "grey", "images", "low_and_high", "luminance", "names",
-           "noisy", "pair_batches", "read_answer", "read_image", "rgb", "small_and_high", "sr_batches", "unit",
+           "noisy", "pair_batches", "read_image", "rgb", "small_and_high", "sr_batches", "unit",
            "with_channel"]

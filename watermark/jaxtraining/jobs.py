@@ -15,6 +15,7 @@ import jax
 import keras
 import numpy as np
 
+from watermark.checkpoints import kept
 from watermark.errors import WatermarkError
 from watermark.files import atomic_write
 from watermark.hosts import HOSTS, fold_batch_norm
@@ -45,7 +46,7 @@ def run(folder: str | Path, data_dir: str | Path, out: str | Path, pace: Pace) -
     folder, out, pool = Path(folder), Path(out), cache(_pool(data_dir))
     jobs, done = _jobs(folder / JOBS), True
     for number, job in enumerate(jobs, 1):
-        missing = [name for name in job["outputs"] if not _kept(out, name)]
+        missing = [name for name in job["outputs"] if not kept(out / f"{name}.keras")]
         if missing and time.monotonic() < pace.deadline:
             if parent := _parent(folder, out, job["parent"]):
                 missing = _train(job, parent, pool, folder, out, pace)
@@ -78,10 +79,6 @@ def _recipe(job):
     return (Embedding if job["files"] else Recipe)(**told)
 
 
-def _kept(out, name):
-    return (out / f"{name}.keras").exists() and (out / f"{name}.json").exists()
-
-
 def _parent(folder, out, name):
     return next((path for path in (out / f"{name}.keras", folder / f"{name}.keras") if path.exists()), None)
 
@@ -104,7 +101,7 @@ def _train(job: dict, parent: Path, pool: Callable, folder: Path, out: Path, pac
     for name, steps in job["outputs"].items():
         if not training.run(lambda M: {}, replace(pace, measure=float("inf")), steps):
             return left
-        if not _kept(out, name):
+        if not kept(out / f"{name}.keras"):
             if training.step != steps:  # a row came in between, or a model that was there was removed
                 raise JobsError(f"{state} is of step {training.step}, past the {steps} of {name}; delete it, and this "
                                 "job is trained from its beginning")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from watermark import embedding, thieves
+from watermark import checkpoints, embedding, thieves
 from watermark.errors import WatermarkError
 from watermark.files import atomic_write
 from watermark.hosts import fold_batch_norm, get_host
@@ -142,7 +142,7 @@ def take(lab: Lab, specs: Sequence[Spec], folder: str | Path) -> list[Spec]:
         raise ElsewhereError(f"{folder}: no such folder; expected the one that train_jobs_jax.py has written")
     for spec in specs:
         path = folder / f"{spec.name}.keras"
-        if not (path.exists() and path.with_suffix(".json").exists()):
+        if not checkpoints.kept(path):
             continue
         model = _fitting(path, spec)
         with _told(path.with_suffix(".json")) as told:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from watermark.compute import Compute
 from watermark.hosts import HOSTS, Host, get_host
 from watermark.lab.cache import Cache
 from watermark.lab.images import TRAIN, Images
-from watermark.lab.profiles import Profile
+from watermark.lab.profiles import Profile, sha256_of
 from watermark.lab.specs import Attacked, Marked, Spec, Trained
 from watermark.recipes import Recipe
 from watermark.schemes import get_scheme
@@ -175,7 +174,7 @@ class Lab:
     def picture(self, digest: str) -> np.ndarray:
         """The copyright image of a SHA-256."""
         for image in self.images.copyright().values():
-            if hashlib.sha256(np.ascontiguousarray(image)).hexdigest() == digest:
+            if sha256_of(image) == digest:
                 return image
         raise ValueError(f"no copyright image has the SHA-256 {digest}; --pictures names another set")
 

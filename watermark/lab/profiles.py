@@ -128,7 +128,12 @@ class Profile:
 
     def seen(self, mark: Marked, picture: np.ndarray) -> Seen:
         """The visualizer that shows `picture`, uint8 [P, Q], to the key of a marked model."""
-        return Seen(mark, hashlib.sha256(np.ascontiguousarray(picture)).hexdigest(), self.visualizer)
+        return Seen(mark, sha256_of(picture), self.visualizer)
+
+
+def sha256_of(picture: np.ndarray) -> str:
+    """What a copyright image, uint8 [P, Q], is named by in records."""
+    return hashlib.sha256(np.ascontiguousarray(picture)).hexdigest()
 
 
 def _kind(host, size, gradient):

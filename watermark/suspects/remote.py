@@ -22,8 +22,7 @@ import numpy as np
 from watermark.errors import first_line, printable, raised_as
 from watermark.files import add_line, check_place, locked
 from watermark.fitting import Pixels
-from watermark.inference import RANGED
-from watermark.ports import SuspectError, check_sides
+from watermark.ports import RANGED, SuspectError, check_sides
 from watermark.suspects.answers import pixels_at_most
 from watermark.suspects.exchange import LOCAL, Line, certificates, doubtful, shown, veiled
 from watermark.suspects.protocols import NUMBERS, PROTOCOLS, Pictures, Protocol, fits
