@@ -48,7 +48,3 @@ def test_one_that_is_installed_beside_ours_is_a_note(tmp_path):
 def test_without_it_nothing_is_said(tmp_path):
     done = _start(tmp_path)
     assert (done.returncode, done.stderr) == (0, "") and "keygen" in done.stdout
-
-
-def test_the_command_starts_here():
-    assert "watermark = watermark_image_dnn:main" in (ROOT / "setup.py").read_text()

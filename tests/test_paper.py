@@ -1,6 +1,5 @@
 """The paper's printed numbers: all of them, as printed, each found by its axes and by nothing else."""
 
-import doctest
 import hashlib
 import itertools
 import json
@@ -192,7 +191,3 @@ def test_lines_say_what_they_miss():
     line = Line({"host": "red", "rate": 0.1}, {"scheme": "ours"}, {"psnr": 1.0})
     assert line.agrees({"rate": 0.1}) and line.missing({"rate": 0.1}) == ["host"]
     assert not line.agrees({"scheme": "adi"})
-
-
-def test_examples():
-    assert doctest.testmod(module).failed == 0

@@ -1,10 +1,7 @@
 """The score against the paper, counted by hand."""
 
-import doctest
-
 import pytest
 
-from watermark.lab import score as module
 from watermark.lab.paper import Paper, PaperError, paper
 from watermark.lab.score import Count, Score, score, unmarked_in
 
@@ -137,7 +134,3 @@ def test_scores_add_up():
 def test_a_row_that_leaves_the_line_open():
     with pytest.raises(PaperError, match="without scheme, rate"):
         score([({"host": "dncnn"}, [{"verified": True}])], paper("table6_pruning"))
-
-
-def test_examples():
-    assert doctest.testmod(module).failed == 0

@@ -33,6 +33,8 @@ def test_a_wheel_holds_the_hosts_and_a_marked_network(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         files = [Path(name).name for name in archive.namelist() if name.startswith("watermark/shipped/")]
         archive.extractall(tmp_path / "elsewhere")
+        started, = (archive.read(name).decode() for name in archive.namelist() if name.endswith("entry_points.txt"))
+    assert "watermark = watermark_image_dnn:main" in started
     assert sum("marked" in file for file in files) == 2  # the network, and what is known of it
     for host in HOSTS:
         assert {Path(file).suffix for file in files if file.startswith(f"{host}-host-")} == {".keras", ".json"}

@@ -16,7 +16,8 @@ ENDLESS = ("expected a function of the first step's number that gives an endless
            "lambda step: dataset.repeat().skip(step)")
 KEPT = 4  # bytes of a number that the gradient needs again; bfloat16 has a copy beside it
 LAYERS = ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MatMul")  # ops whose answers are kept
-FARTHEST = 16.0  # of a pixel in a batch; noisy images leave [0, 1], those of 8 bits do by far
+# Of a pixel in a batch, or put to an exported SavedModel; noisy images leave [0, 1], those of 8 bits do by far.
+FARTHEST = 16.0
 
 
 def check_model(model: keras.Model, name: str = "model") -> None:

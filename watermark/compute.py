@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+PRECISIONS = ("bfloat16", "float32")
 BFLOAT16 = "auto_mixed_precision_onednn_bfloat16"
 CPU_FLAGS = Path("/proc/cpuinfo")
 
@@ -38,8 +39,8 @@ class Compute:
     chunk: int | None = None
 
     def __post_init__(self):
-        if self.precision not in ("bfloat16", "float32"):
-            raise ValueError(f"unknown precision {self.precision!r}; choose from bfloat16, float32")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"unknown precision {self.precision!r}; choose from {', '.join(PRECISIONS)}")
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:

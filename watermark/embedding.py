@@ -26,11 +26,11 @@ from watermark.tasks import task_alone, task_loss
 from watermark.training import Batches, Run, clone, fit, identified
 
 log = logging.getLogger(__name__)
-STRENGTH = 1e-3  # lambda
 APART = 1 << 40  # steps between the owner's batches and the thief's
 
 
-def watermark_loss(host: keras.Model, key: Key, strength: float | Callable = STRENGTH, copies: int = 1) -> Loss:
+def watermark_loss(host: keras.Model, key: Key, strength: float | Callable = Embedding.strength,
+                   copies: int = 1) -> Loss:
     """The loss of Eqs. (4) to (6), as `training.fit` takes it.
 
     Args:

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from watermark import data, forms
+from watermark.checks import FARTHEST
 from watermark.errors import ModelError, check_type
 from watermark.files import atomic_folder, atomic_write
 from watermark.fitting import UNIT, Pixels
@@ -26,7 +27,6 @@ from watermark.verification import Verdict, ask, verify
 TFLITE = ("tflite", "tflite_float16", "tflite_int8")
 FORMATS = ("keras", "saved_model", *TFLITE, "onnx")
 SUFFIXES = {"keras": ".keras", "saved_model": "", "onnx": ".onnx"} | dict.fromkeys(TFLITE, ".tflite")
-HIGHEST = 16.0  # of a pixel on [0, 1] that an exported SavedModel takes; noisy images leave [0, 1], uint8 ones by far
 SIDE = 48  # of the images that parity is measured on, for models of free size
 
 
@@ -170,7 +170,7 @@ def _range(pixels):
 def _serving(model, pixels, checked):
     def serve(image):
         if checked:  # TensorFlow turns uint8 arrays into float32 ones without a word
-            tf.debugging.assert_less_equal(tf.reduce_max(image), pixels.of(HIGHEST), f"expected {_range(pixels)}")
+            tf.debugging.assert_less_equal(tf.reduce_max(image), pixels.of(FARTHEST), f"expected {_range(pixels)}")
         return model(image, training=False)
 
     return serve

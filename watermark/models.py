@@ -23,6 +23,7 @@ from watermark.files import atomic_write, on_disk
 CARRIERS = {"Lambda": "Python code in a Lambda layer", "__lambda__": "Python code in a lambda",
             "TorchModuleWrapper": "Python code in a TorchModuleWrapper", "JaxLayer": "Python code in a JaxLayer",
             "FlaxLayer": "Python code in a FlaxLayer", "TFSMLayer": "a SavedModel's program in a TFSMLayer"}
+SUFFIXES = (".keras", ".h5", ".hdf5")
 PAGE = "docs/bring_an_old_model.md"
 # What Keras 3 cannot read, Keras 2 can: its last version lives on as a package.
 OLD = ("bring it over: in an environment of its own, pip install tf-keras and python -c \"import tf_keras; "
@@ -48,7 +49,7 @@ def load_model(path: str | Path, *, allow_lambda: bool = False, several_inputs: 
     path = Path(path)
     if (path / "saved_model.pb").exists():
         raise ModelError(f"{path} is a SavedModel, which answers as a suspect but has no layers to train; {OLD}")
-    if path.suffix not in (".keras", ".h5", ".hdf5"):
+    if path.suffix not in SUFFIXES:
         raise ModelError(f"{path}: expected a model file .keras, .h5 or .hdf5")
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")

@@ -40,7 +40,7 @@ NCC_THRESHOLD = 0.95
 # An embedding leaves S at rho .75 (a short one) to .99 of S0; a foreign key's answer has .3 at most on average.
 FAITHFUL = 0.5
 FEW = 0.1  # of an answer's pixels, which need not be finite numbers
-FARTHEST = 8  # pixels that answers are looked for shifted by
+MOST_MOVED = 8  # pixels that answers are looked for shifted by
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
                 fresh_seed: str | None = None, shifts: int = 0) -> Answers:
     """Puts the trigger image and fresh keys to a suspect; arguments and errors as for `verify`."""
     check_type("key", key, Key, "watermark.load_key reads a file")
-    if null_keys < 0 or not 0 <= shifts <= FARTHEST:
-        raise ValueError(f"expected null_keys of 0 or more and shifts of 0 to {FARTHEST}, got {null_keys} and {shifts}")
+    if null_keys < 0 or not 0 <= shifts <= MOST_MOVED:
+        raise ValueError(f"expected null_keys of 0 or more and shifts of 0 to {MOST_MOVED}, got {null_keys}, {shifts}")
     suspect, ways = as_suspect(suspect, key.kind), moves(shifts if null_keys >= LEAST_KEYS else 0)
     named = secrets.token_hex(16) if fresh_seed is None else fresh_seed
     fresh_seed = drawn_from(named, key)
@@ -161,7 +161,7 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
     answers = answered(np.insert(triggers, place, key.trigger, axis=0))
     response, answers = answers[place:place + 1], np.delete(answers, place, axis=0)
     if len(ways) > 1 and suspect.lack > shifts:
-        ways = moves(min(FARTHEST, suspect.lack))
+        ways = moves(min(MOST_MOVED, suspect.lack))
     found = [residual_correlation(key.trigger[None], moved(response, move), key.initial[None], key.kind)[0]
              for move in ways]
     best = int(np.argmax(found))

@@ -11,8 +11,10 @@ from pathlib import Path
 from absl import flags
 
 from watermark import data, forms, inference, preflight, ranges
+from watermark.compute import PRECISIONS
 from watermark.files import check_place, target
 from watermark.fitting import BYTES, UNIT, Pixels
+from watermark.kinds import TASKS
 from watermark.models import check_finite, load_model, register_objects
 from watermark.several import define_several
 from watermark.tasks import Denoising, Examples, SuperResolution
@@ -90,12 +92,12 @@ def define_task(values):
                          "takes", 8, flag_values=values)
     flags.DEFINE_bool("preflight", True, "measure the network first, and refuse one that is worse at its task than "
                       "doing nothing", flag_values=values)
-    flags.DEFINE_enum("precision", "bfloat16", ["bfloat16", "float32"], "of training on a CPU", flag_values=values)
+    flags.DEFINE_enum("precision", "bfloat16", PRECISIONS, "of training on a CPU", flag_values=values)
 
 
 def define_images(values):
     """Flags that say what a model is for, and with which images that is shown."""
-    flags.DEFINE_enum("task", "denoise", ["denoise", "sr", "pairs"], "what the model does", flag_values=values)
+    flags.DEFINE_enum("task", "denoise", [*TASKS, "pairs"], "what the model does", flag_values=values)
     flags.DEFINE_float("sigma", 25.0, "noise that a denoiser removes, in 8-bit units", 0.0, flag_values=values)
     define_several("scales", ["2"], "factors of super-resolution", flag_values=values)
     flags.DEFINE_string("images", None, "folder of training images", flag_values=values)

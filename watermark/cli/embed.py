@@ -24,7 +24,7 @@ from watermark.files import check_place, digest, exclusive, sha256
 from watermark.keys import load_key, random_keys, refusal, save_key, with_verification
 from watermark.models import save_model
 from watermark.ranges import own
-from watermark.recipes import PARTICULAR, QUICK, recommended
+from watermark.recipes import OPTIMIZERS, PARTICULAR, QUICK, recommended
 from watermark.states import read_history
 from watermark.training import Run
 from watermark.verification import FAITHFUL
@@ -50,7 +50,7 @@ def define_recipe(values):
     """Flags of the training; the defaults are the recipe of the quick profile (docs/recipe.md)."""
     flags.DEFINE_integer("steps", QUICK.steps, "training steps", 1, flag_values=values)
     flags.DEFINE_float("learning_rate", QUICK.learning_rate, "the first step's, falling to 0", flag_values=values)
-    flags.DEFINE_enum("optimizer", QUICK.optimizer, ["muon", "adam"], "of the training", flag_values=values)
+    flags.DEFINE_enum("optimizer", QUICK.optimizer, OPTIMIZERS, "of the training", flag_values=values)
     flags.DEFINE_float("strength", None, f"λ of Eq. (4) at the end; default: {QUICK.strength:g}, for an S of more than "
                        "40x40 pixels as much less as they are more", flag_values=values)
     flags.DEFINE_float("decay", QUICK.decay, "how many times that λ is at the start", flag_values=values)

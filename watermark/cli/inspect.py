@@ -25,14 +25,13 @@ from watermark.hosts import folding
 from watermark.keys import derived, load_key, make_key, uniform
 from watermark.kinds import Kind
 from watermark.metrics import threshold
-from watermark.models import load_model
+from watermark.models import SUFFIXES, load_model
 from watermark.suspects import SuspectError, is_saved_model, is_url, load_suspect
 from watermark.tasks import SuperResolution
 
 OF_NETWORK = ("output", "range", "fixed_input", "signature")
 OF_LOADED = ("range", "fixed_input")  # what of these is not for a file that is only loaded, to see whether it can be
-NETWORKS = (".keras", ".h5", ".hdf5")
-PLAIN = (".npz", ".json", ".pem", *NETWORKS)  # read without
+PLAIN = (".npz", ".json", ".pem", *SUFFIXES)  # read without
 PUBLIC = ("format", "owner", "key", "mark", "public_key")  # what is shown of a commitment: what is known of it
 FEW_STEPS = (1, 8, 64)  # sizes that a service is asked with, which may cost money
 
@@ -69,7 +68,7 @@ def run(values):
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
     readers = {".npz": _key, ".json": _commitment, ".pem": _signing_key}
-    if path.suffix in NETWORKS:
+    if path.suffix in SUFFIXES:
         return _print(_model(path, values))
     return _print(readers[path.suffix](path) if path.suffix in readers else _suspect(path, values))
 

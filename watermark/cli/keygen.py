@@ -23,7 +23,7 @@ from watermark.cli import common, fitting_keys
 from watermark.cli.common import beside
 from watermark.files import atomic_write, exclusive, target
 from watermark.keys import load_key, make_key, refusal, save_key, with_verification
-from watermark.kinds import GRADIENTS
+from watermark.kinds import GRADIENTS, TASKS
 
 log = logging.getLogger(__name__)
 LONGEST_NAME = 200  # characters
@@ -33,7 +33,7 @@ def define(values):
     """The verb's flags."""
     flags.DEFINE_string("out", "key.npz", "the key file to write", flag_values=values)
     flags.DEFINE_string("owner", "unnamed", "who claims; public, in the commitment", flag_values=values)
-    flags.DEFINE_enum("task", "denoise", ["denoise", "sr"], "sr for models that enlarge images", flag_values=values)
+    flags.DEFINE_enum("task", "denoise", TASKS, "sr for models that enlarge images", flag_values=values)
     flags.DEFINE_string("size", None, "side of the trigger image in pixels, or HEIGHTxWIDTH; default 40, or 20 for sr",
                         flag_values=values)
     flags.DEFINE_integer("scale", 2, "what an sr trigger is enlarged by", flag_values=values)

@@ -35,7 +35,7 @@ from watermark.report import write_report
 from watermark.several import define_several
 from watermark.suspects import SuspectError, is_url, load_suspect
 from watermark.suspects.folder import FRESH, write_queries
-from watermark.verification import FARTHEST, drawn_from
+from watermark.verification import MOST_MOVED, drawn_from
 
 REMOTE_NULL_KEYS = 20  # a service may ask money for each
 QUERIES_NULL_KEYS = 100
@@ -74,7 +74,7 @@ def define(values):
     common.define_inputs(values)
     number("batch", None, "images that the suspect is asked at most at once", 1, flag_values=values)
     number("shifts", 1, "where the mark is not found, shifts of the answer up to so many pixels are tried, of files K "
-           "turned, mirrored and negative too; all are counted", 0, FARTHEST, flag_values=values)
+           "turned, mirrored and negative too; all are counted", 0, MOST_MOVED, flag_values=values)
     text("verifier", "", "who verifies, for the report; may be empty", flag_values=values)
     switch("json", False, "print the result as JSON", flag_values=values)
     text("report", None, "write a page (.html) that anyone can read", flag_values=values)

@@ -15,7 +15,7 @@ from absl import logging as absl_logging
 
 from watermark.lab import runner
 from watermark import data
-from watermark.compute import Compute
+from watermark.compute import PRECISIONS, Compute
 from watermark.errors import Interrupted, Stopped, WatermarkError, lack
 from watermark.files import check_place
 from watermark.hosts import HOSTS
@@ -49,7 +49,7 @@ def define_flags(schemes: Sequence[str] = (OURS,)) -> None:
     flags.DEFINE_string("data_dir", None, "folder of image sets; default is the environment's WATERMARK_DATA")
     flags.DEFINE_string("pictures", "drawn", "copyright images of the figures: a set (drawn, copyright) or a folder")
     flags.DEFINE_float("stop_after", None, "minutes after which no trial starts, or training stops", lower_bound=0.0)
-    flags.DEFINE_enum("precision", "bfloat16", ["bfloat16", "float32"], "of training")
+    flags.DEFINE_enum("precision", "bfloat16", PRECISIONS, "of training")
     flags.DEFINE_bool("reuse", False, "count the records that the project ships, too")
     flags.DEFINE_bool("ready", False, "make only the trials whose models are there: nothing is trained")
     flags.DEFINE_enum("runner", "local", list(RUNNERS), "who makes the trials: this process, or a Ray cluster, an "

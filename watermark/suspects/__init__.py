@@ -11,7 +11,7 @@ import keras
 from watermark.errors import ModelError, raised_as
 from watermark.inference import predictor, single_output
 from watermark.limits import check_answers
-from watermark.models import load_model
+from watermark.models import SUFFIXES, load_model
 from watermark.ports import SuspectError
 from watermark.ranges import wrapped
 from watermark.suspects.exchange import veiled
@@ -98,7 +98,7 @@ def _check_part(spec, output, signature):
 
 
 def _is_keras(spec):
-    return (isinstance(spec, str | Path) and not is_url(spec) and Path(spec).suffix in (".keras", ".h5", ".hdf5")
+    return (isinstance(spec, str | Path) and not is_url(spec) and Path(spec).suffix in SUFFIXES
             and not Path(spec).is_dir())
 
 
