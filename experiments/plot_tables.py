@@ -28,7 +28,7 @@ from watermark import metrics
 from watermark.hosts import HOSTS, get_host
 from watermark.lab.runner import Options, Trials
 from watermark.schemes import MODULES, OURS
-from watermark.verification import NCC_THRESHOLD
+from watermark.verification import FAITHFUL, NCC_THRESHOLD
 
 AXES = {"distance": ("d (10⁻³)", 1e3), "ncc": ("NCC", 1.0), "psnr": ("PSNR (dB)", 1.0)}  # value: (words, scale)
 READING = "Lines: our records, with standard deviations; outlines: the paper's numbers."
@@ -49,6 +49,7 @@ class Plot:
       values: names of what is shown, keys of `AXES`.
       own: of these values, lines of our scheme alone: by others they decide nothing.
       even: whether the points are evenly spaced, as λ that falls by tens to 0 must be.
+      takes: whether a mark that is too weak for a claim has not taken, so that its point is a cross beside the line.
       foot: (lab, hosts) -> what stands at the foot, before how to read it.
     """
 
@@ -59,7 +60,8 @@ class Plot:
     values: tuple = ("psnr",)
     own: tuple = ("distance",)
     even: bool = False
-    foot: Callable = lambda lab, hosts: f"Profile {lab.profile.name}."
+    takes: bool = False
+    foot: Callable = lambda lab, hosts: figures.marks_note(lab)
 
 
 def _finetuned(lab, hosts):
@@ -67,13 +69,18 @@ def _finetuned(lab, hosts):
             "moves those with batch norms, hard is 10⁻⁴ here too.")
 
 
+def _sized(lab, hosts):
+    return (f"{figures.marks_note(lab)} Keys of more than {lab.profile.large} pixels a side are embedded in fewer "
+            f"steps, as their sides are longer. Crosses: marks that have not taken, ρ < {FAITHFUL:g}.")
+
+
 PLOTS = (
     Plot("pruning", (table6.TABLE,), "rate", "share pruned", ("distance", "ncc", "psnr")),
     Plot("finetuning", (table7.TABLE,), "epochs", "epochs of fine-tuning", ("distance", "ncc", "psnr"),
          foot=_finetuned),
     Plot("overwriting", (table9.TABLE,), "keys", "further keys", ("distance", "ncc", "psnr")),
-    Plot("capacity", (table10.TABLE, table11.TABLE), "size", "side of S (pixels)"),
-    Plot("capacity_schemes", (table12.TABLE,), "size", "side of S (pixels)"),
+    Plot("capacity", (table10.TABLE, table11.TABLE), "size", "side of S (pixels)", takes=True, foot=_sized),
+    Plot("capacity_schemes", (table12.TABLE,), "size", "side of S (pixels)", takes=True, foot=_sized),
     Plot("fidelity", (table1.TABLE,), "lam", "λ, 0: unmarked", even=True),
 )
 
@@ -171,6 +178,11 @@ def _line(axis, entries, plot, value, look, shapes):
     ours = [(places[row[plot.x]], [scale * trial[value] for trial in found if value in trial])
             for row, found, _ in entries]
     ours = [(x, np.mean(many), np.std(many, ddof=1) if len(many) > 1 else 0.0) for x, many in ours if many]
+    weak = {places[row[plot.x]] for row, found, _ in entries if plot.takes and any(
+        trial.get("rho", 1.0) < FAITHFUL for trial in found)}
+    if crossed := [(x, mean) for x, mean, _ in ours if x in weak]:
+        axis.plot(*zip(*crossed, strict=True), "x", ms=5, color=look["color"])
+    ours = [point for point in ours if point[0] not in weak]
     theirs = [(places[row[plot.x]], scale * paper[value]) for row, _, paper in entries if value in paper]
     if ours:
         axis.errorbar(*zip(*ours, strict=True), marker=shapes[0], ms=5, capsize=2, **look)

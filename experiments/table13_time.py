@@ -1,7 +1,8 @@
 """Table XIII: how long embedding and verification take, by scheme and size of the key.
 
-Seconds are of this machine, the paper's of a GPU; compare the ratios, and let nothing else run beside it. Of each
-embedding a few steps are timed, so that no mark has to be there: 25 minutes a host on 2 cores with AVX2.
+Seconds are of this machine, the paper does not say of which its own are; compare the ratios, and let nothing else run
+beside it. Of each embedding a few steps are timed, so that no mark has to be there: 25 minutes a host on 2 cores with
+AVX2.
 
     python experiments/table13_time.py
 """

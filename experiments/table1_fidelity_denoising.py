@@ -27,7 +27,8 @@ def subject(profile, seed, host, lam, test_set):
 def notes(profile, subjects):
     """What is said of any mark, and that these are not `quick`'s."""
     return [*measures.FIDELITY.notes(profile, subjects), "marks by the paper's loss and optimizer, λ constant (Adam, "
-            f"from {profile.adam:g}), not by the profile's own recipe, whose marks Tables III and X measure"]
+            f"from {profile.adam:g}), not by the profile's own recipe, whose marks Tables III and X measure",
+            "PolyU's photographs go through the network channel by channel, as they are"]
 
 
 TABLE = Table("table1_fidelity_denoising", "Table I. Quality of marked denoisers for several λ, beside the paper's "

@@ -1,6 +1,6 @@
 """Table V: how near strangers' keys come to a marked host, d(S₀, M(K)) of up to 1,000 fresh keys.
 
-The paper prints the least of them, 6.97 to 7.38·10⁻³; η is 6.07·10⁻³. One query of 1,000 keys serves all rows of a
+The paper prints the least of them, 6.97 to 7.42·10⁻³; η is 6.07·10⁻³. One query of 1,000 keys serves all rows of a
 model: half a minute a host on 2 cores, once it is marked.
 
     python experiments/table5_uniqueness_marked.py

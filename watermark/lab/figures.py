@@ -46,7 +46,7 @@ def marks_note(lab: Lab) -> str:
     """What the figures of marked hosts say at their foot."""
     recipe = lab.profile.mark("dncnn", 0).recipe
     return (f"Profile {lab.profile.name}: a key a host, embedded in {recipe.steps} steps of {recipe.batch_size} "
-            f"patches (paper: 8 epochs of {EPOCH} of 128, by its authors' code).")
+            f"patches (paper: 8 epochs, of Train400 {EPOCH} of 128, by its authors' code).")
 
 
 def epochs_note(lab: Lab, hosts: Collection[str]) -> str:
@@ -54,9 +54,9 @@ def epochs_note(lab: Lab, hosts: Collection[str]) -> str:
     data = [f"{host.title} {lab.images.train_name(host.train_set)} and {lab.images.train_name(host.other_set)}"
             for host in map(get_host, hosts)]
     patches = lab.profile.mark(next(iter(hosts)), 0).recipe.batch_size
-    return (f"Profile {lab.profile.name}: an epoch is {lab.profile.epoch} steps of {patches} patches (paper: {EPOCH} "
-            f"of 128, by its authors' code). Original and new data: {'; '.join(data)}. The paper's new data are "
-            "KTH-TIPS and DIV2K.")
+    return (f"Profile {lab.profile.name}: an epoch is {lab.profile.epoch} steps of {patches} patches (paper: of "
+            f"Train400 {EPOCH} of 128, by its authors' code). Original and new data: {'; '.join(data)}. The paper's "
+            "new data are KTH-TIPS and DIV2K.")
 
 
 def host_titles(hosts: Iterable[str]) -> list[str]:

@@ -104,7 +104,7 @@ def uniqueness_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     return [*strangers_notes(profile, subjects),
             *(["gradients of super-resolution keys are of an upsampling sampled at the pixels' centres, the paper's "
                "seem to be of another (docs/recipe.md)"]
-              if scaled else [])]
+              if scaled and not profile.gradient else [])]
 
 
 def evidence_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
@@ -116,7 +116,7 @@ def robustness_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     """`evidence_notes`, whose rule the baselines' verdicts are by, and what NCC is of."""
     return [*evidence_notes(profile, subjects), *_schemes("judged", [spec.root for spec in subjects]),
             "NCC of our denoisers is of residuals, K − M(K) with K − S, "
-            "as the paper's (of images: in the records, `ncc`), of super-resolution of images"]
+            "as its authors' code trains (its text says images: in the records, `ncc`), of super-resolution of images"]
 
 
 def finetuning_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
@@ -141,10 +141,10 @@ def _epochs(profile, subjects):
     batches = ", ".join(f"{size}" for size in dict.fromkeys(spec.root.recipe.batch_size for spec in subjects))
     stands_in = any(HOSTS[spec.host].other_set == "urban100" for spec in subjects)
     tuned = (f"Adam, rate paper: {LEARNING_RATE:g} where there are batch norms as in the paper, or never were, "
-             f"{FOLDED:g} times that where they are folded and kernels about so much smaller (2.9 times, of a public "
+             f"{FOLDED:g} times that where they are folded and kernels about so much smaller (2.8 times, of a public "
              f"RED, docs/recipe.md); hard: {LEARNING_RATE:g} there too (the paper: as the hosts' authors trained them)")
     return [*(["urban100, its first 40 images, stands in for the paper's DIV2K"] if stands_in else []),
-            f"an epoch is {profile.epoch} steps of {batches} patches (paper: "
+            f"an epoch is {profile.epoch} steps of {batches} patches (paper: of Train400 "
             f"{EPOCH} of 128, by its authors' code)", tuned]
 
 
@@ -153,7 +153,8 @@ def fidelity_notes(profile: Profile, subjects: list[Spec]) -> list[str]:
     scaled = any(HOSTS[spec.host].scale > 1 for spec in subjects)
     return [*marks_notes(profile, subjects), *(
         ["hosts of super-resolution gain by training alone, .03 to .04 dB in 3,000 steps of fine-tuning "
-         "(docs/recipe.md): a mark may cost as much more than it seems to"] if scaled else []),
+         "(`finetuned_own_3000_psnr` of recipe.jsonl): a mark may cost as much more than it seems to",
+         "the paper's averages over scales are no rows here"] if scaled else []),
         "WPSNR is weighted by the eye's contrast sensitivity; the paper does not define its own, whose cells all lie "
         "6.99 to 7.19 dB above PSNR"]
 

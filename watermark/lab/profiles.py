@@ -41,6 +41,7 @@ class Profile:
       trials: seeds per row.
       first_seed: the first of them.
       own_keys: whether each host has keys of its own; else the hosts of a kind share one a seed.
+      gradient: which makes S0 of super-resolution keys, if not `kinds.Kind`'s.
       large: side of S in pixels above which a capacity table's marks take fewer steps, in proportion.
       adam: the learning rate of marks by the paper's loss, for which other recipes' may not serve (docs/recipe.md).
       haste: what a number of steps that an experiment states is divided by.
@@ -64,6 +65,7 @@ class Profile:
     precision: str = "bfloat16"
     first_seed: int = 0
     own_keys: bool = False  # the marks that ship were made without
+    gradient: str | None = None  # likewise
     large: int = 600  # the largest there is: none
     adam: float = 3e-4
     longer: dict = field(default_factory=dict)
@@ -84,6 +86,7 @@ class Profile:
         `changes` are of the profile's recipe, or `recipe` in its place; or of the key: `size` in pixels, `gradient`.
         """
         size, gradient, recipe = (changes.pop(name, None) for name in ("size", "gradient", "recipe"))
+        gradient = gradient or (self.gradient if get_host(host).scale > 1 else None)
         recipe = replace(recipe or get_scheme(scheme).recipe(self.name, _kind(host, size, gradient)), **changes)
         size = None if size == get_host(host).trigger else size  # one mark, one name
         gradient = None if gradient == Kind.gradient else gradient
@@ -165,7 +168,8 @@ PROFILES = {
         Profile("quick", QUICK, trials=3, large=160, longer=QUICK_LONGER),
         # DnCNN's own recipe, or near it; VDSR's is SGD, batches of 64, no batch norm.
         Profile("paper", dict.fromkeys(HOSTS, (Recipe(50 * EPOCH, 128, 1e-3, fold=False),)), trials=30, epoch=EPOCH,
-                sample=False, own_keys=True, adam=PAPER.learning_rate),
+                sample=False, own_keys=True, adam=PAPER.learning_rate, gradient="corner_sobel_xy_8bit",
+                visualizer=replace(VISUALIZER, optimizer="adam")),
     )
 }
 
