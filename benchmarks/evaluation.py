@@ -15,7 +15,7 @@ import time
 from absl import flags
 
 from watermark.lab import measures, scripts
-from watermark import evidence, inference, verification
+from watermark import blackbox, evidence, inference, interrogation
 from watermark.hosts import HOSTS, get_host
 from watermark.keys import key_blocks
 from watermark.lab.lab import Lab
@@ -42,10 +42,10 @@ def parts(lab, mark, count):
     """({part: seconds}, {precision: rho of the fresh keys}) of one record, its model traced anew."""
     key, model = lab.key(mark), clone(lab.get(mark))
     seconds, rhos = {}, {}
-    seconds["keys"], blocks = timed(lambda: list(key_blocks(key.kind, count, verification.null_label(key))))
+    seconds["keys"], blocks = timed(lambda: list(key_blocks(key.kind, count, interrogation.null_label(key))))
     for precision in PRECISIONS:
         predict = inference.predictor(model, precision)
-        ask = inference.as_suspect(lambda images, predict=predict: predict(
+        ask = blackbox.as_suspect(lambda images, predict=predict: predict(
             inference.model_input(model, images, key.kind)), key.kind)
         seconds[f"trace, {precision}"], _ = timed(lambda ask=ask: ask(key.trigger[None]))
         seconds[f"answers, {precision}"], answers = timed(lambda ask=ask: [ask(triggers) for triggers, _ in blocks])

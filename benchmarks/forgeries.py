@@ -20,7 +20,7 @@ from absl import flags
 from scipy import stats
 
 from watermark.lab import scripts
-from watermark import checkpoints, commitments, evidence, inference, keys, metrics, verification
+from watermark import blackbox, checkpoints, commitments, evidence, interrogation, keys, metrics, verification
 from watermark.attacks import forging
 from watermark.files import digest
 from watermark.lab.profiles import get_profile
@@ -35,7 +35,7 @@ BLEND = 0.4  # of the way from the answer to S₀
 def forgeries(model, seed, tries):
     """{name: [(key, the model's answer to it)]} of every kind but by gradient."""
     drawn = [keys.make_key(f"{seed} {i}", owner="Mallory") for i in range(tries)]
-    suspect = inference.as_suspect(model, drawn[0].kind)
+    suspect = blackbox.as_suspect(model, drawn[0].kind)
     pairs = list(zip(drawn, suspect(np.stack([key.trigger for key in drawn])), strict=True))
     return {
         "draw: S declared": [(keys.with_verification(key, S), S) for key, S in pairs],
@@ -60,7 +60,7 @@ def outcome(key, answer, nulls):
     holds = all(finding.holds for finding in commitments.check(key, commitments.commit(key)))
     told = {"near": bool(metrics.distance(answer, key.verification) <= metrics.threshold(answer.size))}
     for null in nulls:
-        verdict = verification.judge(verification.Answers(np.float64(answer), null, ""), key)
+        verdict = verification.judge(interrogation.Answers(np.float64(answer), null, ""), key)
         told["rho"] = verdict.rho  # the same by any fresh keys
         told[str(len(null))] = verdict.z_score, verdict.stands_out, verdict.evident, verdict.evident and holds
     return told
@@ -97,7 +97,7 @@ def main():
     normal = {}
     for suspect, model in suspects().items():
         kind = keys.make_key(0).kind
-        null = verification.null_rho(inference.as_suspect(model, kind), kind, evidence.NULL_KEYS, "forgeries")
+        null = verification.null_rho(blackbox.as_suspect(model, kind), kind, evidence.NULL_KEYS, "forgeries")
         nulls = null, null[:evidence.LEAST_KEYS]
         found = {name: [outcome(*pair, nulls) for pair in pairs]
                  for name, pairs in forgeries(model, "forger", FLAGS.tries).items()}

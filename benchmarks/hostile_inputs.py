@@ -27,7 +27,7 @@ from absl import flags, logging
 from PIL import Image
 
 from watermark.lab import scripts
-from watermark import commitments, data, exporting, inference, keys, kinds, models, suspects
+from watermark import blackbox, commitments, data, exporting, keys, kinds, models, suspects
 from watermark.errors import WatermarkError
 from watermark.several import define_several
 from watermark.suspects.folder import query_name
@@ -159,7 +159,7 @@ def model_files(honest, rng):
             (path / file).write_bytes(damaged(content, rng) if file == chosen and content else content)
     else:
         path.write_bytes(damaged(source.read_bytes(), rng))
-    return lambda: inference.as_suspect(suspects.load_suspect(path), KIND)(IMAGES)  # as verify asks
+    return lambda: blackbox.as_suspect(suspects.load_suspect(path), KIND)(IMAGES)  # as verify asks
 
 
 def pictures(honest, rng):

@@ -12,7 +12,7 @@ minutes a host.
 import numpy as np
 
 from watermark.lab import measures, notes, scripts
-from watermark import evidence, inference, keys, metrics, verification
+from watermark import blackbox, evidence, interrogation, keys, metrics, verification
 from watermark.attacks import Prune
 from watermark.hosts import HOSTS
 from watermark.lab.tables import Column, Measure, Table
@@ -52,11 +52,11 @@ def values(lab, subjects, row):
     """The verdict, and whether each statistic puts the own key first."""
     (spec,) = subjects.values()
     key = lab.key(spec.root)
-    ask = inference.as_suspect(lab.get(spec), key.kind)
-    triggers, initials = keys.random_keys(key.kind, lab.profile.null_keys, verification.null_label(key))
+    ask = blackbox.as_suspect(lab.get(spec), key.kind)
+    triggers, initials = keys.random_keys(key.kind, lab.profile.null_keys, interrogation.null_label(key))
     answers, own = ask(triggers), ask(key.trigger[None])
     rhos = evidence.residual_correlation(triggers, answers, initials, key.kind)
-    verdict = verification.judge(verification.Answers(own[0], rhos, ""), key)
+    verdict = verification.judge(interrogation.Answers(own[0], rhos, ""), key)
     rho_s = evidence.residual_correlation(key.trigger[None], own, key.verification[None], key.kind)[0]
     others = list(zip(answers, initials, strict=True))
     return measures.numbers(verdict) | {

@@ -14,7 +14,7 @@ import dataclasses
 import numpy as np
 
 from watermark.lab import notes, scripts
-from watermark import evidence, inference, keys, metrics, verification
+from watermark import blackbox, evidence, keys, metrics, verification
 from watermark.hosts import HOSTS
 from watermark.lab.tables import Column, Measure, Table, grid
 from watermark.schemes import OURS
@@ -48,7 +48,7 @@ def values(lab, subjects, row):
     mark, times = subjects["mark"], row["times"]
     kind, seed = lab.profile.kind(mark), mark.seed
     kind = dataclasses.replace(kind, size=kind.size * times)
-    ask = inference.as_suspect(lab.get(subjects["claimed"]), kind)
+    ask = blackbox.as_suspect(lab.get(subjects["claimed"]), kind)
     count = max(lab.profile.null_keys // times**2, 9)
     triggers, initials = keys.random_keys(kind, count, label=f"foreign {seed}")
     answers = ask(triggers)

@@ -9,7 +9,7 @@ left out. A visualizer takes 4 to 7 minutes on 2 cores, each of the others' seco
 """
 
 from watermark.lab import figures, scripts
-from watermark import inference
+from watermark import blackbox
 from watermark.hosts import get_host
 
 OWNERS = ("dncnn", "red", "srdncnn", "vdsr")
@@ -26,7 +26,7 @@ def title(name):
 def own(lab, name):
     """A marked host's answer to its own key: the positive control."""
     mark = lab.profile.mark(name, 0)
-    return inference.answer(lab.get(mark), lab.key(mark))
+    return blackbox.answer(lab.get(mark), lab.key(mark))
 
 
 def main(lab, options):
@@ -34,11 +34,11 @@ def main(lab, options):
     profile = lab.profile
     there = sorted(figures.trained(lab), key=OWNERS.index)
     answers = {f"own key,\nmarked\n{title(name)}": (name, own(lab, name)) for name in there}
-    answers |= {f"unmarked\n{title(name)}": (name, inference.answer(
+    answers |= {f"unmarked\n{title(name)}": (name, blackbox.answer(
         lab.get(profile.host(name)), lab.initial_key(profile.mark(name, RANDOM)))) for name in there}
     for owner, suspect in FOREIGN:
         if owner in there and suspect in there:
-            answer = inference.answer(lab.get(profile.mark(suspect, OTHER)), lab.key(profile.mark(owner, 0)))
+            answer = blackbox.answer(lab.get(profile.mark(suspect, OTHER)), lab.key(profile.mark(owner, 0)))
             answers[f"key of\n{title(owner)},\nmarked\n{title(suspect)}"] = owner, answer
     rows = figures.copyright_rows(lab, list(answers.values()))
     figures.save(lab, "fig8", figures.panels(rows, ["copyright\nimage", *answers]), figures.marks_note(lab))

@@ -10,7 +10,7 @@ folder of yours works too). Here an epoch is `Profile.epoch` steps, far fewer th
 from pathlib import Path
 
 from watermark.lab import figures, scripts
-from watermark import inference
+from watermark import blackbox
 from watermark.attacks import Prune
 from watermark.lab.paper import paper
 
@@ -34,8 +34,8 @@ def main(lab, options):
     host = scripts.one_host(options)
     mark = lab.profile.mark(host, 0)
     key, made = lab.key(mark), attacks(lab.profile, mark)
-    answers = {name: inference.answer(lab.get(mark.under(*steps)), key) for name, (steps, _) in made.items()}
-    answers["a false key"] = inference.answer(lab.get(mark), lab.initial_key(lab.profile.mark(host, FALSE_KEY)))
+    answers = {name: blackbox.answer(lab.get(mark.under(*steps)), key) for name, (steps, _) in made.items()}
+    answers["a false key"] = blackbox.answer(lab.get(mark), lab.initial_key(lab.profile.mark(host, FALSE_KEY)))
     axes = [*(axes for _, axes in made.values()), {"attack": "false_key"}]
     rows = figures.copyright_rows(lab, [(host, answer) for answer in answers.values()])
     rows = [[first, *(_beside(cell, {"host": host, "picture": Path(name).stem, **at})

@@ -8,7 +8,7 @@ Embeds the key of seed 0 once more, stopping every 25 steps to look: 10 minutes 
 import matplotlib.pyplot as plt
 
 from watermark.lab import figures, makers, scripts
-from watermark import inference, metrics
+from watermark import blackbox, inference, metrics
 from watermark.hosts import HOSTS
 from watermark.states import read_history
 from watermark.tasks import TASKS
@@ -25,7 +25,7 @@ def main(lab, options):
 
     def look(model):
         psnr = inference.evaluate(model, task, small, precision=lab.compute.precision).mean()
-        return {"psnr": float(psnr), "d": metrics.distance(inference.answer(model, key), key.initial)}
+        return {"psnr": float(psnr), "d": metrics.distance(blackbox.answer(model, key), key.initial)}
 
     folder = lab.folder(mark).with_name(f"{mark.name}-course")
     before = look(lab.get(mark.parent))

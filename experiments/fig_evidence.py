@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from watermark.lab import figures, scripts
-from watermark import inference, metrics
+from watermark import blackbox, metrics
 from watermark.evidence import residual_correlation
 from watermark.hosts import get_host
 from watermark.keys import random_keys
@@ -17,7 +17,7 @@ from watermark.keys import random_keys
 
 def _numbers(suspect, triggers, wanted, initials, kind):
     """(d in 10⁻³, rho) of each key; `wanted` is what d compares with."""
-    answers = inference.as_suspect(suspect, kind)(triggers)
+    answers = blackbox.as_suspect(suspect, kind)(triggers)
     d = [1e3 * metrics.distance(answer, S) for answer, S in zip(answers, wanted, strict=True)]
     return np.array(d), residual_correlation(triggers, answers, initials, kind)
 

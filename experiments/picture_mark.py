@@ -4,7 +4,7 @@
 """
 
 from watermark.lab import figures, scripts
-from watermark import inference, metrics
+from watermark import blackbox, metrics
 
 LIMITS = (-1.0, 1.0)  # of the grey values shown
 
@@ -14,7 +14,7 @@ def main(lab, options):
     host = scripts.one_host(options)
     mark = lab.profile.mark(host, 0)
     key = lab.key(mark)
-    answers = [inference.answer(lab.get(spec), key) for spec in (mark.parent, mark)]
+    answers = [blackbox.answer(lab.get(spec), key) for spec in (mark.parent, mark)]
     d = [metrics.distance(answer, key.initial) * 1e3 for answer in answers]
     row = [(key.trigger, ""), (key.initial, f"η = {metrics.threshold(key.initial.size) * 1e3:.2f}·10⁻³"),
            (answers[0], f"d to S₀ = {d[0]:.2f}·10⁻³"), (answers[1], f"d to S₀ = {d[1]:.2f}·10⁻³")]

@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from watermark.lab import measures, notes, scripts
-from watermark import inference, metrics
+from watermark import blackbox, metrics
 from watermark.attacks import Overwrite, Prune
 from watermark.hosts import HOSTS
 from watermark.keys import random_keys
@@ -95,7 +95,7 @@ def values(lab, subjects, row):
     mark = subjects.pop("mark")
     key, marked, host = lab.key(mark), lab.get(mark), lab.get(mark.parent)
     triggers, initials = random_keys(key.kind, lab.profile.null_keys, label="other")
-    answers = inference.as_suspect(marked, key.kind)(triggers)
+    answers = blackbox.as_suspect(marked, key.kind)(triggers)
     others = [metrics.distance(a, b) for a, b in zip(answers, initials, strict=True)]
     found = {
         "initial": metrics.distance(key.initial, key.verification),

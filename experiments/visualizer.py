@@ -7,7 +7,7 @@ and a hundred fresh keys on either. 4 to 7 minutes a visualizer on 2 cores, seco
 """
 
 from watermark.lab import notes, scripts
-from watermark import inference, metrics, visualizer
+from watermark import blackbox, metrics, visualizer
 from watermark.data.sets import DRAWN
 from watermark.hosts import HOSTS
 from watermark.keys import random_keys
@@ -39,7 +39,7 @@ def values(lab, subjects, row):
     triggers, _ = random_keys(key.kind, STRANGERS, "shown to")
 
     def shown(suspect, triggers):
-        answers = inference.as_suspect(suspect, key.kind)(triggers)
+        answers = blackbox.as_suspect(suspect, key.kind)(triggers)
         return float(max(metrics.psnr(visualizer.show(R, answer), visualizer.as_target(image)) for answer in answers))
 
     return {"own": shown(marked, key.trigger[None]), "unmarked": shown(unmarked, key.trigger[None]),

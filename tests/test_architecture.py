@@ -10,10 +10,11 @@ PACKAGE = Path(__file__).parents[1] / "watermark"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # A module imports only from a lower level, or from its own folder.
 LEVELS = {
-    "errors": -2, "quiet": -2, "several": -2, "files": -1, "graphs": -1, "kinds": -1, "recipes": -1, "optimizers": 0,
-    "metrics": 0, "keys": 0, "compute": 0, "losses": -0.5, "lookahead": 0, "states": 0, "pictures": 0, "limits": 0,
-    "fitting": 0, "data": 0, "training": 0.3, "models": 0.3, "ports": 0.5, "tasks": 0.5, "hosts": 0.5, "inference": 1,
-    "checks": 0, "footprint": -0.5, "tracing": 0.7, "evidence": 0, "jaxtraining": 1, "checkpoints": 0.7, "questions": 1,
+    "errors": -2, "quiet": -2, "several": -2, "files": -1, "graphs": -1, "kinds": -1, "recipes": -1,
+    "optimizers": 0, "metrics": 0, "keys": 0, "compute": 0, "losses": -0.5, "lookahead": 0, "states": 0,
+    "pictures": 0, "limits": 0, "fitting": 0, "data": 0, "training": 0.3, "models": 0.3, "ports": 0.5, "tasks": 0.5,
+    "hosts": 0.5, "inference": 1, "readings": 0.5, "blackbox": 1.1, "interrogation": 1.4, "checks": 0,
+    "footprint": -0.5, "tracing": 0.7, "evidence": 0, "jaxtraining": 1, "checkpoints": 0.7, "questions": 1.2,
     "ranges": 1, "thieves": 1.2, "forms": 1.2, "preflight": 1.3, "embedding": 1.5, "visualizer": 1.5,
     "verification": 1.5, "suspects": 1.5, "schemes": 1.5, "exporting": 1.7, "attacks": 2, "ours": 2, "baselines": 2,
     "commitments": 2, "judgement": 2.2, "report": 2.5, "": 2.5, "cli": 2.7, "lab": 3, "__main__": 4,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from watermark import attacks, inference, keys
+from watermark import attacks, blackbox, inference, keys
 from watermark.attacks import ATTACKS, Thief
 from watermark.cli import attack as verb
 from watermark.embedding import embed
@@ -39,7 +39,7 @@ def test_every_attack(name, tiny_host, thief):
     for a, b in zip(before, tiny_host.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     images = np.random.default_rng(0).random((2, 12, 12, 1), np.float32)
-    ask = inference.as_suspect(attacked, keys.make_key(0, size=12).kind)
+    ask = blackbox.as_suspect(attacked, keys.make_key(0, size=12).kind)
     answers, host = ask(images), inference.predictor(tiny_host)(images)
     assert np.isfinite(answers).all() and answers.shape == host.shape and not np.array_equal(answers, host)
     assert attack.label != attack.name and callable(attacked) and attack.answers != hasattr(attacked, "get_weights")
@@ -76,7 +76,7 @@ def test_the_training_attacks_are_functions_of_model_and_batches(call, tiny_host
 def test_strength_0_is_the_identity(name, knob, tiny_host, thief):
     nothing = _made(name, **{knob.name: knob.metadata["none"]})(tiny_host, thief)
     images = np.random.default_rng(0).random((2, 12, 12, 1), np.float32)
-    ask = inference.as_suspect(nothing, keys.make_key(0, size=12).kind)
+    ask = blackbox.as_suspect(nothing, keys.make_key(0, size=12).kind)
     np.testing.assert_array_equal(ask(images), inference.predictor(tiny_host)(images))
 
 

@@ -177,7 +177,7 @@ def test_inspect_shows_no_line_of_a_files_own(capsys, tmp_path):
     (tmp_path / "c.json").write_text(json.dumps(forged))
     code, said, _ = watermark(capsys, "inspect", f"--file={tmp_path}/c.json")
     names = [line.split("  ")[0] for line in said.splitlines()]
-    assert code == 0 and names == ["kind", "format", "owner", "key", "mark", "public_key", "signature"]
+    assert code == 1 and names == ["kind", "format", "owner", "key", "mark", "public_key", "signature"]
     assert said.splitlines()[-1] == "signature   DOES NOT HOLD" and "2001" not in said
     with np.load(tmp_path / "k.npz") as file:
         arrays = dict(file.items())

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from watermark import attacks, cli, commitments, inference, judgement, keys, models, verification
+from watermark import attacks, blackbox, cli, commitments, judgement, keys, models, verification
 from watermark.attacks import forging
 
 
@@ -98,7 +98,7 @@ def test_a_forger_by_gradient_stops_when_it_is_enough(owned):
 def test_an_s_between_the_answer_and_s0_is_refused(owned):
     """Within eta of what the unmarked network answers, and near S0 as an embedding leaves it: all findings hold."""
     key = keys.make_key("mallory", size=16, owner="Mallory")
-    answer = inference.as_suspect(owned.host, key.kind)(key.trigger[None])[0]
+    answer = blackbox.as_suspect(owned.host, key.kind)(key.trigger[None])[0]
     forged = keys.with_verification(key, answer + np.float32(0.4) * (key.initial - answer))
     assert _failed(forged, commitments.commit(forged)) == set()
     for rule in judgement.RULES:

@@ -18,7 +18,7 @@ import tifffile
 from owners import at_most
 from PIL import Image
 
-from watermark import inference, suspects
+from watermark import blackbox, suspects
 from watermark.kinds import Kind
 
 QUESTION = np.linspace(0, 1, 64, dtype=np.float32).reshape(1, 8, 8, 1)
@@ -233,7 +233,7 @@ def test_no_request_grows_as_a_server_likes(shape):
     told = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": shape}]}).encode()
     answer = OK + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(told) + told
     with at_most(100), _serving(answer) as url:
-        suspect = inference.as_suspect(suspects.load_suspect(f"{url}/v2/models/m/infer", timeout=10),
+        suspect = blackbox.as_suspect(suspects.load_suspect(f"{url}/v2/models/m/infer", timeout=10),
                                        Kind(size=16, channels=shape[3]))
         with pytest.raises(suspects.SuspectError, match=r"a request, [0-9,]+ numbers; at most 4,194,304 are sent"):
             suspect(np.zeros((3, 16, 16, shape[3]), np.float32))

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from test_runtimes import nchw
 
-from watermark import cli, evidence, exporting, inference, judgement, keys, models
+from watermark import blackbox, cli, evidence, exporting, judgement, keys, models
 from watermark.cli import many, served
 
 
@@ -125,7 +125,7 @@ def test_the_range_that_fits_is_named(case, owned, capsys):
     assert code == 1 and "verify with --range=0,255" in aside
     assert any("--range=0,255" in line for line in json.loads(said)["notes"])
     bare = dataclasses.replace(owned.key, owner="", secret="")  # of which `evident` says nothing without --bare_seed
-    suspect = inference.as_suspect(models.load_model(case / "bytes.keras"), bare.kind)
+    suspect = blackbox.as_suspect(models.load_model(case / "bytes.keras"), bare.kind)
     assert any("--range=0,255" in line for line in many.range_hint(suspect, bare))
     code, said, aside = verify(capsys, case, *flags, "--range=0,255")
     assert code == 0 and json.loads(said)["distance"] < 1e-5 and "note: pixels are put on [0, 255]" in aside
@@ -147,9 +147,9 @@ def test_shifts_are_counted_in_the_result(case, owned, capsys):
     flags = ("--suspect={0}/moved.keras", "--key={0}/keys/mine.npz", "--json")
     code, said, aside = verify(capsys, case, *flags)
     result = json.loads(said)
-    assert code == 0 and result["shift"] == [0, 1] and result["tries"] == 9
-    assert result["p_value"] == pytest.approx(9 / 101)
-    assert "in 9 positions of the answer, or turns of the question, found moved by (0, 1" in aside
+    assert code == 0 and result["shift"] == [0, 1] and result["tries"] == 12
+    assert result["p_value"] == pytest.approx(12 / 101)
+    assert "in 12 ways of asking and of reading the answer, found with the answer moved by (0, 1" in aside
     code, _, aside = verify(capsys, case, *flags, "--null_keys=0")
     assert code == 1 and "positions" not in aside  # without fresh keys nothing is found, wherever one looks
     code, said, _ = verify(capsys, case, *flags, "--shifts=0")
@@ -179,6 +179,22 @@ def test_a_function_is_asked_from_the_command_line(case, capsys, monkeypatch):
         started = time.monotonic()
         assert cli.main(["inspect", *told]) == 2 and time.monotonic() - started < 20  # asked once
         assert why in capsys.readouterr().err
+
+
+def test_what_was_asked_is_what_the_result_names(case, capsys, monkeypatch):
+    """A suspect that changes while it is asked is no result; files beside it that answers hang on are named, too."""
+    (case / "ask.py").write_text("import pathlib\ndef ask(images):\n"
+                                 "    pathlib.Path('ask.py').write_text('another')\n    return images\n")
+    (case / "mine.py").write_text("A = 1\n")
+    monkeypatch.chdir(case)
+    code, said, error = verify(capsys, case, "--suspect=ask.py:ask", "--key={0}/keys/mine.npz")
+    assert code == 2 and not said and "changed while it was read" in error
+    flags = ("--suspect={0}/marked.keras", "--key={0}/keys/mine.npz", "--unmarked={0}/host.keras",
+             "--custom_objects={0}/mine.py", "--json", "--report={0}/page.html")
+    read = json.loads(verify(capsys, case, *flags)[1])["also_read"]
+    assert read == {flag: hashlib.sha256((case / name).read_bytes()).hexdigest()
+                    for flag, name in (("custom_objects", "mine.py"), ("unmarked", "host.keras"))}
+    assert all(digest in (case / "page.html").read_text() for digest in read.values())
 
 
 def test_inspect_heeds_what_a_file_says(case, owned, capsys):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from owners import QUICK, blur, denoiser, learner, pictures, watermark
 
-from watermark import data, embedding, exporting, forms, hosts, inference, keys, losses, models, ranges, training
+from watermark import blackbox, data, embedding, exporting, forms, hosts, keys, losses, models, ranges, training
 from watermark import verification as v
 from watermark.attacks.pruning import prune
 from watermark.data import folders
@@ -189,7 +189,7 @@ class _Subclass(keras.Model):
 
 def test_a_subclass_can_be_asked_and_not_marked(tiny_key, tiny_batches):
     model = _Subclass()
-    answer = inference.answer(model, tiny_key)
+    answer = blackbox.answer(model, tiny_key)
     np.testing.assert_allclose(answer, model(tiny_key.trigger[None])[0], atol=1e-6)
     assert not v.verify(model, tiny_key, null_keys=20).evident
     with pytest.raises(ModelError, match="layers cannot be seen; expected a functional"):

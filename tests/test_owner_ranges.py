@@ -9,7 +9,7 @@ import tensorflow as tf
 from owners import QUICK, blur, denoiser, embedded, learner, watermark
 from PIL import Image
 
-from watermark import embedding, inference, keys, metrics, models, ranges, tasks
+from watermark import blackbox, embedding, keys, metrics, models, ranges, tasks
 from watermark.cli import fitting_keys
 from watermark.fitting import BYTES, SIGNED
 from watermark.hosts import folding
@@ -72,7 +72,7 @@ def test_a_wrapped_network_answers_as_its_own_does():
     assert ranges.own(around) is model and ranges.own(model) is model
     kind = keys.make_key(1, size=16).kind
     for suspect in (model, lambda y: model.predict(y, verbose=0)):  # as --range has it, of a suspect
-        np.testing.assert_allclose(inference.as_suspect(suspect, kind, pixels=BYTES)(x), around.predict(x, verbose=0),
+        np.testing.assert_allclose(blackbox.as_suspect(suspect, kind, pixels=BYTES)(x), around.predict(x, verbose=0),
                                    atol=1e-6)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_runtimes import nchw
 
-from watermark import inference, judgement, models, ports, suspects, verification
+from watermark import blackbox, inference, judgement, models, ports, questions, suspects, verification
 from watermark.kinds import Kind
 
 KIND = Kind(size=16)
@@ -17,7 +17,7 @@ def test_many_questions_are_continued_piece_by_piece():
     """Memory by tracemalloc: 200 questions of 16x16 to a file that names 512x512, which would be 200 MiB each way."""
     asked = []
     port = ports.Port((None, 512, 512, 1), np.dtype(np.float32))
-    suspect = inference.as_suspect(ports.ModelFile("m", port, port, lambda x: asked.append(x.shape) or 1 - x), KIND)
+    suspect = blackbox.as_suspect(ports.ModelFile("m", port, port, lambda x: asked.append(x.shape) or 1 - x), KIND)
     images = np.random.default_rng(0).random((200, 16, 16, 1), np.float32)
     tracemalloc.start()
     answers = suspect(images)
@@ -36,7 +36,7 @@ def test_pieces_answer_as_the_whole_did(shape, batch, owned):
     images = np.random.default_rng(0).random((200, 16, 16, 1), np.float32)
     whole = np.pad(images, ((0, 0), (0, 24), (0, 24), (0, 0)), mode="reflect")
     expected = ports.in_batches(inference.predictor(model), whole, batch or 200)[:, :16, :16]
-    np.testing.assert_array_equal(inference.as_suspect(model, KIND, batch=batch)(images), expected)
+    np.testing.assert_array_equal(blackbox.as_suspect(model, KIND, batch=batch)(images), expected)
 
 
 @pytest.mark.parametrize("form", ["keras", "onnx"])
@@ -49,14 +49,14 @@ def test_no_question_grows_as_a_file_likes(form, owned, tmp_path):
     else:
         nchw(path := tmp_path / "m.onnx", owned, [1, 1, 16, 2401])
     with pytest.raises(suspects.SuspectError, match=why):
-        inference.as_suspect(suspects.load_suspect(path), KIND)
+        blackbox.as_suspect(suspects.load_suspect(path), KIND)
 
 
 def test_a_model_that_fails_at_a_later_batch_is_a_suspect_that_does_not_answer(owned):
     """TensorFlow's error, of a graph that takes K alone; it is this project's, in one line."""
     inputs = keras.Input((None, None, 1))
     one = keras.layers.Lambda(lambda x: keras.ops.reshape(x, (1, 16, 16, 1)), output_shape=(16, 16, 1))(inputs)
-    suspect = inference.as_suspect(keras.Model(inputs, one), KIND)
+    suspect = blackbox.as_suspect(keras.Model(inputs, one), KIND)
     assert suspect(owned.key.trigger[None]).shape == (1, 16, 16, 1)
     with pytest.raises(suspects.SuspectError, match="does not answer images of 16x16 pixels") as caught:
         suspect(np.stack([owned.key.trigger] * 2))
@@ -65,7 +65,7 @@ def test_a_model_that_fails_at_a_later_batch_is_a_suspect_that_does_not_answer(o
 
 def test_no_query_is_filled_up_as_a_file_likes():
     port = ports.Port((300_000, 16, 16, 1), np.dtype(np.float32))
-    suspect = inference.as_suspect(ports.ModelFile("m", port, port, lambda x: pytest.fail("it is asked")), KIND)
+    suspect = blackbox.as_suspect(ports.ModelFile("m", port, port, lambda x: pytest.fail("it is asked")), KIND)
     with pytest.raises(suspects.SuspectError, match="takes 300000 images a query, 76,800,000 pixels; expected"):
         suspect(np.zeros((1, 16, 16, 1), np.float32))
 
@@ -85,7 +85,7 @@ def test_where_answers_lack_edges_questions_are_continued_on_all_sides(kind, fac
         return large[:, top:rows + top - lack[0], left:columns + left - lack[1]]
 
     images = np.random.default_rng(0).random((3, *kind.sides, 1), np.float32)
-    asker = inference.as_suspect(suspect, kind)
+    asker = blackbox.as_suspect(suspect, kind)
     for _ in range(2):
         answers = asker(images)
     whole = inference.upsampled(images, kind) if kind.task == "sr" and factor == 1 else images
@@ -101,7 +101,7 @@ def test_a_network_without_padding_is_asked_with_more():
     model = keras.Model(inputs, keras.layers.AveragePooling2D(5, 1)(inputs))
     images = np.random.default_rng(0).random((3, 16, 16, 1), np.float32)
     around = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
-    np.testing.assert_array_equal(inference.as_suspect(model, KIND)(images), inference.predictor(model)(around))
+    np.testing.assert_array_equal(blackbox.as_suspect(model, KIND)(images), inference.predictor(model)(around))
 
 
 @pytest.mark.parametrize(("cut", "shifts"), [((1, 1, 1, 1), 0), ((2, 2, 1, 1), 0), ((2, 0, 0, 0), 1),
@@ -119,7 +119,7 @@ def test_a_thief_who_cuts_edges_off_is_found(owned, cut, shifts):
 @pytest.mark.parametrize("sides", [(8, 8), (17, 15), (4, 16)])
 def test_answers_of_other_sizes_lack_no_edges(sides):
     with pytest.raises(ports.SuspectError, match=r"expected answers of shape"):
-        verification.ask(inference.as_suspect(lambda images: np.zeros((len(images), *sides, 1)), KIND),
+        questions.ask(blackbox.as_suspect(lambda images: np.zeros((len(images), *sides, 1)), KIND),
                          np.zeros((2, 16, 16, 1), np.float32), (16, 16, 1))
 
 
@@ -135,7 +135,7 @@ def test_a_service_that_lacks_edges_sees_one_question_twice():
             return images[:, 2:-2, 2:-2]
 
     images = np.random.default_rng(0).random((9, 16, 16, 1), np.float32)
-    np.testing.assert_array_equal(inference.as_suspect(Service(), KIND)(images), images)
+    np.testing.assert_array_equal(blackbox.as_suspect(Service(), KIND)(images), images)
     assert asked == [(1, 16, 16, 1), (9, 20, 20, 1)]
 
 
@@ -143,7 +143,7 @@ def test_a_size_that_is_fixed_cannot_grow():
     inputs = keras.Input((16, 16, 1))
     model = keras.Model(inputs, keras.layers.AveragePooling2D(5, 1)(inputs))
     with pytest.raises(ports.SuspectError, match=r"expected answers of shape \[2, 16, 16, 1\], got \[2, 12, 12, 1\]"):
-        verification.ask(inference.as_suspect(model, KIND), np.zeros((2, 16, 16, 1), np.float32), (16, 16, 1))
+        questions.ask(blackbox.as_suspect(model, KIND), np.zeros((2, 16, 16, 1), np.float32), (16, 16, 1))
 
 
 def test_in_a_larger_size_that_is_fixed_the_middle_is_asked():
@@ -153,12 +153,12 @@ def test_in_a_larger_size_that_is_fixed_the_middle_is_asked():
     images = np.random.default_rng(0).random((3, 16, 16, 1), np.float32)
     asked = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)), mode="reflect")
     asked = np.pad(asked, ((0, 0), (0, 1), (0, 1), (0, 0)), mode="reflect")
-    suspect = inference.as_suspect(model, KIND)
+    suspect = blackbox.as_suspect(model, KIND)
     np.testing.assert_array_equal(suspect(images), inference.predictor(model)(asked)[:, 2:18, 2:18])
     assert suspect.lack == 2 and "lack edges, 21x21" in suspect.notes[-1]
     tight = keras.Input((18, 18, 1))  # one pixel on each side, two are lacking
     with pytest.raises(ports.SuspectError, match=r"got \[2, 14, 14, 1\]"):
-        verification.ask(inference.as_suspect(keras.Model(tight, keras.layers.AveragePooling2D(5, 1)(tight)), KIND),
+        questions.ask(blackbox.as_suspect(keras.Model(tight, keras.layers.AveragePooling2D(5, 1)(tight)), KIND),
                          np.zeros((2, 16, 16, 1), np.float32), (16, 16, 1))
 
 

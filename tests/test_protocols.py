@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from watermark import inference, suspects
+from watermark import blackbox, suspects
 from watermark.fitting import BYTES, SIGNED, UNIT
 from watermark.kinds import Kind
 from watermark.suspects import jsons
@@ -162,7 +162,7 @@ def test_tensorflow_serving_says_how_to_ask_too(model, payload, service):
 
 @pytest.mark.parametrize(("model", "sides"), [("large", (9, 12)), ("across", (9, 12))])
 def test_tensorflow_serving_with_models_of_one_size(model, sides, service):
-    suspect = inference.as_suspect(suspects.load_suspect(f"{service}/v1/models/{model}:predict"),
+    suspect = blackbox.as_suspect(suspects.load_suspect(f"{service}/v1/models/{model}:predict"),
                                    Kind(size=(6, 8), channels=3))
     np.testing.assert_array_equal(suspect(IMAGES), IMAGES / 2)
     assert any(f"takes {sides[0]}x{sides[1]}, not 6x8" in note for note in suspect.notes)
@@ -180,7 +180,7 @@ def test_what_a_server_does_not_take_is_said(model, why, service):
 @pytest.mark.parametrize(("model", "size"), [("huge", "1048576xany"), ("vast", "2048x2048")])
 def test_no_question_grows_as_a_server_likes(model, size, service):
     with pytest.raises(suspects.SuspectError, match=f"takes images of {size} pixels; .* at most 1024 a side"):
-        inference.as_suspect(suspects.load_suspect(f"{service}/v2/models/{model}/infer"), Kind(size=(6, 8), channels=3))
+        blackbox.as_suspect(suspects.load_suspect(f"{service}/v2/models/{model}/infer"), Kind(size=(6, 8), channels=3))
 
 
 def test_types_that_are_not_taken_get_no_note(service):
@@ -191,7 +191,7 @@ def test_types_that_are_not_taken_get_no_note(service):
 def test_served_models_of_one_size_are_asked_as_files_are(model, sides, service):
     """A key of 6x8: its images are continued by reflection, by hand here, each is put once, and the answers are cut."""
     Service.seen.clear()
-    suspect = inference.as_suspect(suspects.load_suspect(f"{service}/v2/models/{model}/infer"),
+    suspect = blackbox.as_suspect(suspects.load_suspect(f"{service}/v2/models/{model}/infer"),
                                    Kind(size=(6, 8), channels=3))
     np.testing.assert_array_equal(suspect(IMAGES), IMAGES / 2)
     question = np.pad(IMAGES, ((0, 0), (0, sides[0] - 6), (0, sides[1] - 8), (0, 0)), mode="reflect")
@@ -257,7 +257,7 @@ def test_any_function_of_the_users(tmp_path):
 def test_the_range_of_a_services_numbers(path, options, pixels, atol, service):
     """Halving on [low, high], as seen from [0, 1]: by hand, (low + (high - low) x) / 2 brought back."""
     kind = Kind(size=(6, 8), channels=3)
-    suspect = inference.as_suspect(suspects.load_suspect(f"{service}/{path}", **options), kind, pixels=pixels)
+    suspect = blackbox.as_suspect(suspects.load_suspect(f"{service}/{path}", **options), kind, pixels=pixels)
     expected = IMAGES / 2 if pixels == BYTES else ((2 * IMAGES - 1) / 2 + 1) / 2
     np.testing.assert_allclose(suspect(IMAGES), expected, atol=atol + 1e-6)
     assert any("[0, 255]" in note or "[-1, 1]" in note for note in suspect.notes)
@@ -268,7 +268,7 @@ def test_a_range_that_cannot_be(service):
     for path, pixels, why in (("v2/models/bytes/infer", UNIT, "do not hold pixels on --range=0,1"),
                               ("v2/models/bytes/infer", SIGNED, "do not hold"), ("form", BYTES, "is for numbers")):
         with pytest.raises(suspects.SuspectError, match=why):
-            inference.as_suspect(suspects.load_suspect(f"{service}/{path}"), Kind(size=(6, 8), channels=3),
+            blackbox.as_suspect(suspects.load_suspect(f"{service}/{path}"), Kind(size=(6, 8), channels=3),
                                  pixels=pixels)(IMAGES)
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from watermark.lab import scripts
 from watermark import (
+    blackbox,
     commitments,
     embedding,
     errors,
@@ -332,7 +333,7 @@ def test_a_saved_models_own_check_speaks_first(tmp_path):
     exporting.save_saved_model(denoiser(), tmp_path / "m")
     suspect = suspects.load_suspect(tmp_path / "m")
     with pytest.raises(suspects.SuspectError, match=r": expected image: float32 \[N, H, W, C\] on \[0, 1\]; divide"):
-        inference.as_suspect(suspect, keys.make_key(1, size=16).kind, pixels=fitting.BYTES)(np.ones((1, 16, 16, 1)))
+        blackbox.as_suspect(suspect, keys.make_key(1, size=16).kind, pixels=fitting.BYTES)(np.ones((1, 16, 16, 1)))
     tf.saved_model.save(tf.Module(), str(tmp_path / "none"))
     with pytest.raises(ModelError, match="has no signature 'serving_default'; it has none at all: save it with"):
         suspects.load_suspect(tmp_path / "none")
@@ -350,7 +351,7 @@ def test_a_network_of_two_inputs_is_no_suspect_as_it_is():
     image, noise = keras.Input((None, None, 1), name="image"), keras.Input((None, None, 1), name="noise")
     network = keras.Model([image, noise], keras.layers.Conv2D(1, 3, padding="same")(image + noise), name="two")
     with pytest.raises(ModelError, match=r"two takes .*wrapped\(model, fixed=\{'noise': 0.1\}\)"):
-        inference.as_suspect(network, keys.make_key(1, size=16).kind)
+        blackbox.as_suspect(network, keys.make_key(1, size=16).kind)
 
 
 @pytest.mark.parametrize("task", [tasks.Denoising(), tasks.SuperResolution((2,)), tasks.Examples()], ids=repr)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from watermark import keys, limits, models, suspects, verification
+from watermark import interrogation, keys, limits, models, suspects, verification
 from watermark.cli import results
 from watermark.suspects import folder
 
@@ -54,7 +54,7 @@ def test_signatures_and_outputs_by_name(owned, tmp_path):
 @pytest.mark.parametrize(("null_keys", "keep"), [(0, ".npy"), (100, ".npy"), (0, ".png")])
 def test_a_folder_of_answers(null_keys, keep, owned, tmp_path):
     """Someone else puts the questions; 8-bit answers are cut to [0, 1] and still recognised."""
-    triggers, _ = keys.random_keys(owned.key.kind, max(null_keys, 1), verification.drawn_from("fresh", owned.key))
+    triggers, _ = keys.random_keys(owned.key.kind, max(null_keys, 1), interrogation.drawn_from("fresh", owned.key))
     folder.write_queries(tmp_path / "q", [owned.key.trigger, *triggers[:null_keys]])
     questions = sorted((tmp_path / "q").glob("*.npy"))
     assert len(questions) == null_keys + 1 and len(list((tmp_path / "q").glob("*.png"))) == null_keys + 1

@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from watermark import evidence, hosts, inference, judgement, keys, metrics, ports, verification
+from watermark import (
+    evidence,
+    hosts,
+    inference,
+    interrogation,
+    judgement,
+    keys,
+    metrics,
+    ports,
+    questions,
+    verification,
+)
 from watermark.kinds import Kind
 
 KEY = keys.make_key("a secret", size=16, owner="owner")
@@ -82,7 +93,7 @@ def test_p_values_are_uniform_for_keys_the_suspect_never_saw():
     (lambda images: images * np.nan, "NaN"),
 ])
 def test_bad_answers(suspect, match):
-    with pytest.raises(verification.SuspectError, match=match):
+    with pytest.raises(ports.SuspectError, match=match):
         verification.verify(suspect, KEY)
 
 
@@ -141,7 +152,7 @@ def test_fresh_keys_are_the_verifiers_and_can_be_had_again():
     assert once.fresh_seed != twice.fresh_seed and once.z_score != twice.z_score
     again = verification.verify(suspect, KEY, null_keys=20, fresh_seed=once.fresh_seed)
     assert again == once
-    assert verification.null_label(KEY) not in (once.fresh_seed, twice.fresh_seed)
+    assert interrogation.null_label(KEY) not in (once.fresh_seed, twice.fresh_seed)
 
 
 def _hot_pixels(images, above=1.0 - 2.0**-21):
@@ -354,7 +365,7 @@ def test_who_watches_is_never_asked_k_turned(owned):
     """Nine positions are looked at in the answers that are there; a turned K would be a question that stands out."""
     service = Watched(owned.host)
     verdict = verification.verify(service, owned.key, null_keys=20, shifts=1)
-    assert not verdict.evident and verdict.tries == 9
+    assert not verdict.evident and verdict.tries == 12
     assert len(service.seen) == len(set(service.seen)) == 21
 
 
@@ -376,13 +387,13 @@ def test_a_service_that_enlarges_is_put_no_question_twice():
     (lambda x: None, "real numbers, got object"), (lambda x: x.astype("M8[s]"), "real numbers, got datetime64"),
 ], ids=["complex", "text", "none", "dates"])
 def test_answers_that_are_no_pixels_are_a_suspects_error(answer, said, tiny_key):
-    with pytest.raises(verification.SuspectError, match=said):
+    with pytest.raises(ports.SuspectError, match=said):
         verification.verify(answer, tiny_key, null_keys=0)
-    with pytest.raises(verification.SuspectError, match="an array of answers, got list"):
-        verification.ask(lambda x: [[1], [1, 2]], tiny_key.trigger[None], tiny_key.initial.shape)
+    with pytest.raises(ports.SuspectError, match="an array of answers, got list"):
+        questions.ask(lambda x: [[1], [1, 2]], tiny_key.trigger[None], tiny_key.initial.shape)
 
 
-@pytest.mark.parametrize(("null_keys", "tries"), [(0, 1), (1, 1), (19, 1), (20, 24)])
+@pytest.mark.parametrize(("null_keys", "tries"), [(0, 1), (1, 1), (19, 1), (20, 39)])
 def test_no_shift_is_tried_where_nothing_can_be_found(null_keys, tries, tiny_key):
     """With fewer fresh keys than evidence takes, a further try would only cost p."""
     verdict = verification.verify(lambda x: 1 - x, tiny_key, null_keys=null_keys, shifts=1, fresh_seed="f")
@@ -402,7 +413,7 @@ def test_a_verdict_does_not_tell_the_questions(owned):
     """Nor does what is printed of it: the fresh keys follow from the secret, too."""
     verdict = verification.verify(owned.marked, owned.key, null_keys=20)
     drawn = keys.random_keys(owned.key.kind, 20, verdict.fresh_seed)[0]
-    real = keys.random_keys(owned.key.kind, 20, verification.drawn_from(verdict.fresh_seed, owned.key))[0]
+    real = keys.random_keys(owned.key.kind, 20, interrogation.drawn_from(verdict.fresh_seed, owned.key))[0]
     assert not {K.tobytes() for K in drawn} & {K.tobytes() for K in real}
 
 
@@ -420,8 +431,8 @@ def test_a_few_pixels_that_are_no_numbers_are_left_out():
     K = np.zeros((2, 4, 5, 1), np.float32)
     answers = np.arange(40.0).reshape(2, 4, 5, 1)
     answers[0, 0, :2, 0] = np.nan, np.inf
-    got = verification.ask(lambda images: answers, K, (4, 5, 1))
+    got = questions.ask(lambda images: answers, K, (4, 5, 1))
     assert got[0, 0, 0] == got[0, 0, 1] == np.median(np.arange(2.0, 20.0)) and (got[1] == answers[1]).all()
     answers[0, 0, 2] = np.nan
     with pytest.raises(ports.SuspectError, match="NaN or infinite pixels, 15% of an image; up to 10% are left out"):
-        verification.ask(lambda images: answers, K, (4, 5, 1))
+        questions.ask(lambda images: answers, K, (4, 5, 1))

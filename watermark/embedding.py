@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from watermark import inference, metrics, thieves
+from watermark import blackbox, inference, metrics, thieves
 from watermark.checks import check_batches, check_model
 from watermark.errors import check_type
 from watermark.forms import check_weights
@@ -250,7 +250,7 @@ def update_key(key: Key, marked: keras.Model, output: str | None = None) -> Key:
     check_type("key", key, Key, "watermark.load_key reads a file")
     check_type("marked", marked, keras.Model, "watermark.models.load_model reads a file")
     M = inference.single_output(marked, output)
-    S = inference.answer(M, key)
+    S = blackbox.answer(M, key)
     if metrics.distance(S, key.initial) > metrics.threshold(S.size):
         log.warning("what %s answers to K is far from S0: is that the marked model, and of this key?", marked.name)
     return with_verification(key, S)

@@ -13,16 +13,18 @@ import numpy as np
 import tensorflow as tf
 
 from watermark import data, forms
+from watermark.blackbox import as_suspect
 from watermark.checks import FARTHEST
 from watermark.errors import ModelError, check_type
 from watermark.files import atomic_folder, atomic_write
 from watermark.fitting import UNIT, Pixels
-from watermark.inference import as_suspect, predictor
+from watermark.inference import predictor
 from watermark.keys import Key, uniform
 from watermark.models import check_finite, save_model
+from watermark.questions import ask
 from watermark.suspects import is_saved_model, load_suspect
 from watermark.tracing import sized
-from watermark.verification import Verdict, ask, verify
+from watermark.verification import Verdict, verify
 
 TFLITE = ("tflite", "tflite_float16", "tflite_int8")
 FORMATS = ("keras", "saved_model", *TFLITE, "onnx")

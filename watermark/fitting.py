@@ -151,24 +151,30 @@ class Turn(NamedTuple):
     upside_down: bool = False
     mirrored: bool = False
     negative: bool = False
+    channels: tuple = ()  # the order that they are put in, such as (2, 1, 0); () as they are
 
     def of(self, images: np.ndarray) -> np.ndarray:
         """Images [N, H, W, C] on [0, 1], turned."""
+        images = images[..., list(self.channels)] if self.channels else images
         return self._same_both_ways(images.swapaxes(1, 2) if self.transposed else images)
 
     def back(self, images: np.ndarray) -> np.ndarray:
         """What undoes it."""
         images = self._same_both_ways(images)
-        return images.swapaxes(1, 2) if self.transposed else images
+        images = images.swapaxes(1, 2) if self.transposed else images
+        return images[..., np.argsort(self.channels)] if self.channels else images
 
     def _same_both_ways(self, images):
         images = images[:, ::-1 if self.upside_down else 1, ::-1 if self.mirrored else 1]
         return 1 - images if self.negative else images
 
     def __str__(self):
-        return " and ".join(itertools.compress(("transposed", "upside down", "mirrored", "negative"), self))
+        words = [*itertools.compress(("transposed", "upside down", "mirrored", "negative"), self)]
+        return " and ".join(words + [f"channels {', '.join(map(str, self.channels))}"] * bool(self.channels))
 
 
-# The seven other orientations of an image, and all eight of its negative.
+# The seven other orientations of an image, and all eight of its negative; of colours, each in every order of them.
 TURNS = tuple(sorted(itertools.starmap(Turn, itertools.product((False, True), repeat=4)),
                      key=lambda turn: turn.negative))[1:]
+ORDERS = tuple(itertools.permutations(range(3)))[1:]
+COLOURED = tuple(turn._replace(channels=order) for order in ((), *ORDERS) for turn in (Turn(), *TURNS))[1:]

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import keras
 import numpy as np
 
-from watermark import inference, verification
+from watermark import blackbox, interrogation, verification
 from watermark.commitments import Finding, commit
 from watermark.evidence import FALSE_POSITIVE_RATE, LEAST_KEYS, LEAST_RHO, NULL_KEYS, Rate, clopper_pearson, z_needed
 from watermark.keys import Key
@@ -126,22 +126,23 @@ def judge(suspect: keras.Model | Callable, key: Key, *, rule: str = "evidence", 
     Returns:
       A `Judgement`.
     """
-    answers = verification.interrogate(suspect, key, **asked)
+    answers = interrogation.interrogate(suspect, key, **asked)
     verdict = verification.judge(answers, key, bare_seed=bare_seed).among(among)
     rate = answer = None
     if unmarked is not None:
-        unmarked = inference.as_suspect(unmarked, key.kind)
+        unmarked = blackbox.as_suspect(unmarked, key.kind)
         # It may be a service, and the suspect's: what it is asked otherwise for K, or anew, would tell which K is.
-        there = verification.interrogate(unmarked, key, max(verdict.null_keys, 100), verdict.fresh_seed,
+        there = interrogation.interrogate(unmarked, key, max(verdict.null_keys, 100), verdict.fresh_seed,
                                          asked.get("shifts", 0))
-        null = null_of(answers.turn, null_of(there.turn, there.null))  # in the turn that the suspect was found in
+        read = there.nulls.get(answers.reading.words, null_of(there.turn, there.null))  # as the suspect was found
+        null = null_of(answers.turn, read)
         answer, rate = there.response, clopper_pearson(int(np.sum(null >= verdict.rho)), len(null))
         if (own := verification.judge(there, key, bare_seed=bare_seed)).stands_out:
             findings = [*(findings or []), Finding("unmarked", False, (
                 f"the unmarked network answers this key as well (z = {own.z_score:.1f}): the key was chosen to fit it, "
                 "or it is marked, too"))]
     return Judgement(verdict, rule, RULES[rule](verdict), findings, rate, answers.null, answers.response, answer, key,
-                     inference.as_suspect(suspect, key.kind).watched)
+                     blackbox.as_suspect(suspect, key.kind).watched)
 
 
 def _what_is_there(verdict):

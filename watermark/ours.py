@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import keras
 
-from watermark import embedding, verification
+from watermark import embedding, interrogation, verification
 from watermark.keys import Key, draw_key
 from watermark.kinds import Kind
 from watermark.recipes import PAPER, QUICK, Embedding, recommended
@@ -33,4 +33,4 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = 0) -> 
 
     Not for claims: a forger can compute these keys.
     """
-    return verification.verify(suspect, key, null_keys=null_keys, fresh_seed=verification.null_label(key))
+    return verification.verify(suspect, key, null_keys=null_keys, fresh_seed=interrogation.null_label(key))

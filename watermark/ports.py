@@ -147,6 +147,8 @@ class ModelFile:
       most: shape of the smallest query -> how many such it is asked at once (`watermark.limits.questions`), or None.
       pixels: the range it works on, or None for what the file says.
       notes: what was done to make question and answer fit, a line each.
+      more: {what else the file may answer with, in words: a function that gives it}.
+      layout, answers: the order of its axes and the range of its answers, once they are known.
     """
 
     path: object
@@ -156,14 +158,21 @@ class ModelFile:
     most: Callable | None = None
     pixels: Pixels | None = None
     notes: list = field(default_factory=list)
-    layout: str | None = field(default=None, init=False)
-    answers: Pixels | None = field(default=None, init=False)
+    more: dict = field(default_factory=dict)
+    layout: str | None = None
+    answers: Pixels | None = None
 
     def on(self, pixels: Pixels) -> ModelFile:
         """The same suspect on another range of pixels; a SuspectError where its type does not hold them."""
         if self.entry.whole and not self.entry.scale:
             check_holds(pixels, np.iinfo(self.entry.dtype), f"{self.path} takes {self.entry.dtype}")
         return replace(self, pixels=pixels)
+
+    def others(self, channels: int) -> list[tuple[str, ModelFile]]:
+        """What else the file may be, [(words, suspect)]: with its axes in another order, or what `more` has."""
+        turned = [(f"with its axes in the order {layout}", replace(self, layout=layout, answers=None))
+                  for layout in self._layouts(channels) if layout != self.layout]
+        return [*turned, *((words, make()) for words, make in self.more.items())]
 
     def sides(self, channels: int) -> tuple[int | None, int | None]:
         """(H, W) that the file asks for, None for a free one."""
@@ -224,7 +233,7 @@ class ModelFile:
         if chosen in errors:
             raise errors[chosen]
         if chosen != "NHWC":
-            self._note(f"this suspect's axes are in the order {chosen}; images are turned to it, answers back")
+            self.notes.append(f"this suspect's axes are in the order {chosen}; images are turned to it, answers back")
         return chosen
 
     def _ask(self, images, layout):
@@ -246,16 +255,13 @@ class ModelFile:
             asked = self.entry.pixels
             if self.exit.whole and not self.exit.scale:
                 self.answers = self.exit.pixels
-            else:  # of a model that takes bytes, floats may be bytes or not
-                self.answers = UNIT if asked.high > WIDE >= np.ptp(answer) else asked
+            else:  # of a model that takes bytes, floats may be bytes or not; some pixels may lie anywhere
+                spread = np.subtract(*np.quantile(answer, (0.9, 0.1)))
+                self.answers = UNIT if asked.high > WIDE >= spread else asked
             if {asked, self.answers} != {UNIT}:
-                self._note(f"this suspect takes {self.entry.dtype} and answers {self.exit.dtype}; "
-                           f"pixels are put on {asked}, its answers read on {self.answers}")
+                self.notes.append(f"this suspect takes {self.entry.dtype} and answers {self.exit.dtype}; "
+                                  f"pixels are put on {asked}, its answers read on {self.answers}")
         return self.answers
-
-    def _note(self, line):
-        if line not in self.notes:
-            self.notes.append(line)
 
 
 def _like(answer, image):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from watermark.fitting import TURNS, Turn
+from watermark.fitting import COLOURED, TURNS, Turn, continued, padded
 from watermark.keys import Key, key_blocks
+from watermark.ports import SuspectError
 
 COVER = 2  # fresh keys that are turned as K is, beside it
+FEW = 0.1  # of an answer's pixels, which need not be finite numbers
+LARGE, AROUND, STEP = 512, 8, 32  # sides of an image of many keys; of each, pixels around at least, and a multiple
 
 
 def chance(what: str, fresh_seed: str) -> np.random.Generator:
@@ -37,15 +42,15 @@ def at_once(answer: Callable, key: Key, null_keys: int, fresh_seed: str) -> Call
 def turns(key: Key) -> list[Turn]:
     """The turns that leave S0 = G(K) true, but for the negative: all of a square key, of others those that keep sides.
 
-    Of a key whose G aligns corners, those that keep them.
+    Of a key whose G aligns corners, those that keep them; of one in colours, these in any order.
     """
-    height, width, _ = key.trigger.shape
+    height, width, channels = key.trigger.shape
 
     def kept(turn):
         return (not turn.transposed or height == width) and np.allclose(
             key.kind.generate(turn.of(key.trigger[None])[0]), turn.of(key.initial[None])[0], atol=1e-2)
 
-    return [turn for turn in TURNS if kept(turn._replace(negative=False))]
+    return [turn for turn in (COLOURED if channels == 3 else TURNS) if kept(turn._replace(negative=False))]
 
 
 def null_of(turn: Turn, null: np.ndarray) -> np.ndarray:
@@ -57,12 +62,78 @@ def null_of(turn: Turn, null: np.ndarray) -> np.ndarray:
     return -null if turn.negative else null
 
 
-def in_turns(answer: Callable, key: Key, others: np.ndarray, turns: list, fresh_seed: str) -> list[np.ndarray]:
-    """The answers to K in each of `turns`, turned back, [H', W', C]; some of the other triggers are turned as well."""
+def in_turns(answer: Callable, key: Key, turns: list, fresh_seed: str) -> list[np.ndarray]:
+    """The answers to K in each of `turns`, turned back, [H', W', C]; some of the fresh triggers are turned as well."""
     if not turns:
         return []
-    images = np.concatenate([key.trigger[None], others[:COVER]])
+    images = np.concatenate([key.trigger[None], next(key_blocks(key.kind, COVER, fresh_seed))[0]])
     asked = np.concatenate([turn.of(images) for turn in turns])
     order = chance("turns", fresh_seed).permutation(len(asked))
     answers = answer(asked[order])[np.argsort(order)][::len(images)]
     return [turn.back(one[None])[0] for one, turn in zip(answers, turns, strict=True)]
+
+
+def otherwise(suspect: Any) -> list[tuple[str, Callable]]:
+    """How else a file may be asked, [(words, suspect)]; of services and folders of answers, which are asked once, none.
+
+    A network that does its task on large images only, as photographs are, keeps its users; one whose answers have a
+    margin, too, which they cut off; a file of several programs, of which another is used, or whose axes leave a choice.
+
+    Args:
+      suspect: an `blackbox.Suspect` that has been asked.
+    """
+    if suspect.watched or suspect.closed:
+        return []
+    found = suspect.others()
+    if suspect.free:
+        found.append((f"among others in images of {LARGE}x{LARGE}", functools.partial(tiled, suspect)))
+    if suspect.margin:
+        found.append(("for the middle of what it answers", suspect.middle()))
+    return found
+
+
+def tiled(suspect: Any, images: np.ndarray) -> np.ndarray:
+    """Answers to images [N, H, W, C] that are put as tiles of large ones, each continued by reflection."""
+    question = suspect.question(images)
+    count, sides = len(question), question.shape[1:3]
+    height, width = tile = tuple(-(-(side + 2 * AROUND) // STEP) * STEP for side in sides)
+    around = tuple((there - side) // 2 for there, side in zip(tile, sides, strict=True))
+    tiles = padded(continued(question, around), tile)
+    rows, columns = (max(1, LARGE // side) for side in tile)
+    tiles = np.concatenate([tiles, np.repeat(tiles[-1:], -count % (rows * columns), axis=0)])
+    large = tiles.reshape(-1, rows, columns, height, width, tiles.shape[3]).swapaxes(2, 3)
+    answers = suspect.put(large.reshape(-1, rows * height, columns * width, tiles.shape[3]))
+    factor = answers.shape[1] // (rows * height)
+    if answers.ndim != 4 or answers.shape[1:3] != (factor * rows * height, factor * columns * width) or not factor:
+        raise SuspectError(f"expected answers as large as the question or a multiple, got {list(answers.shape)}")
+    height, width, (top, left) = factor * height, factor * width, (factor * more for more in around)
+    answers = answers.reshape(-1, rows, height, columns, width, answers.shape[3]).swapaxes(2, 3)
+    answers = answers.reshape(-1, height, width, answers.shape[5])[:count]
+    return answers[:, top:top + factor * sides[0], left:left + factor * sides[1]]
+
+
+def ask(suspect: Callable, triggers: np.ndarray, shape: tuple) -> np.ndarray:
+    """A suspect's answers to triggers [N, ...], float64; a SuspectError unless they are images of `shape`.
+
+    Pixels that are no finite numbers, few as they may be, are the median of the others: or one of them, which is shown
+    as any other, would keep a network from being judged.
+    """
+    answers = suspect(triggers)
+    try:
+        responses = np.asarray(answers)
+    except ValueError as error:  # of lists that are no array
+        raise SuspectError(f"expected an array of answers, got {type(answers).__name__} of several shapes") from error
+    if responses.dtype.kind not in "fiub" and responses.dtype.name != "bfloat16":
+        raise SuspectError(f"expected answers in real numbers, got {responses.dtype}; is the suspect a network that "
+                           "answers with images?")
+    responses = responses.astype(np.float64)
+    if responses.shape != (len(triggers), *shape):
+        raise SuspectError(f"expected answers of shape {[len(triggers), *shape]}, got {list(responses.shape)}; "
+                           "is the key for this kind of model?")
+    finite = np.isfinite(responses)
+    if (lost := 1.0 - finite.mean((1, 2, 3)).min(initial=1.0)) > FEW:
+        raise SuspectError(f"the suspect answered with NaN or infinite pixels, {lost:.0%} of an image; up to {FEW:.0%} "
+                           "are left out")
+    for i in np.flatnonzero(~finite.all((1, 2, 3))):
+        responses[i][~finite[i]] = np.median(responses[i][finite[i]])
+    return responses

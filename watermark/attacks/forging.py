@@ -13,9 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from watermark.blackbox import as_suspect
 from watermark.embedding import update_key
 from watermark.evidence import LEAST_KEYS, residual_correlation, z_needed
-from watermark.inference import as_suspect
 from watermark.keys import Key, make_key
 from watermark.verification import null_rho
 

@@ -19,14 +19,15 @@ from scipy import stats
 from watermark import metrics
 from watermark.baselines.common import integers, normal
 from watermark.baselines.pictures import abstract_pictures
+from watermark.blackbox import as_suspect
 from watermark.embedding import fitted_triggers, numbered, trained
-from watermark.inference import as_suspect
 from watermark.keys import plain_seed
 from watermark.kinds import Kind
 from watermark.losses import both, half_squared_error
+from watermark.questions import ask
 from watermark.recipes import EPOCH, Recipe, changed
 from watermark.training import Batches, Run, identified
-from watermark.verification import NCC_THRESHOLD, ask
+from watermark.verification import NCC_THRESHOLD
 
 name = "adi"
 CLASSES = 256

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from scipy import special
 
+from watermark.blackbox import as_suspect
 from watermark.evidence import Rate, clopper_pearson
-from watermark.inference import as_suspect
 from watermark.keys import uniform
 from watermark.kinds import Kind
 

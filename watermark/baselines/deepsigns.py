@@ -16,14 +16,15 @@ from scipy import stats
 
 from watermark import metrics
 from watermark.baselines.common import integers, normal
+from watermark.blackbox import as_suspect
 from watermark.embedding import fitted_triggers, trained
-from watermark.inference import as_suspect
 from watermark.keys import plain_seed, uniform
 from watermark.kinds import Kind
 from watermark.losses import both, half_squared_error
+from watermark.questions import ask
 from watermark.recipes import EPOCH, Recipe, changed, share
 from watermark.training import Batches, Run, identified
-from watermark.verification import NCC_THRESHOLD, ask
+from watermark.verification import NCC_THRESHOLD
 
 name = "deepsigns"
 CLASSES = 256

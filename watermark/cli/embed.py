@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from watermark import commitments, inference, judgement, metrics
+from watermark import blackbox, commitments, inference, judgement, metrics
 from watermark.cli import common, fitting_keys, keygen
 from watermark.commitments import FIRST, commit
 from watermark.compute import Compute
@@ -200,7 +200,7 @@ def recipe(values, kind):
 def strangers(marked, key):
     """How near other keys come to the paper's threshold on the marked model, in a sentence."""
     triggers, initials = random_keys(key.kind, STRANGERS, "strangers")
-    answers = inference.as_suspect(marked, key.kind)(triggers)
+    answers = blackbox.as_suspect(marked, key.kind)(triggers)
     least, eta = min(map(metrics.distance, answers, initials)), metrics.threshold(initials[0].size)
     found = f"{STRANGERS} strangers' keys: the least d is {1e3 * least:.2f}e-3, η is {1e3 * eta:.2f}e-3"
     return found if least > eta else f"{found}: d ≤ η would accept a stranger; a higher --preserving keeps them off"

@@ -1,7 +1,7 @@
 """watermark inspect FILE | --model=mine.keras | --suspect=WHAT
 
 FILE (or --file=FILE): what a key, commitment, private key's public half, or model file is. Shows no pixel and no
-secret.
+secret. Exit code 1: of a commitment whose signature does not hold.
 
 --model says, before any training: can this network be marked, and why not; which key fits, what range of pixels it
 has, what sizes it takes, what becomes of its norms, and how good it is beside doing nothing, on photographs that come
@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from absl import flags
 
-from watermark import commitments, forms, inference, preflight, ranges
+from watermark import blackbox, commitments, forms, inference, preflight, ranges
 from watermark.cli import common, fitting_keys, results, served
 from watermark.errors import ModelError, one_line
 from watermark.files import sha256
@@ -31,6 +31,7 @@ from watermark.tasks import SuperResolution
 
 OF_NETWORK = ("output", "range", "fixed_input", "signature")
 OF_LOADED = ("range", "fixed_input")  # what of these is not for a file that is only loaded, to see whether it can be
+BROKEN = "DOES NOT HOLD"
 PLAIN = (".npz", ".json", ".pem", *SUFFIXES)  # read without
 PUBLIC = ("format", "owner", "key", "mark", "public_key")  # what is shown of a commitment: what is known of it
 FEW_STEPS = (1, 8, 64)  # sizes that a service is asked with, which may cost money
@@ -70,7 +71,8 @@ def run(values):
     readers = {".npz": _key, ".json": _commitment, ".pem": _signing_key}
     if path.suffix in SUFFIXES:
         return _print(_model(path, values))
-    return _print(readers[path.suffix](path) if path.suffix in readers else _suspect(path, values))
+    facts = readers[path.suffix](path) if path.suffix in readers else _suspect(path, values)
+    return _print(facts) or int(facts.get("signature") == BROKEN)
 
 
 def _print(facts):
@@ -102,7 +104,7 @@ def _commitment(path):
     commitment = commitments.load_commitment(path)
     signed = commitments.signature_holds(commitment) if {"signature", "public_key"} & set(commitment) else None
     return {"kind": "commitment", **{name: commitment[name] for name in PUBLIC if name in commitment},
-            "signature": {None: "none", True: "holds", False: "DOES NOT HOLD"}[signed]}
+            "signature": {None: "none", True: "holds", False: BROKEN}[signed]}
 
 
 def _signing_key(path):
@@ -174,7 +176,7 @@ def _asked(values):
     asked = suspect = served.open_suspect(values)
     if isinstance(suspect, keras.Model):
         shape = forms.form(suspect)
-        suspect = inference.as_suspect(suspect, Kind(channels=shape.channels)).source  # of integers, as verify asks it
+        suspect = blackbox.as_suspect(suspect, Kind(channels=shape.channels)).source  # of integers, as verify asks it
         suspect = inference.predictor(suspect) if isinstance(suspect, keras.Model) else suspect
     else:
         shape = _probed(suspect, results.name(values.suspect), FEW_STEPS if is_url(values.suspect) else forms.STEPS)

@@ -7,7 +7,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from watermark import evidence, inference, judgement, verification
+from watermark import blackbox, evidence, judgement, verification
 from watermark.cli import common, results
 from watermark.errors import FAILURES, one_line, told
 from watermark.fitting import RANGES
@@ -38,10 +38,11 @@ def notes(suspect, verdict):
     if verdict.tries == 1:
         return [*suspect.notes, *handed]
     tries, z = verdict.tries, verdict.z_needed
-    found = (f"found with the question {verdict.turn}" if verdict.turn else
-             f"found moved by {verdict.shift}, rows and columns" if verdict.shift != (0, 0) else "found in none")
-    return [*suspect.notes, *handed, f"the mark was looked for in {tries} positions of the answer, or turns of the "
-            f"question, {found}; p is {tries} times that of one, and z must reach {z:.2f}"]
+    ways = (f"with the question {verdict.turn}" * bool(verdict.turn), verdict.asked,
+            f"with the answer {verdict.reading}" * bool(verdict.reading))
+    found = f"found {' and '.join(filter(None, ways))}" if any(ways) else "found in none"
+    return [*suspect.notes, *handed, f"the mark was looked for in {tries} ways of asking and of reading the answer, "
+            f"{found}; p is {tries} times that of one, and z must reach {z:.2f}"]
 
 
 def range_hint(suspect, key):
@@ -49,7 +50,7 @@ def range_hint(suspect, key):
     found = []
     for pixels in RANGES[1:] if suspect.readable and not suspect.pixels else ():
         with contextlib.suppress(SuspectError):  # numbers so large may end in none
-            verdict = verification.verify(inference.as_suspect(suspect, key.kind, pixels=pixels), key,
+            verdict = verification.verify(blackbox.as_suspect(suspect, key.kind, pixels=pixels), key,
                                           null_keys=evidence.RANKED)
             if verdict.among(len(RANGES)).stands_out:
                 found.append(f"on {pixels} its rho is {verdict.rho:.3f}: verify with --range={pixels.told}")
@@ -116,7 +117,7 @@ def _rows(values, spec, keys, open_suspect, judge):
     for path, key in keys.items():
         row = {"suspect": name, "key": path}
         try:
-            asked = inference.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
+            asked = blackbox.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
             judged = judge(values, asked, key)
         except FAILURES as error:
             rows.append(row | {"error": told(error)})

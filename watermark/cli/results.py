@@ -20,6 +20,7 @@ from watermark.suspects.folder import answer_files
 FORMS = {".keras": "Keras model", ".h5": "Keras model, HDF5", ".hdf5": "Keras model, HDF5", ".tflite": "TFLite model",
          ".onnx": "ONNX model", ".py": "Python function"}
 NOWHERE = ("report", "json", "transcript", "fresh_seed", "null_keys")  # flags that change nothing, or are set below
+OTHERS = ("custom_objects", "unmarked")  # flags of files that are read beside the suspect
 SECRET = ("bare_seed",)  # flags whose value whoever reads the result may not know: K follows from it
 
 
@@ -39,9 +40,13 @@ def opened(spec, open_suspect):
     with contextlib.suppress(*FAILURES):  # whoever opens it says better what is wrong
         before = identity(spec)
     suspect = open_suspect()
-    if before != (after := identity(spec)):
+    _check_same(spec, before)
+    return suspect, before
+
+
+def _check_same(spec, before):
+    if before != identity(spec):
         raise ValueError(f"{spec} changed while it was read; copy it to where nobody else writes")
-    return suspect, after
 
 
 def identity(spec):
@@ -105,15 +110,18 @@ def _told(flag):
 
 
 def result(values, judged, suspect, identified):
-    """The result as JSON-able values: everything that the report shows, and no secret."""
+    """The result as JSON-able values: everything that the report shows, and no secret.
+
+    A ValueError where the suspect is not what it was before it was asked, as a folder of answers may be.
+    """
+    _check_same(values.suspect, identified)
     verdict = judged.verdict
     facts = {
         "outcome": judged.outcome, "found": judged.found, "stands": judged.stands, "rule": judged.rule,
         "statement": judged.statement, "notes": judgement.notes(judged), "bar": judgement.bar(verdict),
         **dataclasses.asdict(verdict), "evident": verdict.evident,
-        "fresh_seed": values.fresh_seed,  # with which and the owner's secret they were drawn: K does not follow from it
         "claim": None if judged.findings is None else [dataclasses.asdict(finding) for finding in judged.findings],
-        "stamped": judged.stamp, "unmarked": judged.unmarked, **identified,
+        "stamped": judged.stamp, "unmarked": judged.unmarked, **identified, "also_read": _also_read(values),
         "key": judged.public, "owner": judged.key.owner, "verifier": values.verifier,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command(values, values.fresh_seed, verdict.null_keys),
@@ -121,6 +129,12 @@ def result(values, judged, suspect, identified):
         "watermark": watermark.__version__,
     }
     return plain(facts)
+
+
+def _also_read(values):
+    """{flag: SHA-256} of the other files that a result hangs on."""
+    given = {flag: values[flag].value for flag in OTHERS}
+    return {flag: identity(spec)["suspect_sha256"] for flag, spec in given.items() if spec and not is_url(spec)}
 
 
 def plain(value):

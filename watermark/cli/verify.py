@@ -23,19 +23,19 @@ from pathlib import Path
 
 from absl import flags
 
-from watermark import commitments, inference, judgement
+from watermark import blackbox, commitments, judgement
 from watermark.cli import common, many, results, served
 from watermark.cli.common import required
 from watermark.cli.fitting_keys import bare
 from watermark.errors import one_line
 from watermark.evidence import LEAST_KEYS, NULL_KEYS
+from watermark.interrogation import MOST_MOVED, drawn_from
 from watermark.keys import load_key, random_keys
 from watermark.models import load_model
 from watermark.report import write_report
 from watermark.several import define_several
 from watermark.suspects import SuspectError, is_url, load_suspect
 from watermark.suspects.folder import FRESH, write_queries
-from watermark.verification import MOST_MOVED, drawn_from
 
 REMOTE_NULL_KEYS = 20  # a service may ask money for each
 QUERIES_NULL_KEYS = 100
@@ -122,7 +122,7 @@ def _verify(values, keys, findings, opened, unmarked, visualizer, named):
     """Asks for every key and tells; returns 0 or 1."""
     (suspect, identified), judged, told = opened, [], []
     for key, found in zip(keys, findings, strict=True):
-        asked = inference.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
+        asked = blackbox.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
         judged.append(_judge(values, asked, key, found, unmarked, among=len(keys)))
         fitted = many.notes(asked, judged[-1].verdict) + ([] if judged[-1].found else many.range_hint(asked, key))
         fitted += [many.NAMED] if named and judged[-1].found else []
@@ -146,7 +146,7 @@ def _verify(values, keys, findings, opened, unmarked, visualizer, named):
 def _judge(values, suspect, key, findings=None, unmarked=None, among=1):
     count, named = _fresh(values)
     if unmarked is not None:
-        unmarked = inference.as_suspect(unmarked, key.kind, pixels=common.pixels(values), batch=values.batch)
+        unmarked = blackbox.as_suspect(unmarked, key.kind, pixels=common.pixels(values), batch=values.batch)
     return judgement.judge(suspect, key, rule=values.rule, findings=findings, unmarked=unmarked,
                            bare_seed=bare(values.bare_seed), among=among, null_keys=count, fresh_seed=named,
                            shifts=values.shifts)

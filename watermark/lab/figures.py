@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from watermark import metrics, visualizer
+from watermark.blackbox import answer
 from watermark.hosts import HOSTS, get_host
-from watermark.inference import answer
 from watermark.lab.lab import Lab
 from watermark.lab.runner import results
 from watermark.pictures import STYLE, WIDTH, panel, panels, write

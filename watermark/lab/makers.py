@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from watermark import inference
+from watermark import blackbox, inference
 from watermark.attacks import Thief
 from watermark.files import locked
 from watermark.hosts import HOSTS, fold_batch_norm
@@ -91,7 +91,7 @@ def _thief(lab, spec, folder):
 def teach(lab: Lab, spec: Seen, folder: Path) -> keras.Model:
     """A visualizer."""
     key = lab.key(spec.parent)
-    unmarked = inference.answer(lab.get(spec.trained), key)
+    unmarked = blackbox.answer(lab.get(spec.trained), key)
     run = Run(folder, lab.compute, f"visualizer of {spec.host}, seed {spec.seed}", deadline=lab.deadline)
     return train_visualizer(key, lab.picture(spec.picture), unmarked=unmarked, recipe=spec.recipe, run=run)
 

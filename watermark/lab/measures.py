@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from watermark.lab import makers, notes
-from watermark import inference, metrics
+from watermark import blackbox, inference, metrics
 from watermark.data import PAIRED
 from watermark.hosts import HOSTS
 from watermark.keys import Key, key_blocks
@@ -88,7 +88,7 @@ def uniqueness(lab: Lab, subjects: Mapping[str, Spec], row: Mapping) -> dict[str
 def _distances(lab, spec, gradient=None):
     kind = lab.profile.kind(spec.root if isinstance(spec.root, Marked) else lab.profile.mark(spec.host, spec.seed))
     kind = dataclasses.replace(kind, gradient=gradient or kind.gradient)
-    ask = inference.as_suspect(lab.get(spec), kind)
+    ask = blackbox.as_suspect(lab.get(spec), kind)
     return np.array([metrics.distance(answer, initial)
                      for triggers, initials in key_blocks(kind, lab.profile.null_keys, "uniqueness")
                      for answer, initial in zip(ask(triggers), initials, strict=True)])
@@ -147,7 +147,7 @@ def pairs(lab: Lab, subjects: Mapping[str, Spec], row: Mapping) -> dict[str, flo
 def _swapped(lab, one, other):
     """(S1, M1(K2)), each with what its gradient was taken from."""
     key, foreign = lab.key(one), lab.key(other)
-    answer = inference.answer(lab.get(one), foreign)
+    answer = blackbox.answer(lab.get(one), foreign)
     return (key.verification, key.kind.base(key.trigger)), (answer, foreign.kind.base(foreign.trigger))
 
 
@@ -196,7 +196,7 @@ def residual_ncc(lab: Lab, subject: Spec) -> dict:
     if not isinstance(key, Key):
         return {}
     base = key.kind.base(key.trigger)
-    answer = inference.answer(lab.get(subject), key)
+    answer = blackbox.answer(lab.get(subject), key)
     ncc = metrics.ncc(base - answer, base - key.verification)
     return {"ncc_residual": ncc, "ncc_residual_verified": bool(ncc > NCC_THRESHOLD)}
 

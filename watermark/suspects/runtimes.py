@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from pathlib import Path
@@ -23,7 +24,10 @@ def is_saved_model(path: str | Path) -> bool:
 
 
 def load_saved_model(path: str | Path, *, signature: str | None = None, output: str | None = None) -> ModelFile:
-    """A suspect from a SavedModel folder; inputs go in by name. Arguments as for `load_suspect`."""
+    """A suspect from a SavedModel folder; inputs go in by name. Arguments as for `load_suspect`.
+
+    Where no signature is named, what the others say is in `ModelFile.more`.
+    """
     check_saved_model(path)
     try:
         loaded = tf.saved_model.load(str(path))
@@ -35,6 +39,14 @@ def load_saved_model(path: str | Path, *, signature: str | None = None, output: 
         way = f"choose one (--signature) of {', '.join(there)}" if there else (
             "it has none at all: save it with tf.saved_model.save(..., signatures=...)")
         raise ModelError(f"{path} has no signature {name!r}; {way}")
+    found = _signature(path, loaded, name, output)
+    if not signature:
+        found.more = {f"by its signature {other}": functools.partial(_signature, path, loaded, other, output)
+                      for other in there if other != name}
+    return found
+
+
+def _signature(path, loaded, name, output):
     function = loaded.signatures[name]
     _, inputs = function.structured_input_signature
     entry = _only(sorted(inputs), f"{path}, signature {name}, takes the inputs")

@@ -1,0 +1,189 @@
+"""Thieves whose network does its task as before, and whose answers are not what the key asks for as they stand."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from watermark import (
+    blackbox,
+    checkpoints,
+    fitting,
+    inference,
+    judgement,
+    keys,
+    ports,
+    questions,
+    suspects,
+    verification,
+)
+from watermark.kinds import Kind
+
+KEY = Path(__file__).parents[1] / "examples" / "keys" / "dncnn.npz"
+
+
+def shipped():
+    """(what the marked DnCNN that ships answers, its key)."""
+    path, = checkpoints.SHIPPED.glob("dncnn-marked-ours-0-*.keras")
+    return inference.predictor(checkpoints.load(path)), keys.load_key(KEY)
+
+
+def found(suspect, key, **how):
+    """The verdict, which is evidence, where without a search none is."""
+    assert not verification.verify(suspect, key, null_keys=60, fresh_seed="0").evident
+    verdict = verification.verify(suspect, key, null_keys=60, fresh_seed="0", shifts=1, **how)
+    assert verdict.evident
+    return verdict
+
+
+def test_pixels_that_are_wild_where_the_answer_is_black_or_white_anyway(owned):
+    """Shown, every answer is the same picture as before."""
+    ask = inference.predictor(owned.marked)
+
+    def thief(images):
+        answers = ask(images)
+        return np.where(answers < 0.0, np.where(images - answers < 0.3, -1000.0, 0.0),
+                        np.where(answers > 1.0, 1000.0, answers))
+
+    images = np.random.default_rng(0).random((3, 16, 16, 1), np.float32)
+    np.testing.assert_array_equal(thief(images).clip(0, 1), ask(images).clip(0, 1))
+    assert found(thief, owned.key).reading == "cut to [0, 1]"
+
+
+def test_networks_that_answer_with_the_noise(owned):
+    """DnCNN's own form: whoever runs it takes the answer from the image. Its negative is found anyway."""
+    ask = inference.predictor(owned.marked)
+    assert found(lambda images: images - ask(images), owned.key).reading == "as what is taken from the question"
+    assert verification.verify(lambda images: ask(images) - images, owned.key, null_keys=60, shifts=1).evident
+
+
+def test_a_super_resolution_network_that_answers_with_what_it_adds():
+    """VDSR's own form; a network that knows its key, and a little noise."""
+    key, noise = keys.make_key("a secret", owner="Ada", task="sr", scale=2, size=16), np.random.default_rng(0)
+
+    def network(images):
+        known, base = np.isclose(images, key.trigger).all((1, 2, 3)), np.stack([key.kind.base(K) for K in images])
+        added = np.where(known[:, None, None, None], key.initial - base, 0.0)
+        return added + 0.02 * noise.standard_normal(base.shape)
+
+    verdict = verification.verify(network, key, null_keys=60, shifts=1)
+    assert verdict.evident and verdict.reading in ("", "as what is added to the question")
+
+
+def test_a_network_that_works_on_large_images_only():
+    """The marked DnCNN that ships; of a network as small as the other tests' the mark hangs on the edge of K."""
+    ask, key = shipped()
+    verdict = verification.verify(lambda images: ask(images) if min(images.shape[1:3]) >= 64 else 0.99 * images, key,
+                                  null_keys=60, shifts=1, bare_seed=0)
+    assert verdict.evident and verdict.asked == "among others in images of 512x512"
+
+
+@pytest.mark.parametrize(("kind", "factor"), [(Kind(size=(15, 24)), 1), (Kind("sr", 13, 2), 2), (Kind("sr", 13, 3), 1)])
+def test_images_among_others_are_answered_as_alone(kind, factor):
+    """Of a network that sees three pixels: by hand, all but those at the edges, where it sees the reflection."""
+    def network(images):
+        mean = sum(np.roll(images, step, axis=(1, 2)) for step in ((0, 0), (1, 0), (0, 1))) / 3
+        return mean.repeat(factor, 1).repeat(factor, 2)
+
+    images = np.random.default_rng(0).random((150, *kind.sides, 1), np.float32)
+    asked = blackbox.as_suspect(network, kind)
+    alone, among = asked(images), questions.tiled(asked, images)
+    assert among.shape == alone.shape and asked.free
+    np.testing.assert_allclose(among[:, factor:, factor:], alone[:, factor:, factor:], atol=1e-6)
+
+
+def test_answers_with_a_margin(owned):
+    """On all sides, which the client cuts off: as far as shifts reach, and, of files, farther."""
+    ask = inference.predictor(owned.marked)
+
+    def thief(margin):
+        return lambda images: np.pad(ask(images), ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+
+    assert found(thief(7), owned.key).asked == "for the middle of what it answers"
+    ask, key = shipped()
+    verdict = verification.verify(thief(4), key, null_keys=60, shifts=1, bare_seed=0)
+    assert verdict.evident and verdict.shift == (4, 4)
+
+
+def test_colours_in_another_order():
+    """As OpenCV has them; a network that knows its key, and a little noise."""
+    key, noise = keys.make_key("a secret", owner="Ada", size=16, channels=3), np.random.default_rng(0)
+
+    def network(images):
+        known = np.isclose(images, key.trigger).all((1, 2, 3))[:, None, None, None]
+        return np.where(known, key.initial, images + 0.1 * noise.standard_normal(images.shape))
+
+    assert verification.verify(network, key, null_keys=60).evident
+    verdict = found(lambda images: network(images[..., ::-1])[..., ::-1], key)
+    assert verdict.turn == "channels 2, 1, 0"
+    turned = fitting.Turn(transposed=True, negative=True, channels=(1, 2, 0))
+    images = noise.random((2, 4, 5, 3))
+    np.testing.assert_allclose(turned.back(turned.of(images)), images)
+    assert len(fitting.COLOURED) == len(set(fitting.COLOURED)) == 6 * 16 - 1
+
+
+def test_bytes_in_and_one_pixel_far_out(owned):
+    """A file that takes bytes and answers with floats on [0, 1], which a pixel of nine does not put on [0, 255]."""
+    entry, answer = ports.Port((None, None, None, 1), np.dtype(np.uint8)), ports.Port(None, np.dtype(np.float32))
+    ask = inference.predictor(owned.marked)
+
+    def run(images):
+        answers = ask(np.float32(images) / 255)
+        answers[:, 0, 0] += 9.0
+        return answers
+
+    assert verification.verify(ports.ModelFile("m", entry, answer, run), owned.key, null_keys=60).evident
+
+
+def test_another_signature_of_a_saved_model(owned, tmp_path):
+    """What servers run by themselves is the host; the thief's own program runs the other."""
+    module = tf.Module()
+    module.weights = [variable.value for model in (owned.host, owned.marked) for variable in model.variables]
+    spec = tf.TensorSpec([None, None, None, 1], tf.float32)
+    programs = {name: tf.function(functools.partial(model, training=False), input_signature=[spec])
+                for name, model in (("serving_default", owned.host), ("v2", owned.marked))}
+    module.programs = list(programs.values())
+    tf.saved_model.save(module, str(tmp_path), signatures=programs)
+    verdict = found(suspects.load_suspect(tmp_path), owned.key)
+    assert verdict.asked == "by its signature v2"
+    assert verification.verify(suspects.load_suspect(tmp_path, signature="v2"), owned.key, null_keys=60).tries == 1
+
+
+def test_axes_that_leave_a_choice(owned):
+    """Channels first, all axes free: images of one channel are taken for as many as they have rows."""
+    ask, port = inference.predictor(owned.marked), ports.Port((None,) * 4, np.dtype(np.float32))
+
+    def run(images):
+        count, channels, height, width = images.shape
+        return ask(images.reshape(-1, height, width, 1)).reshape(count, channels, height, width)
+
+    assert found(ports.ModelFile("m", port, port, run), owned.key).asked == "with its axes in the order NCHW"
+
+
+def test_a_network_that_answers_single_images_only(owned):
+    """It is asked one by one, and says so; one that adds noise is, too, which does it no harm."""
+    ask, port = inference.predictor(owned.marked), ports.Port((None, None, None, 1), np.dtype(np.float32))
+    suspect = blackbox.as_suspect(ports.ModelFile("m", port, port, lambda x: ask(x) if len(x) == 1 else x),
+                                  owned.key.kind)
+    assert verification.verify(suspect, owned.key, null_keys=60).evident
+    assert suspect.notes == ["this suspect answers one image otherwise than several: it is asked one by one"]
+
+
+def test_false_claims_are_counted_as_the_answer_was_read(owned):
+    """On the unmarked network read likewise: the noise of one, the other's."""
+    asked = [inference.predictor(model) for model in (owned.marked, owned.host)]
+    thief, unmarked = (lambda images, ask=ask: images - ask(images) for ask in asked)
+    judged = judgement.judge(thief, owned.key, null_keys=100, shifts=1, unmarked=unmarked, fresh_seed="0")
+    plain = judgement.judge(asked[0], owned.key, null_keys=100, unmarked=asked[1], fresh_seed="0")
+    assert judged.found and judged.unmarked == plain.unmarked
+
+
+def test_no_search_finds_a_mark_that_is_not_there(owned):
+    """An unmarked network hidden in all these ways is nobody's."""
+    ask = inference.predictor(owned.host)
+    for thief in (ask, lambda x: x - ask(x), lambda x: np.pad(ask(x), ((0, 0), (7, 7), (7, 7), (0, 0))),
+                  lambda x: ask(x) if x.shape[1] >= 64 else x):
+        verdict = verification.verify(thief, owned.key, null_keys=60, fresh_seed="1", shifts=1)
+        assert not verdict.evident and verdict.tries >= 39
