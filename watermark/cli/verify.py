@@ -73,8 +73,8 @@ def define(values):
     common.define_range(values)
     common.define_inputs(values)
     number("batch", None, "images that the suspect is asked at most at once", 1, flag_values=values)
-    number("shifts", 1, "where the mark is not found, shifts of the answer up to so many pixels are tried, of files K "
-           "turned, mirrored and negative too; all are counted", 0, MOST_MOVED, flag_values=values)
+    number("shifts", 1, "where the mark is not found, it is looked for in answers moved up to so many pixels and read "
+           "otherwise, in files asked otherwise, too; all is counted; 0: not", 0, MOST_MOVED, flag_values=values)
     text("verifier", "", "who verifies, for the report; may be empty", flag_values=values)
     switch("json", False, "print the result as JSON", flag_values=values)
     text("report", None, "write a page (.html) that anyone can read", flag_values=values)
