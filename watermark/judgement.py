@@ -198,8 +198,8 @@ def worth(judged: Judgement) -> str:
     """What the claim is worth as evidence of who was first, in a sentence; it is found in the suspect."""
     if judged.findings is None:
         return ("No commitment was given: nothing shows that the key is older than the suspect. Whoever has a copy of "
-                "the suspect may draw names and secrets until one fits: t tries have a chance of 4t in a billion at most, "
-                "and a billion take hours on one fast GPU, of the smallest keys less than one.")
+                "the suspect may draw names and secrets until one fits: t tries have a chance of 4t in a billion "
+                "at most, and a billion take hours on one fast GPU, of the smallest keys less than one.")
     if judged.stamp is None:
         return ("No time stamp was given: when the commitment was made is not shown, and names and secrets may have "
                 "been drawn until one fits (t tries have a chance of 4t in a billion at most).")
