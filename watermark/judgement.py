@@ -191,8 +191,8 @@ def bar(verdict: Verdict) -> str:
         return f"z is not judged: at least {LEAST_KEYS} fresh keys are needed, {verdict.null_keys} were asked."
     among = f" in any of {verdict.tries} ways" * (verdict.tries > 1)
     return (f"z = {verdict.z_score:.1f}; {verdict.z_needed:.1f} is needed with {verdict.null_keys} fresh keys, which a "
-            f"key that the suspect never saw reaches{among} once in {1 / FALSE_POSITIVE_RATE:,.0f} times (Student's t; ρ is "
-            "taken to be normal among keys).")
+            f"key that the suspect never saw reaches{among} once in {1 / FALSE_POSITIVE_RATE:,.0f} times (Student's t; "
+            "ρ is taken to be normal among keys).")
 
 
 def worth(judged: Judgement) -> str:
