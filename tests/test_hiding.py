@@ -94,6 +94,17 @@ def test_images_among_others_are_answered_as_alone(kind, factor):
     np.testing.assert_allclose(among[:, factor:, factor:], alone[:, factor:, factor:], atol=1e-6)
 
 
+def test_what_takes_no_other_question_is_not_found(owned):
+    """It raises whatever it likes; the verdict on its answers stays."""
+    def thief(images):
+        if images.shape[1:3] != (16, 16):
+            raise ValueError("16x16 only")
+        return inference.predictor(owned.host)(images)
+
+    verdict = verification.verify(thief, owned.key, null_keys=60, shifts=1)
+    assert not verdict.evident and verdict.tries == 39
+
+
 def test_answers_with_a_margin(owned):
     """On all sides, which the client cuts off: as far as shifts reach, and, of files, farther."""
     ask = inference.predictor(owned.marked)

@@ -45,7 +45,7 @@ def as_suspect(suspect: keras.Model | Callable, kind: Kind, *, pixels: Pixels | 
     return Suspect(suspect, kind, pixels, batch)
 
 
-SAME = 1e-2  # of pixels on [0, 1]: an image's answer among others may differ by rounding, in bytes too
+SAME = 1e-2  # of a pixel, on [0, 1] or of what it is: among others an answer may differ by rounding, in bytes too
 
 
 class _Way(NamedTuple):
@@ -131,7 +131,7 @@ class Suspect:
             if self.watched:  # no question is put twice to who may count them
                 return np.concatenate([self._cut(first), self._answers(images[1:])])
             answers = self._answers(images)
-            if self.batch or self.closed or np.allclose(self._cut(first)[0], answers[0], atol=SAME, equal_nan=True):
+            if self.batch or self.closed or np.allclose(self._cut(first)[0], answers[0], SAME, SAME, equal_nan=True):
                 return answers
             self.batch = 1
             self._notes.append("this suspect answers one image otherwise than several: it is asked one by one")

@@ -16,11 +16,10 @@ import numpy as np
 
 from watermark import questions, readings
 from watermark.blackbox import as_suspect
-from watermark.errors import check_type
+from watermark.errors import FAILURES, check_type
 from watermark.evidence import LEAST_KEYS, NULL_KEYS, numbers, residual_correlation, stands_out
 from watermark.fitting import Turn
 from watermark.keys import Key, key_blocks
-from watermark.ports import SuspectError
 from watermark.questions import ask
 from watermark.readings import PLAIN, Reading
 
@@ -81,7 +80,7 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
     ways = questions.otherwise(suspect) if shifts else []
     tries += plain.ways * len(ways)
     for words, other in ways:
-        with contextlib.suppress(SuspectError):  # it takes no other question
+        with contextlib.suppress(*FAILURES):  # it takes no other question
             for one in _look(suspect, functools.partial(asked, other), key, (null_keys, fresh_seed), shifts):
                 if one.stands_out(tries):
                     return Answers(one.response, one.null, named, tries, one.reading, asked=words)

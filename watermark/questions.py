@@ -85,7 +85,7 @@ def otherwise(suspect: Any) -> list[tuple[str, Callable]]:
     if suspect.watched or suspect.closed:
         return []
     found = suspect.others()
-    if suspect.free:
+    if suspect.free and max(suspect.kind.answer_shape[:2]) < LARGE // 2:
         found.append((f"among others in images of {LARGE}x{LARGE}", functools.partial(tiled, suspect)))
     if suspect.margin:
         found.append(("for the middle of what it answers", suspect.middle()))
