@@ -171,8 +171,9 @@ class Suspect:
 
     def question(self, images: np.ndarray) -> np.ndarray:
         """Images as they are put, but for a size that is the only one: brought to size, continued on all sides."""
-        question = upsampled(images, self.kind) if self.way.upsampled else images
-        return continued(question, self.way.around) if self.way.around else question
+        way = self.way or _Way()
+        question = upsampled(images, self.kind) if way.upsampled else images
+        return continued(question, way.around) if way.around else question
 
     def put(self, question: np.ndarray, sides: tuple | None = None) -> np.ndarray:
         """The answers to a question as it is, continued to `sides`, as they come."""
