@@ -20,6 +20,18 @@ PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text()
 BLOCKS = {path: code for path, code in re.findall(r'```python title="([\w/.]+)"\n(.*?)```', PAGE, re.DOTALL)}
 
 
+def test_a_block_for_a_file_brings_its_imports():
+    """What is added to `known.py` names what it is added to, and nothing else that is not there."""
+    code, imported = BLOCKS["watermark/hosts/known.py"], {}
+    tiny = types.ModuleType("watermark.hosts.tiny")
+    exec(BLOCKS["watermark/hosts/tiny.py"], vars(tiny))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, tiny.__name__, tiny)
+        imported = vars(known) | {"HOSTS": {}}
+        exec(code, imported)
+    assert imported["HOSTS"]["tiny"].build is tiny.tiny
+
+
 def _module(path, monkeypatch):
     """The file of a block, as imported."""
     name = path.removesuffix(".py").replace("/", ".")

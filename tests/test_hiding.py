@@ -103,7 +103,7 @@ def test_what_takes_no_other_question_is_not_found(owned):
         return inference.predictor(owned.host)(images)
 
     verdict = verification.verify(thief, owned.key, null_keys=60, shifts=1)
-    assert not verdict.evident and verdict.tries == 39
+    assert not verdict.evident and verdict.tries == 43
 
 
 def test_answers_with_a_margin(owned):
@@ -198,4 +198,4 @@ def test_no_search_finds_a_mark_that_is_not_there(owned):
     for thief in (ask, lambda x: x - ask(x), lambda x: np.pad(ask(x), ((0, 0), (7, 7), (7, 7), (0, 0))),
                   lambda x: ask(x) if x.shape[1] >= 64 else x):
         verdict = verification.verify(thief, owned.key, null_keys=60, fresh_seed="1", shifts=1)
-        assert not verdict.evident and verdict.tries >= 39
+        assert not verdict.evident and verdict.tries >= 43

@@ -25,7 +25,10 @@ def refused(path, **options):
 
 def test_a_saved_model_is_no_model_to_train(owned, tmp_path):
     exporting.save_saved_model(owned.host, tmp_path / "old")
-    assert "is a SavedModel" in (line := refused(tmp_path / "old")) and "tf_keras.models.load_model" in line
+    assert "is a SavedModel" in (line := refused(tmp_path / "old")) and "model.save('mine.keras')" in line
+    (tmp_path / "old" / "keras_metadata.pb").touch()  # Keras 2 wrote its layers there
+    line = refused(tmp_path / "old")
+    assert f"tf_keras.models.load_model('{tmp_path / 'old'}'" in line
 
 
 def test_a_keras_2_file(owned, tmp_path):

@@ -252,5 +252,6 @@ def update_key(key: Key, marked: keras.Model, output: str | None = None) -> Key:
     M = inference.single_output(marked, output)
     S = blackbox.answer(M, key)
     if metrics.distance(S, key.initial) > metrics.threshold(S.size):
-        log.warning("what %s answers to K is far from S0: is that the marked model, and of this key?", marked.name)
+        log.warning("what %s answers to K is far from S0: the mark has not taken, or that is not the model of this key",
+                    marked.name)
     return with_verification(key, S)

@@ -64,6 +64,8 @@ def first_line(error: BaseException) -> str:
         return f"it calls sys.exit({error.code!r:.150})"
     if traced := TRACED.search(str(error)):  # TensorFlow says where first
         return first_line(traced[1])
+    if asserted := ASSERTED.search(str(error)):
+        return one_line(asserted[1])[:200]
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return printable((lines or [type(error).__name__])[0][:200])
 
@@ -80,6 +82,9 @@ def told(error: BaseException, expected: tuple = EXPECTED) -> str:
         return words
     shortened = isinstance(error, SystemExit) or TRACED.search(str(error))
     text = (first_line if shortened else one_line)(error) or type(error).__name__
+    kind, _, rest = text.partition(": ")
+    if shortened and kind in {one.__name__ for one in (*EXPECTED, *WatermarkError.__subclasses__())}:  # staged code's
+        return rest[:400]
     return text[:400] if isinstance(error, expected) else f"{type(error).__name__}: {text[:300]}"
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
+import tensorflow as tf
 from cachetools import cached
 
+from watermark import losses
 from watermark.errors import FAILURES, ModelError, first_line
 from watermark.hosts.folding import always_training, every_layer
 from watermark.models import check_finite
@@ -84,6 +86,14 @@ def check_weights(model: keras.Model) -> None:
         raise ModelError(f"{model.name} has no trainable weights, which the mark would go into; set trainable = True "
                          "on its layers and save it again")
     check_finite(model)
+
+
+def check_learns(model: keras.Model, shape: Form) -> None:
+    """Refuses, with a ModelError, a network from whose answer no gradient reaches a weight, as one that rounds it."""
+    image = tf.zeros((model.input_shape[0] or 1, *shape.above(16, 16), shape.channels), model.inputs[0].dtype)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.cast(model(image, training=False), tf.float32))
+    losses.taken(tape, loss, model.trainable_variables)
 
 
 @cached(weakref.WeakKeyDictionary(), key=lambda model: model)  # a model that nobody else has goes

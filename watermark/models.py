@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from watermark import limits
-from watermark.errors import FAILURES, ModelError, first_line, raised_as
+from watermark.errors import FAILURES, ModelError, first_line, one_line, raised_as
 from watermark.files import atomic_write, on_disk
 
 # Classes in a model's config that bring code, or run what a path names. Keras' safe mode stops some, in some versions.
@@ -27,7 +27,7 @@ SUFFIXES = (".keras", ".h5", ".hdf5")
 PAGE = "docs/bring_an_old_model.md"
 # What Keras 3 cannot read, Keras 2 can: its last version lives on as a package.
 OLD = ("bring it over: in an environment of its own, pip install tf-keras and python -c \"import tf_keras; "
-       f"tf_keras.models.load_model('OLD', compile=False).save('new.h5')\" ({PAGE})")
+       "tf_keras.models.load_model('{path}', compile=False).save('new.h5')\" ({page})")
 
 
 def load_model(path: str | Path, *, allow_lambda: bool = False, several_inputs: bool = False) -> keras.Model:
@@ -48,7 +48,9 @@ def load_model(path: str | Path, *, allow_lambda: bool = False, several_inputs: 
     """
     path = Path(path)
     if (path / "saved_model.pb").exists():
-        raise ModelError(f"{path} is a SavedModel, which answers as a suspect but has no layers to train; {OLD}")
+        way = _old(path) if (path / "keras_metadata.pb").exists() else (
+            f"save the network itself where it was built, model.save('mine.keras') ({PAGE})")
+        raise ModelError(f"{path} is a SavedModel, which answers as a suspect but has no layers to train; {way}")
     if path.suffix not in SUFFIXES:
         raise ModelError(f"{path}: expected a model file .keras, .h5 or .hdf5")
     if not path.is_file():
@@ -187,12 +189,16 @@ def _reason(error, path):
         return (f"{carried} cannot be run by this Python and Keras {keras.__version__} ({line[:80]}); where it was "
                 f"written, put a layer in its place ({PAGE})")
     if version.startswith("2.") and path.suffix == ".keras":
-        return f"it is of Keras {version}; {OLD}"
+        return f"it is of Keras {version}; {_old(path)}"
     if "Could not locate class" in str(error) or "Unknown layer" in str(error):
         named = re.search(r"(?:class|layer:?) '(\w+)'", str(error))
         return (f"it needs {named[1] if named else 'code'}, which is not in it; name the Python file that defines it, "
                 "--custom_objects=my_layers.py, if you trust that file as you trust a program")
     return line
+
+
+def _old(path):
+    return OLD.format(path=one_line(path), page=PAGE)
 
 
 def _origin(path):

@@ -45,10 +45,28 @@ def wrapped(model: keras.Model, pixels: Pixels = UNIT, fixed: Mapping[str, float
     if pixels != UNIT:
         x = keras.layers.Rescaling(high - low, low, name="to_own_range", dtype="float32")(image)
         if "int" in entry.dtype:
-            x = keras.ops.cast(keras.ops.clip(keras.ops.round(x), low, high), entry.dtype)
+            x = _Whole(low, high, entry.dtype, name="to_own_type")(x)
     answer = keras.tree.flatten(model(feed(x)))[model.output_names.index(name)]
     answer = keras.layers.Rescaling(1.0 / (high - low), -low / (high - low), name=name, dtype="float32")(answer)
     return keras.Model(image, answer, name=model.name + WRAPPED)
+
+
+class _Whole(keras.layers.Layer):
+    """Rounded to whole numbers of a type, within a range."""
+
+    def __init__(self, low, high, kind, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.low, self.high, self.kind = low, high, kind
+
+    def call(self, x):
+        return keras.ops.cast(keras.ops.clip(keras.ops.round(x), self.low, self.high), self.kind)
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(x.shape, self.kind)
+
+    def get_config(self):
+        config = super().get_config()
+        return {"low": self.low, "high": self.high, "kind": self.kind, "name": config["name"]}
 
 
 def own(model: keras.Model) -> keras.Model:

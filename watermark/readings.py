@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from watermark.fitting import BYTES, SIGNED, moves
 from watermark.fitting import moved as moved_back
-from watermark.fitting import moves
 
 
 class Reading(NamedTuple):
@@ -33,6 +33,8 @@ OTHERWISE = (
     Reading("cut to [0, 1]", lambda bases, answers: np.clip(answers, 0.0, 1.0)),
     Reading("as what is taken from the question", lambda bases, answers: bases - answers),
     Reading("as what is added to the question", lambda bases, answers: bases + answers),
+    Reading(f"as pixels on {BYTES}", lambda bases, answers: BYTES.back(answers)),
+    Reading(f"as pixels on {SIGNED}", lambda bases, answers: SIGNED.back(answers)),
 )
 
 

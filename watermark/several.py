@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from absl import flags
 
@@ -51,15 +51,19 @@ def check_given(values: flags.FlagValues) -> None:
                 raise ValueError(f"--{flag.name}: expected text without line ends and other control characters")
 
 
-def parse(argv: list[str], words: str | None, *modules: str) -> list[str]:
+def parse(argv: list[str], words: str | None, *modules: str, left_out: Collection[str] = ()) -> list[str]:
     """What is left of a script's arguments after its flags; else the end: 0 for help, 2 with a line for what is wrong.
 
-    Help is `words` and the flags of `modules`, this one and the script; absl's own shows these for --helpfull only.
+    Help is `words` and the flags of `modules`, this one and the script, but for some; absl's own shows these for
+    --helpfull only.
     """
     values = flags.FLAGS
     if {"--help", "-h", "-help", "--helpfull"} & set(argv[1:]):
-        names = {flag.name for one in (*modules, __name__, "__main__") for flag in values.get_flags_for_module(one)}
-        print(f"{(words or '').strip()}\n\n" + "\n".join(f"  --{name}: {values[name].help}" for name in sorted(names)))
+        shown = {flag.name: flag for one in (*modules, __name__, "__main__")
+                 for flag in values.get_flags_for_module(one)}
+        lines = [f"  --{name}: {flag.help}{f' (default {told})' if (told := _default(flag)) else ''}"
+                 for name, flag in sorted(shown.items()) if name not in left_out]
+        print(f"{(words or '').strip()}\n\n" + "\n".join(lines))
         sys.exit(0)
     try:
         left = values(argv)
@@ -68,3 +72,10 @@ def parse(argv: list[str], words: str | None, *modules: str) -> list[str]:
     except (flags.Error, ValueError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+
+
+def _default(flag):
+    """A flag's default in words; "" where none has to be told."""
+    if isinstance(flag.default, list):
+        return ",".join(map(str, flag.default))
+    return "" if flag.default in (None, False, "") or "default" in flag.help else str(flag.default)

@@ -23,6 +23,7 @@ from watermark.errors import Interrupted, Stopped
 from watermark.lookahead import Ahead, Drift, with_weights
 from watermark.losses import MEANINGS, Loss, gradients_of
 from watermark.optimizers import OPTIMIZERS
+from watermark.quiet import Lines
 from watermark.recipes import Recipe
 from watermark.states import State, identity
 
@@ -284,6 +285,7 @@ def _progress(title, first, steps):
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task, explained = bar.add_task(title, total=steps, completed=first, losses=""), set()
+        lines = Lines(title, "step", steps, first)
 
         def update(step, parts):
             new = [name for name in MEANINGS if name in parts and name not in explained]
@@ -292,5 +294,7 @@ def _progress(title, first, steps):
                 bar.console.print(f"  {name}: {MEANINGS[name]}", highlight=False)
             losses = "  ".join(f"{name} {value:.4g}" for name, value in parts.items())
             bar.update(task, completed=step, losses=losses)
+            if not console.is_terminal:
+                lines.at(step, losses)
 
         yield update

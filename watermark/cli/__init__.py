@@ -117,7 +117,11 @@ def _verb(verb, rest):
     module = importlib.import_module(f"watermark.cli.{verb}")
     module.define(values)
     values.set_gnu_getopt(True)  # flags may stand behind it
-    left = values([verb, *rest])[1:]
+    try:
+        left = values([verb, *rest])[1:]
+    except flags.UnrecognizedFlagError as error:
+        way = "; a suspect is asked: --suspect=…" if (verb, error.flagname) == ("verify", "model") else ""
+        raise ValueError(f"{error}{way}; watermark {verb} --help lists them") from error
     if len(left) == 1 and "file" in values and not values.file:  # watermark inspect FILE
         values.file = left.pop()
     if left:

@@ -114,7 +114,7 @@ def check(marked, key, null_keys=NULL_KEYS):
     Raises:
       ValueError: a claim on this mark would not stand.
     """
-    updated = update_key(key, marked)
+    updated = with_verification(key, blackbox.answer(marked, key))  # how well it has taken is said below
     judged = judgement.judge(marked, updated, null_keys=null_keys, findings=[
         finding for commitment in (commit(key), commit(updated)) for finding in commitments.check(updated, commitment)])
     if not judged.stands:

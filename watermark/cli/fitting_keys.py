@@ -7,6 +7,8 @@ from watermark.evidence import residual_correlation
 from watermark.keys import LEAST_PIXELS, refusal
 from watermark.kinds import Kind
 
+HIDDEN = "…"  # in the place of a seed, where a result repeats the flags
+
 
 def check_key(one, key):
     """A ValueError where a key does not fit a model; says what the model's last layer costs the mark, if it does."""
@@ -25,6 +27,8 @@ def checked(one, key, bare_seed=None):
 
 def bare(seed):
     """--bare_seed as `make_key` had it: whole numbers are ints."""
+    if seed == HIDDEN:
+        raise ValueError(f"--bare_seed={HIDDEN}: put the seed of the key there, which no result names")
     return int(seed) if seed and seed.lstrip("-").isdecimal() else seed
 
 

@@ -127,9 +127,10 @@ def _network(values):
     try:
         _, one = common.one_image(values, model)
         forms.check_weights(one)
+        forms.check_learns(one, shape := forms.form(one))
     except ModelError as error:
         return {"can be marked": f"no: {error}"}, False
-    shape, own = forms.form(one), ranges.own(one)
+    own = ranges.own(one)
     answers, usual = common.in_every_range(values, one)
     task, found = _measured(values, shape, answers, usual)
     if found.psnr[found.best] == -np.inf:

@@ -45,14 +45,14 @@ def notes(suspect, verdict):
             f"{found}; p is {tries} times that of one, and z must reach {z:.2f}"]
 
 
-def range_hint(suspect, key):
+def range_hint(suspect, key, known):
     """A line where a mark that was not found would be, were the suspect asked on another range of pixels; or none."""
     found = []
-    for pixels in RANGES[1:] if suspect.readable and not suspect.pixels else ():
+    for pixels in RANGES[1:] if suspect.readable and not (suspect.pixels or known.stands_out) else ():
         with contextlib.suppress(SuspectError):  # numbers so large may end in none
             verdict = verification.verify(blackbox.as_suspect(suspect, key.kind, pixels=pixels), key,
                                           null_keys=evidence.RANKED)
-            if verdict.among(len(RANGES)).stands_out:
+            if verdict.among(len(RANGES)).stands_out and verdict.rho > known.rho:
                 found.append(f"on {pixels} its rho is {verdict.rho:.3f}: verify with --range={pixels.told}")
     return found
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import watermark
 from watermark import compute, judgement
+from watermark.cli.fitting_keys import HIDDEN
 from watermark.errors import FAILURES
 from watermark.files import sha256
 from watermark.limits import LARGEST, onnx_files
@@ -102,7 +103,7 @@ def command(values, fresh_seed, null_keys):
 def _told(flag):
     """A flag as it is typed, without what is secret."""
     if flag.name in SECRET:
-        return f"--{flag.name}=…"
+        return f"--{flag.name}={HIDDEN}"
     if isinstance(flag.value, bool):
         return f"--{'' if flag.value else 'no'}{flag.name}"
     value = ",".join(map(name, flag.value)) if isinstance(flag.value, list) else name(flag.value)

@@ -124,7 +124,7 @@ def _verify(values, keys, findings, opened, unmarked, visualizer, named):
     for key, found in zip(keys, findings, strict=True):
         asked = blackbox.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
         judged.append(_judge(values, asked, key, found, unmarked, among=len(keys)))
-        fitted = many.notes(asked, judged[-1].verdict) + ([] if judged[-1].found else many.range_hint(asked, key))
+        fitted = many.notes(asked, judged[-1].verdict) + many.range_hint(asked, key, judged[-1].verdict)
         fitted += [many.NAMED] if named and judged[-1].found else []
         result = results.result(values, judged[-1], suspect, identified)
         told.append(result | {"notes": [*fitted, *result["notes"]]})

@@ -11,7 +11,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from watermark.quiet import Lines
 
 
 @dataclass(frozen=True)
@@ -117,8 +126,16 @@ class Watch:
 
     @contextlib.contextmanager
     def over(self, jobs: Sequence[Job]) -> Iterator[Callable[[], None]]:
-        """A progress bar over trials; yields what to call after each."""
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True), disable=not jobs) as bar:
+        """A progress bar over trials, or lines where there is no terminal; yields what to call after each."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                   TimeRemainingColumn())
+        console, lines = Console(stderr=True), Lines(self.title, "trial", len(jobs))
+        with Progress(*columns, console=console, disable=not jobs or not console.is_terminal) as bar:
             task = bar.add_task(self.title, total=len(jobs))
-            yield lambda: bar.advance(task)
+
+            def advance():
+                bar.advance(task)
+                if not console.is_terminal:
+                    lines.at(int(bar.tasks[task].completed))
+
+            yield advance

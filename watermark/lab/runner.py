@@ -143,7 +143,7 @@ class Trials:
     def __post_init__(self):
         shipped = [RESULTS / self.lab.profile.name] if self.options.reuse else []
         shard = self.options.shard.name if self.options.shard else ""
-        self.store = Store(results(self.lab), self.table.name, shard, shipped)
+        self.store = Store(results(self.lab), self.table.name, shard, shipped, ("row", "seed"))
         self.rows = chosen(self.lab, self.table, self.options)
 
     def identity(self, row: Mapping, seed: int, resolved: bool = False) -> str:

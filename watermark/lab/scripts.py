@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from absl import app, flags
@@ -91,9 +91,9 @@ def run_main(main: Callable[[Lab, Options], object], *, tables: Sequence[Table] 
     Flags on which trials are made are refused unless it makes those of `tables`, or `takes` names them; where it does,
     those of figures are. Where there are no trials, --stop_after ends the training that is under way.
     """
+    refused = OF_FIGURES if tables else set(OF_TABLES) - set(takes)
 
     def with_lab():
-        refused = OF_FIGURES if tables else set(OF_TABLES) - set(takes)
         if given := sorted(name for name in refused if FLAGS[name].present):
             others = "draw figures" if tables else "make tables"
             raise ValueError(f"--{given[0]} is for scripts that {others}; this one takes no notice of it")
@@ -104,13 +104,14 @@ def run_main(main: Callable[[Lab, Options], object], *, tables: Sequence[Table] 
         main(made, options())
 
     define_flags(_usual(tables))
-    run_script(with_lab)
+    run_script(with_lab, refused)
 
 
-def run_script(main: Callable[[], int | None]) -> None:
+def run_script(main: Callable[[], int | None], refused: Collection[str] = ()) -> None:
     """Runs `main` under absl; what a user can mend comes as one line and exit code 2, else the code is what it returns.
 
-    None is 0; a deadline is 0 too, and Ctrl-C 130. The flags are the script's own: they are defined before.
+    None is 0; a deadline is 0 too, and Ctrl-C 130. The flags are the script's own: they are defined before; those that
+    it has `refused` to take are left out of its help.
     """
 
     def guarded(argv):
@@ -119,6 +120,7 @@ def run_script(main: Callable[[], int | None]) -> None:
         # absl's app turns these on; TensorFlow's reports on every file it saves would bury the script's own words.
         absl_logging.set_verbosity(absl_logging.WARNING)
         logging.getLogger("tensorflow").setLevel(logging.WARNING)
+        absl_logging.get_absl_handler().setFormatter(logging.Formatter("note: %(message)s"))
         try:
             if len(argv) > 1:
                 raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --name=value")
@@ -142,7 +144,7 @@ def run_script(main: Callable[[], int | None]) -> None:
         return 0
 
     main_module = sys.modules["__main__"]
-    app.run(guarded, flags_parser=lambda argv: parse(argv, main_module.__doc__, __name__))
+    app.run(guarded, flags_parser=lambda argv: parse(argv, main_module.__doc__, __name__, left_out=refused))
 
 
 def _check_flags(tables):

@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from numbers import Number
 from pathlib import Path
 
 import tensorflow as tf
@@ -35,17 +36,19 @@ class Store:
     Attributes:
       path: the file that is added to, `<folder>/<table>.jsonl` or, for a shard, `<folder>/<table>.<shard>.jsonl`.
       records: {id: record} of all of the table's files in the folder, and in those that are only read.
+      needs: names of what each record must have.
     """
 
-    def __init__(self, folder: str | Path, table: str, shard: str = "", read_only: Sequence[str | Path] = ()):
+    def __init__(self, folder: str | Path, table: str, shard: str = "", read_only: Sequence[str | Path] = (),
+                 needs: Sequence[str] = ()):
         self.path = Path(folder) / ".".join(filter(None, (table, shard, "jsonl")))
-        self.table, self.records = table, {}
+        self.table, self.records, self.needs = table, {}, needs
         self.refresh(*read_only, folder)
 
     def refresh(self, *folders: str | Path) -> None:
         """Reads what is in some folders, by default what other processes have added to this one's."""
         files = [path for there in folders or (self.path.parent,) for path in files_of(there, self.table)]
-        self.records |= {record["id"]: record for path in files for record in read(path)}
+        self.records |= {record["id"]: record for path in files for record in read(path, self.needs)}
 
     def add(self, record: dict) -> None:
         """Adds a record, a whole line or nothing."""
@@ -68,18 +71,23 @@ def _whole_lines(path):
     return content.rfind(b"\n") + 1
 
 
-def read(path: Path) -> Iterator[dict]:
+def read(path: Path, needs: Sequence[str] = ()) -> Iterator[dict]:
     """The records of a file; what follows the last newline was cut off, and that trial is made again.
+
+    Each has "id", "provenance", "values", all of them numbers, and what else it `needs`.
 
     Raises:
       ValueError: for a line that is no record.
     """
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines[:-1], 1):
         try:
             record = json.loads(line)
-            record["id"], record["values"], record["provenance"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}:{number} is not a record ({error}); delete the line, its trial is made again"
-                             ) from error
+            for name in ("id", "provenance", *needs):
+                record[name]
+            if strange := {name: one for name, one in record["values"].items() if not isinstance(one, Number)}:
+                raise TypeError(f"no numbers: {strange}")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}:{number} is not a record ({error!r:.200}); delete the line, its trial is made "
+                             "again") from error
         yield record
