@@ -226,13 +226,15 @@ def test_inspect_says_what_there_is_to_know(photos, tmp_path, capsys):
         assert watermark(capsys, "inspect", *arguments)[0] == 2
     frozen = denoiser()
     frozen.trainable = False
+    rounded = keras.Model(image, keras.ops.round(255 * denoiser()(image)) / 255)
     half = keras.Sequential([image, keras.layers.Conv2D(1, 3, padding="same", dtype="float16")])
     lost = denoiser()
     lost.set_weights([np.full_like(weight, np.nan) for weight in lost.get_weights()])
     huge = keras.layers.Rescaling(1e38)
     dark = keras.Model(image, keras.layers.Add()([huge(huge(image)), learner(image)]))
-    for model, why in ((frozen, "no trainable weights"), (half, "weights in float16"), (lost, "no finite numbers"),
-                       (dark, "no finite numbers"), (denoiser((8, 8)), "a K of 64 pixels, and fewer than 256")):
+    for model, why in ((rounded, "no gradient reaches a weight"), (frozen, "no trainable weights"),
+                       (half, "weights in float16"), (lost, "no finite numbers"), (dark, "no finite numbers"),
+                       (denoiser((8, 8)), "a K of 64 pixels, and fewer than 256")):
         models.save_model(model, tmp_path / "no.keras")
         code, said, error = watermark(capsys, "inspect", f"--model={tmp_path}/no.keras")
         assert code == 1 and why in said, error

@@ -95,6 +95,9 @@ def test_an_integer_input_is_fed_whole_pixels():
     x = np.float32([0.0, 0.5, 0.999, -0.2, 1.3]).reshape(1, 1, 5, 1)
     answer = ranges.wrapped(model, BYTES).predict(x, verbose=0)
     np.testing.assert_allclose(answer[0, 0, :, 0] * 255, [0, 2 * 128, 2 * 255, 0, 2 * 255])
+    whole = keras.Model(image, keras.ops.cast(keras.ops.clip(keras.layers.Rescaling(2.0)(image), 0, 255), "uint8"))
+    answer = ranges.wrapped(whole, BYTES).predict(x, verbose=0)  # whose last layer is called as ours might be
+    np.testing.assert_allclose(answer[0, 0, :, 0] * 255, [0, 255, 255, 0, 255])
 
 
 def test_several_inputs_are_fed_constants(photos, tmp_path, capsys):

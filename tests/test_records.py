@@ -31,6 +31,18 @@ def test_a_cut_last_line_is_dropped_and_a_broken_one_is_named(tmp_path):
         Store(tmp_path, "t")
 
 
+@pytest.mark.parametrize(("line", "why"), [
+    (b'{"id": "a", "values": {"n": "high"}, "provenance": {}, "row": {}}', "no numbers"),
+    (b'{"id": "a", "values": 3, "provenance": {}, "row": {}}', "AttributeError"),
+    (b'{"id": "a", "values": {}, "provenance": {}}', "'row'"), (b'{"id": "\xff"}', "UnicodeDecodeError"),
+    (b"3", "TypeError")])
+def test_a_record_that_is_none_is_named_with_its_line(line, why, tmp_path):
+    (tmp_path / "t.jsonl").write_bytes(json.dumps(_record("0") | {"row": {}}).encode() + b"\n" + line + b"\n")
+    with pytest.raises(ValueError, match=f"t.jsonl:2 is not a record .*{why}") as caught:
+        Store(tmp_path, "t", needs=("row",))
+    assert "\n" not in str(caught.value)
+
+
 def _add(folder, names):
     store = Store(folder, "t")
     for name in names:
