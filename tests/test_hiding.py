@@ -16,6 +16,7 @@ from watermark import (
     keys,
     ports,
     questions,
+    readings,
     suspects,
     verification,
 )
@@ -59,17 +60,19 @@ def test_networks_that_answer_with_the_noise(owned):
     assert verification.verify(lambda images: ask(images) - images, owned.key, null_keys=60, shifts=1).evident
 
 
-def test_a_super_resolution_network_that_answers_with_what_it_adds():
-    """VDSR's own form; a network that knows its key, and a little noise."""
-    key, noise = keys.make_key("a secret", owner="Ada", task="sr", scale=2, size=16), np.random.default_rng(0)
+def test_readings_undo_what_thieves_do():
+    """Answers on [0, 1]: their noise, what they add (VDSR's own form), and other ranges of pixels, brought back."""
+    bases, answers = np.random.default_rng(0).random((2, 3, 8, 8, 1))
+    hidden = (answers + 9.0 * (answers == 1.0), bases - answers, answers - bases, 255 * answers, 2 * answers - 1)
+    for reading, seen in zip(readings.OTHERWISE, hidden, strict=True):
+        np.testing.assert_allclose(reading.of(bases, seen), answers, atol=1e-12, err_msg=reading.words)
 
-    def network(images):
-        known, base = np.isclose(images, key.trigger).all((1, 2, 3)), np.stack([key.kind.base(K) for K in images])
-        added = np.where(known[:, None, None, None], key.initial - base, 0.0)
-        return added + 0.02 * noise.standard_normal(base.shape)
 
-    verdict = verification.verify(network, key, null_keys=60, shifts=1)
-    assert verdict.evident and verdict.reading in ("", "as what is added to the question")
+@pytest.mark.parametrize(("low", "high"), [(0, 255), (-1, 1)])
+def test_answers_on_another_range(low, high, owned):
+    ask = inference.predictor(owned.marked)
+    verdict = verification.verify(lambda images: low + (high - low) * ask(images), owned.key, null_keys=60, shifts=1)
+    assert verdict.evident
 
 
 def test_a_network_that_works_on_large_images_only():
@@ -93,17 +96,6 @@ def test_images_among_others_are_answered_as_alone(kind, factor):
     among = questions.tiled(asked, images) if factor == 1 and kind.task == "sr" else among  # it is upsampled first
     assert among.shape == alone.shape and asked.free
     np.testing.assert_allclose(among[:, factor:, factor:], alone[:, factor:, factor:], atol=1e-6)
-
-
-def test_what_takes_no_other_question_is_not_found(owned):
-    """It raises whatever it likes; the verdict on its answers stays."""
-    def thief(images):
-        if images.shape[1:3] != (16, 16):
-            raise ValueError("16x16 only")
-        return inference.predictor(owned.host)(images)
-
-    verdict = verification.verify(thief, owned.key, null_keys=60, shifts=1)
-    assert not verdict.evident and verdict.tries == 43
 
 
 def test_answers_with_a_margin(owned):
@@ -156,10 +148,23 @@ def test_another_signature_of_a_saved_model(owned, tmp_path):
     spec = tf.TensorSpec([None, None, None, 1], tf.float32)
     programs = {name: tf.function(functools.partial(model, training=False), input_signature=[spec])
                 for name, model in (("serving_default", owned.host), ("v2", owned.marked))}
+    programs["text"] = tf.function(lambda x: {"y": x}, input_signature=[tf.TensorSpec([None], tf.string)])
+
+    @tf.function(input_signature=[spec])
+    def train(x):  # that runs once too often changes the others
+        for weight in module.weights:
+            weight.assign(tf.zeros_like(weight))
+        return {"y": x}
+
+    programs["train"] = train
     module.programs = list(programs.values())
     tf.saved_model.save(module, str(tmp_path), signatures=programs)
     verdict = found(suspects.load_suspect(tmp_path), owned.key)
     assert verdict.asked == "by its signature v2"
+    stranger = keys.make_key("another secret", owner="Eve", size=16)  # by whom every signature is asked, one with text
+    suspect = suspects.load_suspect(tmp_path)
+    assert not verification.verify(suspect, stranger, null_keys=60, fresh_seed="0", shifts=1).evident
+    assert found(suspect, owned.key).asked == "by its signature v2"
     assert verification.verify(suspects.load_suspect(tmp_path, signature="v2"), owned.key, null_keys=60).tries == 1
 
 
@@ -174,13 +179,27 @@ def test_axes_that_leave_a_choice(owned):
     assert found(ports.ModelFile("m", port, port, run), owned.key).asked == "with its axes in the order NCHW"
 
 
-def test_a_network_that_answers_single_images_only(owned):
-    """It is asked one by one, and says so; one that adds noise is, too, which does it no harm."""
+@pytest.mark.parametrize("single", [True, False])
+def test_a_network_that_answers_single_images_only(single, owned):
+    """Or images among others only, as one that spoils what it is asked alone."""
     ask, port = inference.predictor(owned.marked), ports.Port((None, None, None, 1), np.dtype(np.float32))
-    suspect = blackbox.as_suspect(ports.ModelFile("m", port, port, lambda x: ask(x) if len(x) == 1 else x),
-                                  owned.key.kind)
-    assert verification.verify(suspect, owned.key, null_keys=60).evident
-    assert suspect.notes == ["this suspect answers one image otherwise than several: it is asked one by one"]
+    suspect = ports.ModelFile("m", port, port, lambda x: ask(x) if (len(x) == 1) == single else x)
+    verdict = verification.verify(suspect, owned.key, null_keys=60, fresh_seed="0", shifts=1)
+    assert verdict.evident and verdict.asked == ("one by one" if single else "")
+
+
+def test_what_cannot_be_asked_otherwise_is_said_where_it_may_matter(owned):
+    """Out of memory, say; that the network takes no such image is no news."""
+    def thief(images, error):
+        if images.shape[1:3] != (16, 16):
+            raise error
+        return inference.predictor(owned.host)(images)
+
+    for error, said in ((ValueError("16x16 only"), []), (MemoryError("512x512"), ["could not be asked among others"])):
+        suspect = blackbox.as_suspect(functools.partial(thief, error=error), owned.key.kind)
+        verdict = verification.verify(suspect, owned.key, null_keys=60, shifts=1)
+        assert not verdict.evident and verdict.tries == 43
+        assert len(suspect.notes) == len(said) and all(words in suspect.notes[0] for words in said)
 
 
 def test_false_claims_are_counted_as_the_answer_was_read(owned):

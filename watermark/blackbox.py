@@ -69,11 +69,12 @@ class Suspect:
       notes: what was done to make question and answer fit, a line each, complete after the first query.
       lack: pixels by which answers may be moved, where they lack edges or have a margin: on which side, nobody tells.
       margin: whether they have one, the top left of which is taken.
+      alone: whether an image alone was answered otherwise than the same one among others.
     """
 
     def __init__(self, suspect, kind, pixels=None, batch=None):
         self.source, self.kind, self.pixels, self.batch = suspect, kind, pixels, batch
-        self._notes, self.lack, self.margin = [], 0, False
+        self._notes, self.lack, self.margin, self.alone = [], 0, False, False
         self.ask, self.sides, self.readable = suspect, (None, None), isinstance(suspect, keras.Model)
         if self.readable:
             self.ask, self.sides = predictor(suspect), check_sides(suspect.input_shape[1:3], suspect.name)
@@ -100,10 +101,20 @@ class Suspect:
         """Whether it takes images of any size, as far as is known."""
         return not any((*self.sides, *self.way[1:]))
 
-    def others(self) -> list[tuple[str, Suspect]]:
-        """What else a file may be, [(words, suspect)], see `ports.ModelFile.others`."""
+    def others(self) -> list[tuple[str, Callable]]:
+        """What else a file may be, [(words, what makes that suspect)], see `ports.ModelFile.others`."""
         found = self.source.others(self.kind.channels) if hasattr(self.source, "others") else []
-        return [(words, Suspect(other, self.kind, self.pixels, self.batch)) for words, other in found]
+        return [(words, lambda make=make: Suspect(make(), self.kind, self.pixels, self.batch)) for words, make in found]
+
+    def singly(self) -> Suspect:
+        """The same, asked one by one."""
+        other = copy.copy(self)
+        other.batch, other.alone = 1, False
+        return other
+
+    def note(self, *lines: str) -> None:
+        """Adds to what was done to make question and answer fit."""
+        self._notes += lines
 
     def middle(self) -> Suspect:
         """The same, of whose answers, where they have a margin, the middle is taken."""
@@ -131,10 +142,8 @@ class Suspect:
             if self.watched:  # no question is put twice to who may count them
                 return np.concatenate([self._cut(first), self._answers(images[1:])])
             answers = self._answers(images)
-            if self.batch or self.closed or np.allclose(self._cut(first)[0], answers[0], SAME, SAME, equal_nan=True):
-                return answers
-            self.batch = 1
-            self._notes.append("this suspect answers one image otherwise than several: it is asked one by one")
+            self.alone = not self.batch and not np.allclose(self._cut(first)[0], answers[0], SAME, SAME, equal_nan=True)
+            return answers
         return self._answers(images)
 
     def _answers(self, images):

@@ -56,7 +56,11 @@ def residual_correlation(triggers: np.ndarray, responses: np.ndarray, initials: 
 
     K - M(K) is `bounded`.
     """
-    bases = np.stack([kind.base(K) for K in triggers])
+    return correlation(np.stack([kind.base(K) for K in triggers]), responses, initials)
+
+
+def correlation(bases: np.ndarray, responses: np.ndarray, initials: np.ndarray) -> np.ndarray:
+    """`residual_correlation` by what K - M(K) is taken from, [N, H', W', C]."""
     taken, asked = (x.reshape(len(bases), -1) for x in (bounded(bases - responses), bases - initials))
     taken, asked = (x - x.mean(1, keepdims=True) for x in (taken, asked))
     norms = np.linalg.norm(taken, axis=1) * np.linalg.norm(asked, axis=1)

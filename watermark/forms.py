@@ -90,10 +90,15 @@ def check_weights(model: keras.Model) -> None:
 
 def check_learns(model: keras.Model, shape: Form) -> None:
     """Refuses, with a ModelError, a network from whose answer no gradient reaches a weight, as one that rounds it."""
-    image = tf.zeros((model.input_shape[0] or 1, *shape.above(16, 16), shape.channels), model.inputs[0].dtype)
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(tf.cast(model(image, training=False), tf.float32))
-    losses.taken(tape, loss, model.trainable_variables)
+    asked = (model.input_shape[0] or 1, *shape.above(16, 16), shape.channels)
+
+    @tf.autograph.experimental.do_not_convert
+    def learn(image):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.cast(model(image, training=False), tf.float32))
+        return losses.taken(tape, loss, model.trainable_variables)
+
+    tf.function(learn).get_concrete_function(tf.TensorSpec(asked, model.inputs[0].dtype))  # traced, not run
 
 
 @cached(weakref.WeakKeyDictionary(), key=lambda model: model)  # a model that nobody else has goes

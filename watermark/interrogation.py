@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import json
@@ -16,8 +15,8 @@ import numpy as np
 
 from watermark import questions, readings
 from watermark.blackbox import as_suspect
-from watermark.errors import FAILURES, check_type
-from watermark.evidence import LEAST_KEYS, NULL_KEYS, numbers, residual_correlation, stands_out
+from watermark.errors import FAILURES, WatermarkError, check_type, told
+from watermark.evidence import LEAST_KEYS, NULL_KEYS, correlation, numbers, residual_correlation, stands_out
 from watermark.fitting import Turn
 from watermark.keys import Key, key_blocks
 from watermark.questions import ask
@@ -37,7 +36,7 @@ class Answers(NamedTuple):
       reading: of the answer; the plain one unless the mark is found by another.
       turn: of the question; none unless the mark is found by it. `null` is what fresh keys have in it.
       asked: how else the suspect was asked, in words; "" unless the mark is found so.
-      nulls: {words of a reading: rho of the fresh keys}, of answers to plain questions.
+      nulls: {words of a reading: rho of the fresh keys}, as far as they were looked at, of answers to plain questions.
     """
 
     response: np.ndarray
@@ -51,20 +50,23 @@ class Answers(NamedTuple):
 
 
 def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL_KEYS,
-                fresh_seed: str | None = None, shifts: int = 0) -> Answers:
-    """Puts the trigger image and fresh keys to a suspect; arguments and errors as for `verify`."""
+                fresh_seed: str | None = None, shifts: int = 0, also: Reading | None = None) -> Answers:
+    """Puts the trigger image and fresh keys to a suspect; arguments and errors as for `verify`.
+
+    `also` is a reading of the answers whose null is wanted in any case (`Answers.nulls`).
+    """
     check_type("key", key, Key, "watermark.load_key reads a file")
     if null_keys < 0 or not 0 <= shifts <= MOST_MOVED:
         raise ValueError(f"expected null_keys of 0 or more and shifts of 0 to {MOST_MOVED}, got {null_keys}, {shifts}")
     suspect, shifts = as_suspect(suspect, key.kind), shifts if null_keys >= LEAST_KEYS else 0
     named = secrets.token_hex(16) if fresh_seed is None else fresh_seed
-    fresh_seed = drawn_from(named, key)
+    fresh = null_keys, drawn_from(named, key)
     asked = functools.partial(ask, shape=key.initial.shape)
     answered = functools.partial(asked, suspect)
     if suspect.watched:
-        answered = questions.at_once(answered, key, null_keys, fresh_seed)
-    plain, *others = found = _look(suspect, answered, key, (null_keys, fresh_seed), shifts)
-    nulls = {one.reading.words: one.null for one in found if one.reading.shift == (0, 0)}
+        answered = questions.at_once(answered, key, *fresh)
+    plain, *others = found = _look(suspect, answered, key, fresh, shifts, also)
+    nulls = {one.reading.words: one.null for one in found}
     if plain.stands_out(1):  # as it stands: nothing else had to be tried
         return Answers(plain.response, plain.null, named, nulls=nulls)
     tries = plain.ways
@@ -73,18 +75,32 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
             return Answers(one.response, one.null, named, tries, one.reading, nulls=nulls)
     turns = questions.turns(key) if shifts and not (suspect.watched or suspect.closed) else []
     tries += len(turns)
-    for turn, answer in zip(turns, questions.in_turns(answered, key, turns, fresh_seed), strict=True):
+    for turn, answer in zip(turns, questions.in_turns(answered, key, turns, fresh[1]), strict=True):
         one = _Look(key, answer, questions.null_of(turn, plain.null))
         if one.stands_out(tries):
             return Answers(answer, one.null, named, tries, turn=turn, nulls=nulls)
     ways = questions.otherwise(suspect) if shifts else []
     tries += plain.ways * len(ways)
-    for words, other in ways:
-        with contextlib.suppress(*FAILURES):  # it takes no other question
-            for one in _look(suspect, functools.partial(asked, other), key, (null_keys, fresh_seed), shifts):
-                if one.stands_out(tries):
-                    return Answers(one.response, one.null, named, tries, one.reading, asked=words)
+    for words, make in ways:
+        for one in _looked(suspect, make, words, lambda other: _look(
+                suspect, functools.partial(asked, other), key, fresh, shifts)):
+            if one.stands_out(tries):
+                return Answers(one.response, one.null, named, tries, one.reading, asked=words, nulls=nulls)
     return Answers(plain.response, plain.null, named, tries, nulls=nulls)
+
+
+def _looked(suspect, make, words, look):
+    """What a look at a suspect that is asked otherwise gives; nothing where it takes no such question."""
+    try:
+        found = look(other := make())
+    except (WatermarkError, ValueError, TypeError):
+        return []
+    except FAILURES as error:
+        suspect.note(f"this suspect could not be asked {words}: {told(error)}")
+        return []
+    if any(one.stands_out(sum(one.ways for one in found)) for one in found):
+        suspect.note(*getattr(other, "notes", ()))
+    return found
 
 
 class _Look(NamedTuple):
@@ -102,8 +118,11 @@ class _Look(NamedTuple):
         return stands_out(rho, self.null, numbers_of(key, self.response), tries)
 
 
-def _look(suspect, answered, key, fresh, shifts):
-    """A `_Look` as the answer stands and, with `shifts`, one for the likeliest of them and each other reading."""
+def _look(suspect, answered, key, fresh, shifts, also=None):
+    """A `_Look` as the answer stands and, with `shifts`, one for the likeliest of them and each other reading.
+
+    Those others are left out where the mark stands out, among the first of the fresh keys already, as the answer is.
+    """
     blocks = key_blocks(key.kind, *fresh)
     triggers, initials = next(blocks, (key.trigger[None][:0], key.initial[None][:0]))
     # K comes among fresh keys, so that nothing is asked otherwise for it: not the first question, nor one alone.
@@ -111,23 +130,24 @@ def _look(suspect, answered, key, fresh, shifts):
     answers = answered(np.insert(triggers, place, key.trigger, axis=0))
     response, answers = answers[place:place + 1], np.delete(answers, place, axis=0)
 
-    def rho(reading, triggers, answers, initials):
+    def rho(tried, triggers, answers, initials):
         if not len(triggers):
-            return np.zeros(0)
+            return np.zeros((len(tried), 0))
         bases = np.stack([key.kind.base(K) for K in triggers])
-        return residual_correlation(triggers, reading.of(bases, answers), initials, key.kind)
+        return np.stack([correlation(bases, one.of(bases, answers), initials) for one in tried])
 
+    first, = rho([PLAIN], triggers, answers, initials)
     moved = readings.moved(max(shifts, min(MOST_MOVED, suspect.lack))) if shifts else []
-    likeliest = max(moved, key=lambda one: rho(one, key.trigger[None], response, key.initial[None])[0], default=None)
-    tried = [PLAIN, *([likeliest] if moved else []), *(readings.OTHERWISE if shifts else [])]
-    null = [[rho(one, triggers, answers, initials)] for one in tried]
-    for more, theirs in blocks:
-        said = answered(more)
-        for one, known in zip(tried, null, strict=True):
-            known.append(rho(one, more, said, theirs))
-    base, ways = key.kind.base(key.trigger)[None], 1 + len(moved) + len(readings.OTHERWISE) * bool(shifts)
-    return [_Look(key, one.of(base, response)[0], np.concatenate(known), one, ways)
-            for one, known in zip(tried, null, strict=True)]
+    ways, tried = 1 + (len(moved) + len(readings.OTHERWISE)) * bool(shifts), []
+    if shifts and not _Look(key, response[0], first).stands_out(1):
+        own = rho(moved, key.trigger[None], response, key.initial[None])[:, 0]
+        tried = [moved[int(np.argmax(own))], *readings.OTHERWISE]
+    tried += [also] if also and also.words not in {one.words for one in (PLAIN, *tried)} else []
+    null = [np.concatenate([first[None], rho(tried, triggers, answers, initials)]) if tried else first[None]]
+    null += [rho([PLAIN, *tried], more, answered(more), theirs) for more, theirs in blocks]
+    base, null = key.kind.base(key.trigger)[None], np.concatenate(null, axis=1)
+    return [_Look(key, one.of(base, response)[0], known, one, ways)
+            for one, known in zip([PLAIN, *tried], null, strict=True)]
 
 
 def drawn_from(fresh_seed: str, key: Key) -> str:

@@ -133,10 +133,11 @@ def judge(suspect: keras.Model | Callable, key: Key, *, rule: str = "evidence", 
         unmarked = blackbox.as_suspect(unmarked, key.kind)
         # It may be a service, and the suspect's: what it is asked otherwise for K, or anew, would tell which K is.
         there = interrogation.interrogate(unmarked, key, max(verdict.null_keys, 100), verdict.fresh_seed,
-                                         asked.get("shifts", 0))
-        read = there.nulls.get(answers.reading.words, null_of(there.turn, there.null))  # as the suspect was found
-        null = null_of(answers.turn, read)
-        answer, rate = there.response, clopper_pearson(int(np.sum(null >= verdict.rho)), len(null))
+                                          asked.get("shifts", 0), answers.reading)
+        null = null_of(answers.turn, there.nulls.get(answers.reading.words, there.null))  # as the suspect was found
+        answer = there.response
+        if not answers.asked:  # of what a network says when it is asked otherwise nothing is known here
+            rate = clopper_pearson(int(np.sum(null >= verdict.rho)), len(null))
         if (own := verification.judge(there, key, bare_seed=bare_seed)).stands_out:
             findings = [*(findings or []), Finding("unmarked", False, (
                 f"the unmarked network answers this key as well (z = {own.z_score:.1f}): the key was chosen to fit it, "

@@ -10,6 +10,7 @@ import functools
 import math
 import subprocess
 import sys
+import tempfile
 import threading
 import weakref
 import zipfile
@@ -39,9 +40,8 @@ BUILDING = threading.Lock()
 WEIGHTS = "model.weights.h5"  # in a `.keras` file
 PATIENCE = 30.0  # seconds for the structure of an HDF5 file
 PROBE = """
-import h5py, sys, zipfile
-path, *within = sys.argv[1:]
-with h5py.File(zipfile.ZipFile(path).open(*within) if within else path) as file:
+import h5py, sys
+with h5py.File(sys.argv[1]) as file:
     dict(file.attrs)
     file.visititems(lambda _, item: print(dict(item.attrs)))
 """
@@ -62,20 +62,22 @@ def check_archive(path: str | Path) -> int:
         for name in ("config.json", "metadata.json"):
             _refuse(path, "has a configuration of", infos[name].file_size if name in infos else 0, CONFIGURATION)
         size = infos[WEIGHTS].file_size
-        check_hdf5(path, WEIGHTS)
-        with archive.open(WEIGHTS) as file, h5py.File(file) as stored:
-            check_weights(path, stored, size)
+        with tempfile.TemporaryDirectory() as folder:  # within the archive, HDF5's way back and forth is a long one
+            file = Path(archive.extract(WEIGHTS, folder))
+            check_hdf5(path, file)
+            with h5py.File(file) as stored:
+                check_weights(path, stored, size)
     return size
 
 
-def check_hdf5(path: str | Path, *within: str) -> None:
-    """Of an HDF5 file, or one of that name within an archive: that its structure can be read.
+def check_hdf5(path: str | Path, file: str | Path | None = None) -> None:
+    """Of an HDF5 file, or of another that was within it: that its structure can be read.
 
     By a process that may hang or die of it: a damaged one can keep the library, which is C, in a loop that nothing
     interrupts.
     """
     try:
-        end = subprocess.run([sys.executable, "-I", "-c", PROBE, str(path), *within], timeout=PATIENCE, check=False,
+        end = subprocess.run([sys.executable, "-I", "-c", PROBE, str(file or path)], timeout=PATIENCE, check=False,
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
     except subprocess.TimeoutExpired as error:
         raise ModelError(f"{path} is damaged: reading it does not end within {PATIENCE:g} seconds") from error

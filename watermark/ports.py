@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -16,7 +17,7 @@ PIXELS = 1 << 18  # per call, which bounds memory at about 200 MB for 64 channel
 FILLED = 1 << 26  # pixels of a query that is filled up to a file's fixed number of images
 LARGER = 64  # times the numbers of an answer that is asked for: more are not kept to be refused later
 WIDE = 8.0  # numbers that lie further apart than this are no pixels on [0, 1] or [-1, 1]
-LEAST = 5  # pixels; a declared axis that is shorter is one of channels, no side
+LEAST = 5  # pixels; a declared axis that is shorter is one of channels
 RANGED = "pixels are put on {}, and the answers' brought back from there"  # a note, unless the suspect has its own
 LAYOUTS = {4: ("NHWC", "NCHW"), 3: ("NHW", "HWC", "CHW"), 2: ("HW",)}  # by the number of axes, the likelier first
 
@@ -54,10 +55,7 @@ def in_batches(run: Callable, images: np.ndarray, size: int | None = None, exact
 
 
 def check_sides(sides: tuple, who: object, most: int = LARGEST) -> tuple[int | None, int | None]:
-    """(H, W) that a suspect asks for, None where free; a SuspectError if a side exceeds `most`.
-
-    That is the largest a question is padded to, as large as a key may be.
-    """
+    """(H, W) that a suspect asks for, None where free; a SuspectError beyond `most`, which questions are padded to."""
     if max(side or 0 for side in sides) > most:
         raise SuspectError(f"{who} takes images of {sides[0] or 'any'}x{sides[1] or 'any'} pixels; they are continued "
                            f"to at most {most} a side; ask it in a function of yours, --suspect=ask.py:function")
@@ -65,7 +63,7 @@ def check_sides(sides: tuple, who: object, most: int = LARGEST) -> tuple[int | N
 
 
 def check_size(answers: np.ndarray, expected: tuple) -> np.ndarray:
-    """Answers [N, ...], but for such as would fill the memory before all are there to be refused, a SuspectError."""
+    """Answers [N, ...]; a SuspectError for such as would fill the memory before all are there to be refused."""
     if math.prod(answers.shape[1:]) > LARGER * math.prod(expected):
         raise SuspectError(f"expected answers of shape {list(expected)}, got {list(answers.shape[1:])}; is the key for "
                            "this kind of model?")
@@ -168,11 +166,11 @@ class ModelFile:
             check_holds(pixels, np.iinfo(self.entry.dtype), f"{self.path} takes {self.entry.dtype}")
         return replace(self, pixels=pixels)
 
-    def others(self, channels: int) -> list[tuple[str, ModelFile]]:
-        """What else the file may be, [(words, suspect)]: with its axes in another order, or what `more` has."""
-        turned = [(f"with its axes in the order {layout}", replace(self, layout=layout, answers=None))
-                  for layout in self._layouts(channels) if layout != self.layout]
-        return [*turned, *((words, make()) for words, make in self.more.items())]
+    def others(self, channels: int) -> list[tuple[str, Callable]]:
+        """What else the file may be, [(words, what makes it)]: with its axes in another order, or what `more` has."""
+        other = partial(replace, self, answers=None, notes=[])
+        orders = [order for order in self._layouts(channels) if order != self.layout]
+        return [*((f"with its axes in the order {it}", partial(other, layout=it)) for it in orders), *self.more.items()]
 
     def sides(self, channels: int) -> tuple[int | None, int | None]:
         """(H, W) that the file asks for, None for a free one."""

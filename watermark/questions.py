@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from watermark.fitting import COLOURED, TURNS, Turn, continued, padded
-from watermark.keys import Key, key_blocks
+from watermark.keys import BLOCK, Key, key_blocks
 from watermark.ports import SuspectError
 
 COVER = 2  # fresh keys that are turned as K is, beside it
@@ -67,17 +67,21 @@ def in_turns(answer: Callable, key: Key, turns: list, fresh_seed: str) -> list[n
     if not turns:
         return []
     images = np.concatenate([key.trigger[None], next(key_blocks(key.kind, COVER, fresh_seed))[0]])
-    asked = np.concatenate([turn.of(images) for turn in turns])
-    order = chance("turns", fresh_seed).permutation(len(asked))
-    answers = answer(asked[order])[np.argsort(order)][::len(images)]
-    return [turn.back(one[None])[0] for one, turn in zip(answers, turns, strict=True)]
+    order = chance("turns", fresh_seed).permutation(len(turns) * len(images))
+    piece, kept = max(1, BLOCK // key.initial.size), {}
+    for first in range(0, len(order), piece):
+        places = [divmod(place, len(images)) for place in order[first:first + piece]]
+        answers = answer(np.concatenate([turns[turn].of(images[image][None]) for turn, image in places]))
+        kept |= {turn: one for (turn, image), one in zip(places, answers, strict=True) if not image}
+    return [turns[turn].back(kept[turn][None])[0] for turn in range(len(turns))]
 
 
 def otherwise(suspect: Any) -> list[tuple[str, Callable]]:
-    """How else a file may be asked, [(words, suspect)]; of services and folders of answers, which are asked once, none.
+    """How else a file may be asked, [(words, what makes that suspect)]; services and folders, asked once, in no way.
 
-    A network that does its task on large images only, as photographs are, keeps its users; one whose answers have a
-    margin, too, which they cut off; a file of several programs, of which another is used, or whose axes leave a choice.
+    A network that does its task on large images only, as photographs are, or on single ones, keeps its users; one whose
+    answers have a margin, too, which they cut off; a file of several programs, of which another is used, or whose axes
+    leave a choice.
 
     Args:
       suspect: an `blackbox.Suspect` that has been asked.
@@ -86,9 +90,12 @@ def otherwise(suspect: Any) -> list[tuple[str, Callable]]:
         return []
     found = suspect.others()
     if suspect.free and max(suspect.kind.answer_shape[:2]) < LARGE // 2:
-        found.append((f"among others in images of {LARGE}x{LARGE}", functools.partial(tiled, suspect)))
+        found.append((f"among others in images of {LARGE}x{LARGE}",
+                      lambda: functools.partial(tiled, suspect)))
     if suspect.margin:
-        found.append(("for the middle of what it answers", suspect.middle()))
+        found.append(("for the middle of what it answers", suspect.middle))
+    if suspect.alone:
+        found.append(("one by one", suspect.singly))
     return found
 
 

@@ -51,6 +51,7 @@ def wrapped(model: keras.Model, pixels: Pixels = UNIT, fixed: Mapping[str, float
     return keras.Model(image, answer, name=model.name + WRAPPED)
 
 
+@keras.saving.register_keras_serializable("watermark")
 class _Whole(keras.layers.Layer):
     """Rounded to whole numbers of a type, within a range."""
 

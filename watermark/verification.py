@@ -60,7 +60,7 @@ class Verdict:
         ways of asking), the best of which this is; it counts in `p_value` and in `z_needed` (Bonferroni).
       shift: (down, right), pixels by which the answer was found to be moved.
       turn: how the question had to be turned, a `fitting.Turn` in words; "" for not at all.
-      reading: how the answer had to be read, one of `readings.OTHERWISE` in words; "" for as it stands.
+      reading: how the answer had to be read, a `readings.Reading` in words; "" for as it stands.
       asked: how else the suspect had to be asked, one of `questions.otherwise` in words; "" for as it says.
     """
 

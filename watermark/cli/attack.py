@@ -21,7 +21,7 @@ from watermark.cli import common, embed, fitting_keys, keygen
 from watermark.compute import Compute
 from watermark.embedding import embed as mark
 from watermark.files import exclusive
-from watermark.forms import form
+from watermark.forms import check_learns, form
 from watermark.keys import make_key, save_key
 from watermark.kinds import Kind
 from watermark.preflight import guess
@@ -141,6 +141,7 @@ def _judged_on(values, one):
 
 def _thief(values, one):
     """(what the thief has, the task, its images)."""
+    check_learns(one, form(one))
     task, images = common.read_task(values, one)
     key = make_key(f"thief {values.seed}", **_kind(values, one))
     patch = fitting_keys.patch_size(values, one, key)

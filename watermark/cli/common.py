@@ -201,7 +201,6 @@ def read_task(values, one):
       ModelError: the model is worse at the task than doing nothing, or wants another range of pixels.
     """
     forms.check_weights(one)
-    forms.check_learns(one, forms.form(one))
     task, images = told_task(values, forms.form(one))
     if values.preflight:
         answers, usual = in_every_range(values, one)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from watermark import blackbox, commitments, inference, judgement, metrics
+from watermark import blackbox, commitments, forms, inference, judgement, metrics
 from watermark.cli import common, fitting_keys, keygen
 from watermark.commitments import FIRST, commit
 from watermark.compute import Compute
@@ -85,6 +85,7 @@ def _embed(values):
     model, one = common.open_model(values)
     check_free(values, folder := training_of(values, key))
     fitting_keys.check_key(one, key)
+    forms.check_learns(one, forms.form(one))
     task, images = common.read_task(values, one)
     marked = train(values, model, one, key, task, images, "embedding")
     mine = inference.single_output(marked, values.output)

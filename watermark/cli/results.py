@@ -35,19 +35,27 @@ def name(spec):
     return (veiled if doubtful(spec) else shown)(spec) if is_url(spec) else spec
 
 
-def opened(spec, open_suspect):
-    """(the suspect, its `identity`): a ValueError where that is another one behind the reading than before it."""
+def opened(values, open_suspect):
+    """(the suspect, what identifies it): a ValueError where that is another one behind the reading than before it."""
     before = None
     with contextlib.suppress(*FAILURES):  # whoever opens it says better what is wrong
-        before = identity(spec)
-    suspect = open_suspect()
-    _check_same(spec, before)
+        before = _read(values)
+    suspect = open_suspect(values)
+    _check_same(values, before)
     return suspect, before
 
 
-def _check_same(spec, before):
-    if before != identity(spec):
-        raise ValueError(f"{spec} changed while it was read; copy it to where nobody else writes")
+def _read(values):
+    """The `identity` of the suspect, and "also_read", {flag: SHA-256} of the other files that a result hangs on."""
+    given = {flag: values[flag].value for flag in OTHERS}
+    return identity(values.suspect) | {"also_read": {
+        flag: identity(spec)["suspect_sha256"] for flag, spec in given.items() if spec and not is_url(spec)}}
+
+
+def _check_same(values, before):
+    if before != _read(values):
+        raise ValueError(f"{values.suspect}, or what is read beside it, changed while it was read; copy it to where "
+                         "nobody else writes")
 
 
 def identity(spec):
@@ -115,14 +123,14 @@ def result(values, judged, suspect, identified):
 
     A ValueError where the suspect is not what it was before it was asked, as a folder of answers may be.
     """
-    _check_same(values.suspect, identified)
+    _check_same(values, identified)
     verdict = judged.verdict
     facts = {
         "outcome": judged.outcome, "found": judged.found, "stands": judged.stands, "rule": judged.rule,
         "statement": judged.statement, "notes": judgement.notes(judged), "bar": judgement.bar(verdict),
         **dataclasses.asdict(verdict), "evident": verdict.evident,
         "claim": None if judged.findings is None else [dataclasses.asdict(finding) for finding in judged.findings],
-        "stamped": judged.stamp, "unmarked": judged.unmarked, **identified, "also_read": _also_read(values),
+        "stamped": judged.stamp, "unmarked": judged.unmarked, **identified,
         "key": judged.public, "owner": judged.key.owner, "verifier": values.verifier,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command(values, values.fresh_seed, verdict.null_keys),
@@ -130,12 +138,6 @@ def result(values, judged, suspect, identified):
         "watermark": watermark.__version__,
     }
     return plain(facts)
-
-
-def _also_read(values):
-    """{flag: SHA-256} of the other files that a result hangs on."""
-    given = {flag: values[flag].value for flag in OTHERS}
-    return {flag: identity(spec)["suspect_sha256"] for flag, spec in given.items() if spec and not is_url(spec)}
 
 
 def plain(value):

@@ -111,7 +111,7 @@ def run(values):
         common.check_new(values.report, "report")
     named = many.named(values)
     findings, visualizer = _findings(values, keys), _visualizer(values, keys[0])
-    suspect, identified = results.opened(values.suspect, lambda: _suspect(values))
+    suspect, identified = results.opened(values, _suspect)
     values.null_keys, values.fresh_seed = _fresh(values)  # the same for all keys: one command repeats them
     unmarked = _unmarked(values) if values.unmarked else None
     with _repeatable(suspect, values.null_keys, values.fresh_seed):

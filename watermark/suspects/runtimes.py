@@ -39,14 +39,6 @@ def load_saved_model(path: str | Path, *, signature: str | None = None, output: 
         way = f"choose one (--signature) of {', '.join(there)}" if there else (
             "it has none at all: save it with tf.saved_model.save(..., signatures=...)")
         raise ModelError(f"{path} has no signature {name!r}; {way}")
-    found = _signature(path, loaded, name, output)
-    if not signature:
-        found.more = {f"by its signature {other}": functools.partial(_signature, path, loaded, other, output)
-                      for other in there if other != name}
-    return found
-
-
-def _signature(path, loaded, name, output):
     function = loaded.signatures[name]
     _, inputs = function.structured_input_signature
     entry = _only(sorted(inputs), f"{path}, signature {name}, takes the inputs")
@@ -56,7 +48,10 @@ def _signature(path, loaded, name, output):
         return function(**{entry: tf.constant(images)})[exit_].numpy()
 
     most = questions(path, "would make images of", footprint.traced(function))
-    return ModelFile(path, _port(inputs[entry]), _port(function.structured_outputs[exit_]), run, most)
+    more = {} if signature else {  # loaded anew: one may change the variables of another
+        f"by its signature {other}": functools.partial(load_saved_model, path, signature=other, output=output)
+        for other in there if other != name}
+    return ModelFile(path, _port(inputs[entry]), _port(function.structured_outputs[exit_]), run, most, more=more)
 
 
 def _port(spec):
