@@ -52,6 +52,8 @@ PAPER_FIGURES = (
 )
 NOT_SHIPPED = {None: "a drawing: nothing is measured"} | dict.fromkeys(
     ("fig4", "fig6", "fig7"), "made by the script; not shipped, for it may show other people's images")
+# Figures of attacked models that are gone and have been made again for the tables, not drawn anew since.
+BEFORE = ("fig9", "figS2", "figS3")
 MAP_WORDS = ("Where each number and picture is made here, from how many trials (the paper: 30 a row), and how far it "
              "has come, profile {profile}. The scripts lie in `experiments/`, their records in `results/{profile}/`; "
              "what they give is on one page, `RESULTS.md`. Written by `python experiments/render.py --workdir=.`.")
@@ -215,7 +217,8 @@ def _figure_state(lab, name):
     if name in NOT_SHIPPED:
         return NOT_SHIPPED[name]
     there = (runner.RESULTS / lab.profile.name / "figures" / f"{name}.png").exists()
-    return f"made, `{name}.png`" if there else "to be made"
+    older = ", 23 November 2026, of attacked models that the tables' are made again of" * (name in BEFORE)
+    return f"made, `{name}.png`{older}" if there else "to be made"
 
 
 def _opening(lab, every, scores):
