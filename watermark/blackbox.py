@@ -21,6 +21,8 @@ from watermark.keys import Key
 from watermark.kinds import Kind
 from watermark.ports import PIXELS, RANGED, ModelFile, Port, SuspectError, check_sides, check_size, in_batches
 
+SAME = 1e-2  # of a pixel, on [0, 1] or of what it is: among others an answer may differ by rounding, in bytes too
+
 
 def as_suspect(suspect: keras.Model | Callable, kind: Kind, *, pixels: Pixels | None = None,
                batch: int | None = None) -> Suspect:
@@ -43,9 +45,6 @@ def as_suspect(suspect: keras.Model | Callable, kind: Kind, *, pixels: Pixels | 
             entry, answer = (Port(tuple(tensor.shape), np.dtype(tensor.dtype)) for tensor in ends)
             suspect = ModelFile(suspect.name, entry, answer, predictor(suspect))
     return Suspect(suspect, kind, pixels, batch)
-
-
-SAME = 1e-2  # of a pixel, on [0, 1] or of what it is: among others an answer may differ by rounding, in bytes too
 
 
 class _Way(NamedTuple):
@@ -83,7 +82,7 @@ class Suspect:
         if pixels and hasattr(suspect, "on"):
             self.source = self.ask = suspect.on(pixels)
         if pixels:
-            self._notes.append(getattr(suspect, "ranged", RANGED).format(pixels))
+            self.note(getattr(suspect, "ranged", RANGED).format(pixels))
         self.way = None if self.readable or self.watched or any(self.sides) or kind.task == "sr" else _Way()
 
     @property
@@ -108,24 +107,25 @@ class Suspect:
 
     def singly(self) -> Suspect:
         """The same, asked one by one."""
-        other = copy.copy(self)
-        other.batch, other.alone = 1, False
-        return other
-
-    def note(self, *lines: str) -> None:
-        """Adds to what was done to make question and answer fit."""
-        self._notes += lines
+        return self._but(batch=1)
 
     def middle(self) -> Suspect:
         """The same, of whose answers, where they have a margin, the middle is taken."""
+        return self._but(way=self.way._replace(around=(0, 0)))
+
+    def _but(self, **changes):
         other = copy.copy(self)
-        other.way, other.margin = self.way._replace(around=(0, 0)), False
+        vars(other).update(changes, _notes=[])
         return other
 
     @property
     def notes(self) -> list[str]:
         """With what the suspect itself says of its questions."""
-        return [*getattr(self.source, "notes", ()), *dict.fromkeys(self._notes)]
+        return list(dict.fromkeys((*getattr(self.source, "notes", ()), *self._notes)))
+
+    def note(self, *lines: str) -> None:
+        """Adds to what was done to make question and answer fit."""
+        self._notes += lines
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         images = np.asarray(images, np.float32)
@@ -133,8 +133,8 @@ class Suspect:
             self.way, first = self._find(images[:1])
             if self.way.sides:
                 there = self.question(images).shape[1:3]
-                self._notes.append(f"this suspect takes {by(self.way.sides)}, not {by(there)}: the question is "
-                                   "continued by reflection, the answer cut")
+                self.note(f"this suspect takes {by(self.way.sides)}, not {by(there)}: the question is continued by "
+                          "reflection, the answer cut")
             if self._grows(images, first):
                 return self._answers(images)
             if len(images) == 1:
@@ -150,8 +150,8 @@ class Suspect:
         """What is answered to many, cut; where they are continued, in pieces, for a file may name any size."""
         question, sides = self.question(images), self.way.sides
         if not sides:
-            answers = self.put(question, None)
-            return self._cut(self.put(self.question(images), None) if self._grows(images, answers) else answers)
+            answers = self.put(question)
+            return self._cut(self.put(self.question(images)) if self._grows(images, answers) else answers)
         most = max(1, PIXELS // math.prod(sides))
         own = min(self.batch, most) if self.batch else self._at_once(sides)
 
@@ -174,8 +174,8 @@ class Suspect:
         if found := lacking(answers.shape[1:3], wanted, own, fixed):
             around, self.lack = found
             self.way = self.way._replace(around=around)
-            self._notes.append(f"the answers lack edges, {by(answers.shape[1:3])}: the question is continued "
-                               f"by reflection, {by(around)} pixels on each side")
+            self.note(f"the answers lack edges, {by(answers.shape[1:3])}: the question is continued by reflection, "
+                      f"{by(around)} pixels on each side")
         return bool(found)
 
     def question(self, images: np.ndarray) -> np.ndarray:
@@ -214,7 +214,7 @@ class Suspect:
         if wanted != there and all(side >= own for side, own in zip(wanted, there, strict=True)):
             return wanted, self.put(question, wanted)
         try:
-            return None, self.put(question, None)
+            return None, self.put(question)
         except SuspectError:
             for sides in multiples(there) if self.readable and self.sides == (None, None) else ():
                 with contextlib.suppress(SuspectError):
@@ -232,8 +232,7 @@ class Suspect:
         top, left = (more // 2 for more in over) if self.way.around else (0, 0)
         if not (self.way.sides or self.way.around):
             self.margin, self.lack = True, max(self.lack, *over)
-            self._notes.append(f"this suspect answers with {by(answers.shape[1:3])}, not {by(expected)}: the top "
-                               "left is taken")
+            self.note(f"this suspect answers with {by(answers.shape[1:3])}, not {by(expected)}: the top left is taken")
         return answers[:, top:top + height, left:left + width]
 
 

@@ -82,25 +82,24 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
     ways = questions.otherwise(suspect) if shifts else []
     tries += plain.ways * len(ways)
     for words, make in ways:
-        for one in _looked(suspect, make, words, lambda other: _look(
-                suspect, functools.partial(asked, other), key, fresh, shifts)):
+        other, found = _made(suspect, words, make, lambda other: _look(
+            suspect, functools.partial(asked, other), key, fresh, shifts))
+        for one in found:
             if one.stands_out(tries):
+                suspect.note(*getattr(other, "notes", ()))
                 return Answers(one.response, one.null, named, tries, one.reading, asked=words, nulls=nulls)
     return Answers(plain.response, plain.null, named, tries, nulls=nulls)
 
 
-def _looked(suspect, make, words, look):
-    """What a look at a suspect that is asked otherwise gives; nothing where it takes no such question."""
+def _made(suspect, words, make, look):
+    """(a suspect that is asked otherwise, what a look at it gives); nothing where it takes no such question."""
     try:
-        found = look(other := make())
+        return (other := make()), look(other)
     except (WatermarkError, ValueError, TypeError):
-        return []
+        pass
     except FAILURES as error:
         suspect.note(f"this suspect could not be asked {words}: {told(error)}")
-        return []
-    if any(one.stands_out(sum(one.ways for one in found)) for one in found):
-        suspect.note(*getattr(other, "notes", ()))
-    return found
+    return None, []
 
 
 class _Look(NamedTuple):
