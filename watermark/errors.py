@@ -64,8 +64,8 @@ def first_line(error: BaseException) -> str:
         return f"it calls sys.exit({error.code!r:.150})"
     if traced := TRACED.search(str(error)):  # TensorFlow says where first
         return first_line(traced[1])
-    if asserted := ASSERTED.search(str(error)):
-        return one_line(asserted[1])[:200]
+    if ASSERTED.search(str(error)):
+        return brief(error, 200)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return printable((lines or [type(error).__name__])[0][:200])
 

@@ -41,7 +41,7 @@ def opened(values, open_suspect):
     with contextlib.suppress(*FAILURES):  # whoever opens it says better what is wrong
         before = _read(values)
     suspect = open_suspect(values)
-    _check_same(values, before)
+    check_same(values, before)
     return suspect, before
 
 
@@ -52,7 +52,8 @@ def _read(values):
         flag: identity(spec)["suspect_sha256"] for flag, spec in given.items() if spec and not is_url(spec)}}
 
 
-def _check_same(values, before):
+def check_same(values, before):
+    """A ValueError where what is read is no more what `opened` found."""
     if before != _read(values):
         raise ValueError(f"{values.suspect}, or what is read beside it, changed while it was read; copy it to where "
                          "nobody else writes")
@@ -118,16 +119,12 @@ def _told(flag):
     return f"--{flag.name}={value}"
 
 
-def result(values, judged, suspect, identified):
-    """The result as JSON-able values: everything that the report shows, and no secret.
-
-    A ValueError where the suspect is not what it was before it was asked, as a folder of answers may be.
-    """
-    _check_same(values, identified)
+def result(values, judged, suspect, identified, notes):
+    """The result as JSON-able values: everything that the report shows, and no secret; `notes` of asking come first."""
     verdict = judged.verdict
     facts = {
         "outcome": judged.outcome, "found": judged.found, "stands": judged.stands, "rule": judged.rule,
-        "statement": judged.statement, "notes": judgement.notes(judged), "bar": judgement.bar(verdict),
+        "statement": judged.statement, "notes": [*notes, *judgement.notes(judged)], "bar": judgement.bar(verdict),
         **dataclasses.asdict(verdict), "evident": verdict.evident,
         "claim": None if judged.findings is None else [dataclasses.asdict(finding) for finding in judged.findings],
         "stamped": judged.stamp, "unmarked": judged.unmarked, **identified,

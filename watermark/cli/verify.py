@@ -121,16 +121,16 @@ def run(values):
 
 def _verify(values, keys, findings, opened, unmarked, visualizer, named):
     """Asks for every key and tells; returns 0 or 1."""
-    (suspect, identified), judged, told = opened, [], []
+    (suspect, identified), judged, fitted = opened, [], []
     for key, found in zip(keys, findings, strict=True):
         asked = blackbox.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
         judged.append(_judge(values, asked, key, found, unmarked, among=len(keys)))
-        fitted = many.notes(asked, judged[-1].verdict) + many.range_hint(asked, key, judged[-1].verdict)
-        fitted += [many.NAMED] if named and judged[-1].found else []
-        result = results.result(values, judged[-1], suspect, identified)
-        told.append(result | {"notes": [*fitted, *result["notes"]]})
-        for line in fitted:
+        fitted.append(many.notes(asked, judged[-1].verdict) + many.range_hint(asked, key, judged[-1].verdict))
+        fitted[-1] += [many.NAMED] if named and judged[-1].found else []
+        for line in fitted[-1]:
             print(f"note: {one_line(line)}", file=sys.stderr)
+    results.check_same(values, identified)  # as a folder of answers may not be
+    told = [results.result(values, one, suspect, identified, notes) for one, notes in zip(judged, fitted, strict=True)]
     prevails, decision = judgement.decide(judged)
     if values.json:
         several = {"claims": told, "decision": decision, "prevails": prevails and told[judged.index(prevails)]["key"]}
