@@ -202,7 +202,7 @@ def residual_ncc(lab: Lab, subject: Spec) -> dict:
 
 
 def as_the_paper(row: Mapping, values: Mapping) -> dict:
-    """A record's values with those of denoisers' keys in residuals, as the paper's are, under the names of its columns.
+    """A record's values under the names of the paper's columns, of denoisers' keys in residuals, as its authors train.
 
     Only ours has a rho; of labels, the baselines' keys, `kept` is how many are still answered.
     """
