@@ -90,8 +90,8 @@ REASONS = (
      "Train400, and leaves more"),
     ("table8_overwriting", {}, "not known: at these distances, 5.1 and 4.4, the paper's own rows have an NCC of .950 "
      "to .963 in Table IX, ours .892 and .924, so that it is not only that d is 28 to 63 % above the paper's on all "
-     "four hosts; part of that is the thief's recipe, here the owner's: after one by the paper's loss DnCNN's is 12 % above, RED's "
-     "24 (docs/recipe.md)"),
+     "four hosts; part of that is the thief's recipe, here the owner's: after one by the paper's loss DnCNN's is 12 % "
+     "above, RED's 24 (docs/recipe.md)"),
     ("table9_multiple_overwriting", {"host": "vdsr"}, "after two to five further keys d is twice the paper's, beyond "
      "η by 0.3 to 8 %; the first four still improve the host, which is 0.3 dB below the paper's; not known further: "
      "one by the paper's loss takes more still, d 6.7 for 5.0 after one (docs/recipe.md)"),
