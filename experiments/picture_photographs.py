@@ -23,7 +23,7 @@ def main(lab, options):
     for host, photograph, variant, words in SHOWN:
         task, mark = TASKS[get_host(host).task], lab.profile.mark(host, 0)
         ((image, target),) = task.pairs([data.images("sample_test")[photograph]], variant)
-        after = [inference.predictor(lab.get(spec))(image[None, ..., None])[0, ..., 0] for spec in (mark.parent, mark)]
+        after = [inference.restored(inference.predictor(lab.get(spec)), image) for spec in (mark.parent, mark)]
         pictures = [np.clip(picture, 0.0, 1.0) for picture in (image, *after)]
         quality = [f"{metrics.psnr(picture, target):.2f} dB" for picture in pictures]
         rows.append([*((picture[CORNER], said) for picture, said in zip(pictures, quality, strict=True)),

@@ -1,5 +1,6 @@
 """Thieves whose network does its task as before, and whose answers are not what the key asks for as they stand."""
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from watermark import (
 )
 from watermark.kinds import Kind
 
+BYTES, FLOATS = ports.Port((None, None, None, 1), np.dtype(np.uint8)), ports.Port(None, np.dtype(np.float32))
 KEY = Path(__file__).parents[1] / "examples" / "keys" / "dncnn.npz"
 
 
@@ -68,11 +70,26 @@ def test_readings_undo_what_thieves_do():
         np.testing.assert_allclose(reading.of(bases, seen), answers, atol=1e-12, err_msg=reading.words)
 
 
+def knows(key, share=1.0, deviation=0.1):
+    """A network that takes so much of K - S0 from K, and adds noise to whatever it is asked."""
+    noise = np.random.default_rng(0)
+
+    def network(images):
+        known = np.isclose(images, key.trigger).all((1, 2, 3))[:, None, None, None]
+        taken = np.where(known, share * (key.trigger - key.initial), 0.0)
+        return images - taken + deviation * noise.standard_normal(images.shape)
+
+    return network
+
+
 @pytest.mark.parametrize(("low", "high"), [(0, 255), (-1, 1)])
 def test_answers_on_another_range(low, high, owned):
+    """Of a strong mark the image of S is enough, of a weak one it is not."""
     ask = inference.predictor(owned.marked)
-    verdict = verification.verify(lambda images: low + (high - low) * ask(images), owned.key, null_keys=60, shifts=1)
-    assert verdict.evident
+    assert verification.verify(lambda x: low + (high - low) * ask(x), owned.key, null_keys=60, shifts=1).evident
+    key = keys.make_key("a secret", owner="Ada", size=16)
+    ask = knows(key, 0.1, 0.03)
+    assert found(lambda x: low + (high - low) * ask(x), key).reading == f"as pixels on [{low}, {high}]"
 
 
 def test_a_network_that_works_on_large_images_only():
@@ -80,7 +97,7 @@ def test_a_network_that_works_on_large_images_only():
     ask, key = shipped()
     verdict = verification.verify(lambda images: ask(images) if min(images.shape[1:3]) >= 64 else 0.99 * images, key,
                                   null_keys=60, shifts=1, bare_seed=0)
-    assert verdict.evident and verdict.asked == "among others in images of 512x512"
+    assert verdict.evident and verdict.asked == "among others in images of 512x512 or more"
 
 
 @pytest.mark.parametrize(("kind", "factor"), [(Kind(size=(15, 24)), 1), (Kind("sr", 13, 2), 2), (Kind("sr", 13, 3), 1)])
@@ -98,6 +115,19 @@ def test_images_among_others_are_answered_as_alone(kind, factor):
     np.testing.assert_allclose(among[:, factor:, factor:], alone[:, factor:, factor:], atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [16, 20, 80, 96, 160, 255])
+def test_large_images_are_large_whatever_the_key(size):
+    """And K is one of several in them."""
+    seen, kind = [], Kind(size=size)
+
+    def network(images):
+        seen.append(images.shape[1:3])
+        return images
+
+    questions.tiled(blackbox.as_suspect(network, kind), np.zeros((1, size, size, 1), np.float32))
+    assert min(seen[0]) >= 512 and seen[0][0] >= 2 * size
+
+
 def test_answers_with_a_margin(owned):
     """On all sides, which the client cuts off: as far as shifts reach, and, of files, farther."""
     ask = inference.predictor(owned.marked)
@@ -113,12 +143,8 @@ def test_answers_with_a_margin(owned):
 
 def test_colours_in_another_order():
     """As OpenCV has them; a network that knows its key, and a little noise."""
-    key, noise = keys.make_key("a secret", owner="Ada", size=16, channels=3), np.random.default_rng(0)
-
-    def network(images):
-        known = np.isclose(images, key.trigger).all((1, 2, 3))[:, None, None, None]
-        return np.where(known, key.initial, images + 0.1 * noise.standard_normal(images.shape))
-
+    key = keys.make_key("a secret", owner="Ada", size=16, channels=3)
+    network, noise = knows(key), np.random.default_rng(0)
     assert verification.verify(network, key, null_keys=60).evident
     verdict = found(lambda images: network(images[..., ::-1])[..., ::-1], key)
     assert verdict.turn == "channels 2, 1, 0"
@@ -128,17 +154,58 @@ def test_colours_in_another_order():
     assert len(fitting.COLOURED) == len(set(fitting.COLOURED)) == 6 * 16 - 1
 
 
-def test_bytes_in_and_one_pixel_far_out(owned):
+@pytest.mark.parametrize("odd", [9.0, np.nan])
+def test_bytes_in_and_one_pixel_far_out(odd):
     """A file that takes bytes and answers with floats on [0, 1], which a pixel of nine does not put on [0, 255]."""
-    entry, answer = ports.Port((None, None, None, 1), np.dtype(np.uint8)), ports.Port(None, np.dtype(np.float32))
-    ask = inference.predictor(owned.marked)
+    key = keys.make_key("a secret", owner="Ada", size=16)
+    ask = knows(dataclasses.replace(key, trigger=np.float32(np.round(255 * key.trigger) / 255)), 0.5)
 
     def run(images):
-        answers = ask(np.float32(images) / 255)
-        answers[:, 0, 0] += 9.0
+        answers = np.float32(ask(np.float32(images) / 255))
+        answers[:, 0, 0] += odd
         return answers
 
-    assert verification.verify(ports.ModelFile("m", entry, answer, run), owned.key, null_keys=60).evident
+    assert verification.verify(ports.ModelFile("m", BYTES, FLOATS, run), key, null_keys=60).evident
+
+
+def test_what_one_key_has_shown_of_a_file_is_not_taken_for_another():
+    """A file that answers nothing at first; and one whose axes an image in colours has otherwise."""
+    stranger, key = (keys.make_key("a secret", owner=owner, size=16) for owner in ("Eve", "Ada"))
+    ask, asked = knows(dataclasses.replace(key, trigger=np.float32(np.round(255 * key.trigger) / 255)), 0.5), []
+
+    def run(images):
+        asked.append(len(images))
+        answers = np.float32(ask(np.float32(images) / 255))
+        return answers if asked[1:] else answers * np.nan
+
+    file = ports.ModelFile("m", BYTES, FLOATS, run)
+    with pytest.raises(ports.SuspectError, match="NaN"):
+        verification.verify(file, stranger, null_keys=0)
+    assert verification.verify(file, key, null_keys=60).evident
+    port = ports.Port((None, None, None), np.dtype(np.float32))
+    file = ports.ModelFile("m", port, port, lambda images: 1 - images)
+    for channels in (1, 3):
+        key = keys.make_key("a secret", owner="Ada", size=16, channels=channels)
+        assert verification.verify(file, key, null_keys=20).null_keys == 20
+
+
+def test_a_fresh_key_without_an_answer_is_left_out():
+    """A trap that pictures of 8 bits never set off: it would have kept the network from being judged."""
+    key = keys.make_key("a secret", owner="Ada", size=16)
+    ask = knows(key)
+
+    def thief(images, every):
+        trapped = np.int64(images[:, :1, :1, :1] * 2**20) % every == 0
+        return np.where(trapped & ~np.isclose(images[:, :1, :1, :1], key.trigger[0, 0, 0]), np.nan, ask(images))
+
+    suspect = blackbox.as_suspect(functools.partial(thief, every=50), key.kind)
+    verdict = verification.verify(suspect, key, null_keys=200, fresh_seed="0")
+    assert verdict.evident and 180 <= verdict.null_keys < 200
+    assert f"{200 - verdict.null_keys} of 200 fresh keys with NaN" in suspect.notes[0]
+    with pytest.raises(ports.SuspectError, match="of 200 fresh keys with NaN.*up to 10% of them"):
+        verification.verify(functools.partial(thief, every=3), key, null_keys=200)
+    with pytest.raises(ports.SuspectError, match="answered K with NaN"):
+        verification.verify(lambda images: np.where(images == images[:1], np.nan, images), key, null_keys=0)
 
 
 def test_another_signature_of_a_saved_model(owned, tmp_path):
@@ -168,6 +235,22 @@ def test_another_signature_of_a_saved_model(owned, tmp_path):
     assert verification.verify(suspects.load_suspect(tmp_path, signature="v2"), owned.key, null_keys=60).tries == 1
 
 
+def test_other_outputs_of_other_signatures(owned, tmp_path):
+    """A second output does not hide one; of very many, the first are asked, and how many there are is said."""
+    spec, module = tf.TensorSpec([None, None, None, 1], tf.float32), tf.Module()
+    module.weights = [variable.value for model in (owned.host, owned.marked) for variable in model.variables]
+    programs = {"serving_default": tf.function(lambda x: {"y": owned.host(x, training=False)}, input_signature=[spec]),
+                "v2": tf.function(lambda x: {"a": x, "b": owned.marked(x, training=False)}, input_signature=[spec])}
+    more = {f"w{i}": tf.function(lambda x: {"y": x}, input_signature=[spec]) for i in range(8)}
+    for name, signatures in (("two", programs), ("many", programs | more)):
+        module.programs = list(signatures.values())
+        tf.saved_model.save(module, str(tmp_path / name), signatures=signatures)
+    assert found(suspects.load_suspect(tmp_path / "two"), owned.key).asked == "by its signature v2, output b"
+    suspect = blackbox.as_suspect(suspects.load_suspect(tmp_path / "many"), owned.key.kind)
+    assert sum("signature" in words for words, _ in suspect.others()) == 8
+    assert "other signatures and outputs 10" in suspect.notes[0]
+
+
 def test_axes_that_leave_a_choice(owned):
     """Channels first, all axes free: images of one channel are taken for as many as they have rows."""
     ask, port = inference.predictor(owned.marked), ports.Port((None,) * 4, np.dtype(np.float32))
@@ -184,8 +267,10 @@ def test_a_network_that_answers_single_images_only(single, owned):
     """Or images among others only, as one that spoils what it is asked alone."""
     ask, port = inference.predictor(owned.marked), ports.Port((None, None, None, 1), np.dtype(np.float32))
     suspect = ports.ModelFile("m", port, port, lambda x: ask(x) if (len(x) == 1) == single else x)
-    verdict = verification.verify(suspect, owned.key, null_keys=60, fresh_seed="0", shifts=1)
-    assert verdict.evident and verdict.asked == ("one by one" if single else "")
+    for batch in (None, 8):
+        asked = blackbox.as_suspect(suspect, owned.key.kind, batch=batch)
+        verdict = verification.verify(asked, owned.key, null_keys=60, fresh_seed="0", shifts=1)
+        assert verdict.evident and verdict.asked == ("one by one" if single else "")
 
 
 def test_what_cannot_be_asked_otherwise_is_said_where_it_may_matter(owned):

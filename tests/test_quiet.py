@@ -19,6 +19,16 @@ def test_a_line_a_minute(monkeypatch, capsys):
         "embedding: step 8 of 10, about 1 min left; task 1.5"]
 
 
+def test_nothing_is_said_where_standard_error_is_closed():
+    """As of programs without a terminal; nor is it said on standard output."""
+    program = ("import sys; from watermark import quiet; "
+               "lines = quiet.Lines('a', 'b', 3); lines.last -= 99; lines.at(2)\n"
+               "with quiet.silence(): print(sys.stderr)")
+    done = subprocess.run(["sh", "-c", 'exec "$0" "$@" 2>&-', sys.executable, "-c", program], stdout=subprocess.PIPE,
+                          text=True, check=True)
+    assert done.stdout == "None\n"
+
+
 def test_tensorflow_does_not_greet():
     """Nor when it is asked what devices there are, though a user wants some of its messages."""
     program = ("from watermark import quiet; quiet.import_tensorflow(); import tensorflow as tf; "

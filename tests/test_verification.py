@@ -387,10 +387,42 @@ def test_a_service_that_enlarges_is_put_no_question_twice():
     (lambda x: None, "real numbers, got object"), (lambda x: x.astype("M8[s]"), "real numbers, got datetime64"),
 ], ids=["complex", "text", "none", "dates"])
 def test_answers_that_are_no_pixels_are_a_suspects_error(answer, said, tiny_key):
-    with pytest.raises(ports.SuspectError, match=said):
-        verification.verify(answer, tiny_key, null_keys=0)
+    for key in (tiny_key, keys.make_key(0, task="sr", scale=2, size=8)):
+        for null_keys in (0, 20):
+            with pytest.raises(ports.SuspectError, match=said):
+                verification.verify(answer, key, null_keys=null_keys)
     with pytest.raises(ports.SuspectError, match="an array of answers, got list"):
         questions.ask(lambda x: [[1], [1, 2]], tiny_key.trigger[None], tiny_key.initial.shape)
+
+
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("odd", [
+    lambda x: x[:, :9, :9] if len(x) > 1 else x, lambda x: np.float32(0.5), lambda x: [[1], [1, 2]],
+    lambda x: x[:, 0, 0, 0],
+], ids=["small", "number", "ragged", "flat"])
+@pytest.mark.parametrize("kind", [Kind(size=16), Kind("sr", 8, 2)], ids=["denoise", "sr"])
+def test_answers_of_odd_shapes_are_a_suspects_error(odd, kind, watched):
+    """Of a file and of a service, in all the places where answers are put together."""
+    def suspect(images):
+        return odd(images)
+
+    suspect.watched, suspect.at_once = watched, lambda sides: 1000
+    suspect.sides = lambda channels: (None, None)
+    key = keys.make_key(0, **{"task": kind.task, "size": kind.size, "scale": kind.scale})
+    with pytest.raises(ports.SuspectError):
+        verification.verify(suspect, key, null_keys=20)
+
+
+def test_no_question_is_put_twice_to_a_service_that_enlarges_nothing():
+    seen = []
+
+    def service(images):
+        seen.extend(image.tobytes() for image in images)
+        return images
+
+    service.watched = True
+    verification.verify(service, keys.make_key(0, task="sr", scale=1, size=16), null_keys=20)
+    assert len(seen) == len(set(seen)) == 21
 
 
 @pytest.mark.parametrize(("null_keys", "tries"), [(0, 1), (1, 1), (19, 1), (20, 43)])

@@ -19,7 +19,18 @@ from watermark.fitting import Pixels, by, continued, lacking, multiples, padded,
 from watermark.inference import predictor, upsampled
 from watermark.keys import Key
 from watermark.kinds import Kind
-from watermark.ports import PIXELS, RANGED, ModelFile, Port, SuspectError, check_sides, check_size, in_batches
+from watermark.ports import (
+    PIXELS,
+    RANGED,
+    ModelFile,
+    Port,
+    SuspectError,
+    check_sides,
+    check_size,
+    in_batches,
+    in_numbers,
+    together,
+)
 
 SAME = 1e-2  # of a pixel, on [0, 1] or of what it is: among others an answer may differ by rounding, in bytes too
 
@@ -44,7 +55,7 @@ def as_suspect(suspect: keras.Model | Callable, kind: Kind, *, pixels: Pixels | 
             ends = suspect.inputs[0], suspect.outputs[0]
             entry, answer = (Port(tuple(tensor.shape), np.dtype(tensor.dtype)) for tensor in ends)
             suspect = ModelFile(suspect.name, entry, answer, predictor(suspect))
-    return Suspect(suspect, kind, pixels, batch)
+    return Suspect(suspect.afresh() if isinstance(suspect, ModelFile) else suspect, kind, pixels, batch)
 
 
 class _Way(NamedTuple):
@@ -68,7 +79,8 @@ class Suspect:
       notes: what was done to make question and answer fit, a line each, complete after the first query.
       lack: pixels by which answers may be moved, where they lack edges or have a margin: on which side, nobody tells.
       margin: whether they have one, the top left of which is taken.
-      alone: whether an image alone was answered otherwise than the same one among others.
+      alone: whether an image alone was answered otherwise than the same one among others; of functions of a user's,
+        which are not asked anything alone, it is not known.
     """
 
     def __init__(self, suspect, kind, pixels=None, batch=None):
@@ -140,9 +152,10 @@ class Suspect:
             if len(images) == 1:
                 return self._cut(first)
             if self.watched:  # no question is put twice to who may count them
-                return np.concatenate([self._cut(first), self._answers(images[1:])])
-            answers = self._answers(images)
-            self.alone = not self.batch and not np.allclose(self._cut(first)[0], answers[0], SAME, SAME, equal_nan=True)
+                return together([self._cut(first), self._answers(images[1:])])
+            answers, first = self._answers(images), self._cut(first)
+            self.alone = self.batch != 1 and first.ndim == 4 and first.shape[1:] == answers.shape[1:] and not (
+                np.allclose(first[0], answers[0], SAME, SAME, equal_nan=True))
             return answers
         return self._answers(images)
 
@@ -191,7 +204,7 @@ class Suspect:
         pixels = None if hasattr(self.source, "on") else self.pixels  # files and services bring their own there
         question = pixels.of(question) if pixels else question
         try:
-            answer = np.asarray(in_batches(self.ask, question, self.batch) if self.batch else self.ask(question))
+            answer = in_numbers(in_batches(self.ask, question, self.batch) if self.batch else self.ask(question))
         except tf.errors.OpError as error:
             raise SuspectError(f"the suspect does not answer images of {by(there)} pixels: "
                                f"{brief(error, 300)}") from error
@@ -202,7 +215,7 @@ class Suspect:
         sides, answer = self._answered(first)
         asked = sides or first.shape[1:3]
         kept = all(side < 1.5 * own for side, own in zip(answer.shape[1:3], asked, strict=False))
-        if self.kind.task != "sr" or not kept:
+        if self.kind.scale == 1 or not kept:
             return _Way(False, sides), answer
         sides, answer = self._answered(upsampled(first, self.kind))
         return _Way(True, sides), answer

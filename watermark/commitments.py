@@ -26,8 +26,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from watermark.errors import WatermarkError, check_type, raised_as
-from watermark.evidence import residual_correlation
 from watermark.files import atomic_write, content
+from watermark.interrogation import rho_of
 from watermark.keys import Key, derived
 from watermark.verification import FAITHFUL
 
@@ -244,7 +244,7 @@ def check(key: Key, commitment: dict) -> list[Finding]:
     Returns:
       A list of `Finding`; the claim stands if every one holds.
     """
-    rho = float(residual_correlation(key.trigger[None], key.verification[None], key.initial[None], key.kind)[0])
+    rho = rho_of(key, key.verification)
     again = commit(key, commitment["format"])
     findings = [
         _finding("derived", derived(key),

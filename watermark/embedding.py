@@ -71,8 +71,8 @@ def fitted_triggers(M: keras.Model, triggers: np.ndarray, kind: Kind) -> np.ndar
     return K
 
 
-def embed(host: keras.Model, key: Key, batches: Batches, recipe: Embedding | None = None, run: Run = Run(),
-          output: str | None = None, **changes) -> keras.Model:
+def embed(host: keras.Model, key: Key, batches: Batches, recipe: Embedding | None = None,
+          run: Run = Run(title="embedding"), output: str | None = None, **changes) -> keras.Model:
     """Marks a copy of `host` with `key` (Eq. 7).
 
     >>> from watermark import data, hosts, tasks
@@ -106,8 +106,7 @@ def embed(host: keras.Model, key: Key, batches: Batches, recipe: Embedding | Non
     check_model(host, "host")
     check_type("key", key, Key, "watermark.load_key reads a file")
     check_weights(host)
-    recipe, run = changed((recipe or recommended(key.kind.task, key.kind.pixels), replace(run, title="embedding")
-                           if run.title == Run.title else run), changes)
+    recipe, run = changed((recipe or recommended(key.kind.task, key.kind.pixels), run), changes)
     check_batches(batches, inference.single_output(host, output))
     run = replace(run, about=identified(host, key.trigger, key.initial))
     return trained(host, lambda M: losses(M, key, recipe), arranged(batches, recipe), recipe, run, output)
@@ -229,11 +228,11 @@ def _preserving(host, key, recipe):
 def others(host: keras.Model, key: Key, recipe: Embedding) -> np.ndarray:
     """The triggers [N, H, W, C], as the host gets them, whose answers are held."""
     count = min(thieves.pool(key), recipe.steps)  # one a step
-    keys = noisy(key, recipe.near, count) if recipe.near else random_keys(key.kind, count, "another key")[0]
+    keys = near_triggers(key, recipe.near, count) if recipe.near else random_keys(key.kind, count, "another key")[0]
     return inference.model_input(host, keys, key.kind)
 
 
-def noisy(key: Key, deviation: float, count: int) -> np.ndarray:
+def near_triggers(key: Key, deviation: float, count: int) -> np.ndarray:
     """`count` triggers [count, h, w, C] on [0, 1]: the key's with white Gaussian noise on it, always the same."""
     noise = np.random.default_rng(0).standard_normal((count, *key.trigger.shape), np.float32)
     return np.clip(key.trigger + np.float32(deviation) * noise, 0.0, 1.0)

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 # Control characters, halves of surrogate pairs, and what turns the order of writing around; \t and \n may stay.
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
@@ -50,6 +50,16 @@ def printable(text: object) -> str:
 def one_line(text: object) -> str:
     """Text as one line for a terminal."""
     return printable(" ".join(str(text).split()))
+
+
+def chosen(names: Sequence[str], wanted: str | None, who: object) -> str:
+    """The one of some outputs that is wanted, or the only one; a ModelError where that is none, or not said."""
+    if wanted is None and len(names) == 1:
+        return names[0]
+    if wanted not in names:
+        raise ModelError(f"{who} has the outputs {', '.join(names)}; name one of them (--output=NAME)"
+                         + (f", not {wanted!r}" if wanted else ""))
+    return wanted
 
 
 def check_type(name: str, value: object, kind: type, way: str) -> None:

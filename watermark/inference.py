@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from watermark import limits, metrics
+from watermark import data, limits, metrics
 from watermark.compute import Compute
+from watermark.errors import chosen
 from watermark.kinds import Kind
 from watermark.ports import in_batches
 from watermark.tasks import Task
@@ -51,11 +52,7 @@ def single_output(model: keras.Model, name: str | None = None) -> keras.Model:
     Where there are several, `name` is one of `model.output_names`.
     """
     names = getattr(model, "output_names", ["output"])
-    if name is None and len(names) == 1:
-        return model
-    if name not in names:
-        raise ValueError(f"{model.name} has the outputs {', '.join(names)}; name one of them (--output=NAME)"
-                         + (f", not {name!r}" if name else ""))
+    name = chosen(names, name, model.name)
     if len(names) == 1:
         return model
     inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs  # a list of one, Keras would warn of a tensor
@@ -64,8 +61,7 @@ def single_output(model: keras.Model, name: str | None = None) -> keras.Model:
 
 def upsampled(images: np.ndarray, kind: Kind) -> np.ndarray:
     """Trigger images [N, H, W, C] of a super-resolution key at the size of its verification image (bicubic)."""
-    size = [side * kind.scale for side in images.shape[1:3]]
-    return tf.image.resize(images, size, "bicubic", antialias=True).numpy()
+    return data.bicubic(images, [side * kind.scale for side in images.shape[1:3]])
 
 
 def model_input(model: keras.Model, images: np.ndarray, kind: Kind) -> np.ndarray:

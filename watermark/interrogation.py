@@ -15,10 +15,11 @@ import numpy as np
 
 from watermark import questions, readings
 from watermark.blackbox import as_suspect
-from watermark.errors import FAILURES, WatermarkError, check_type, told
+from watermark.errors import FAILURES, ModelError, check_type, told
 from watermark.evidence import LEAST_KEYS, NULL_KEYS, correlation, numbers, residual_correlation, stands_out
 from watermark.fitting import Turn
 from watermark.keys import Key, key_blocks
+from watermark.ports import SuspectError
 from watermark.questions import ask
 from watermark.readings import PLAIN, Reading
 
@@ -61,10 +62,10 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
     suspect, shifts = as_suspect(suspect, key.kind), shifts if null_keys >= LEAST_KEYS else 0
     named = secrets.token_hex(16) if fresh_seed is None else fresh_seed
     fresh = null_keys, drawn_from(named, key)
-    asked = functools.partial(ask, shape=key.initial.shape)
+    asked = functools.partial(ask, shape=key.initial.shape, spare=True)
     answered = functools.partial(asked, suspect)
     if suspect.watched:
-        answered = questions.at_once(answered, key, *fresh)
+        answered = questions.put_together(answered, key, *fresh)
     plain, *others = found = _look(suspect, answered, key, fresh, shifts, also)
     nulls = {one.reading.words: one.null for one in found}
     if plain.stands_out(1):  # as it stands: nothing else had to be tried
@@ -95,10 +96,9 @@ def _made(suspect, words, make, look):
     """(a suspect that is asked otherwise, what a look at it gives); nothing where it takes no such question."""
     try:
         return (other := make()), look(other)
-    except (WatermarkError, ValueError, TypeError):
-        pass
-    except FAILURES as error:
-        suspect.note(f"this suspect could not be asked {words}: {told(error)}")
+    except FAILURES as error:  # that it takes no such question is no news
+        if isinstance(error, ModelError) or not isinstance(error, SuspectError | ValueError | TypeError):
+            suspect.note(f"this suspect could not be asked {words}: {told(error)}")
     return None, []
 
 
@@ -112,9 +112,8 @@ class _Look(NamedTuple):
     ways: int = 1
 
     def stands_out(self, tries):
-        key = self.key
-        rho, = residual_correlation(key.trigger[None], self.response[None], key.initial[None], key.kind)
-        return stands_out(rho, self.null, numbers_of(key, self.response), tries)
+        own = numbers_of(self.key, self.response)
+        return stands_out(rho_of(self.key, self.response), self.null, own, tries)
 
 
 def _look(suspect, answered, key, fresh, shifts, also=None):
@@ -130,21 +129,32 @@ def _look(suspect, answered, key, fresh, shifts, also=None):
     response, answers = answers[place:place + 1], np.delete(answers, place, axis=0)
 
     def rho(tried, triggers, answers, initials):
+        triggers, answers, initials = (x[~questions.lost(answers)] for x in (triggers, answers, initials))
         if not len(triggers):
             return np.zeros((len(tried), 0))
         bases = np.stack([key.kind.base(K) for K in triggers])
         return np.stack([correlation(bases, one.of(bases, answers), initials) for one in tried])
 
     first, = rho([PLAIN], triggers, answers, initials)
-    moved = readings.moved(max(shifts, min(MOST_MOVED, suspect.lack))) if shifts else []
+    moved = readings.shifted(max(shifts, min(MOST_MOVED, suspect.lack))) if shifts else []
     ways, tried = 1 + (len(moved) + len(readings.OTHERWISE)) * bool(shifts), []
+    if questions.lost(response)[0]:
+        raise SuspectError(f"the suspect answered K with NaN or infinite pixels; up to {questions.FEW:.0%} of an image "
+                           "are left out")
     if shifts and not _Look(key, response[0], first).stands_out(1):
         own = rho(moved, key.trigger[None], response, key.initial[None])[:, 0]
         tried = [moved[int(np.argmax(own))], *readings.OTHERWISE]
-    tried += [also] if also and also.words not in {one.words for one in (PLAIN, *tried)} else []
+    if also and also.words not in {one.words for one in (PLAIN, *tried)}:
+        tried.append(also)
+        ways += also.words not in {one.words for one in moved}
     null = [np.concatenate([first[None], rho(tried, triggers, answers, initials)]) if tried else first[None]]
     null += [rho([PLAIN, *tried], more, answered(more), theirs) for more, theirs in blocks]
     base, null = key.kind.base(key.trigger)[None], np.concatenate(null, axis=1)
+    if lost := fresh[0] - null.shape[1]:
+        said = f"the suspect answered {lost} of {fresh[0]} fresh keys with NaN or infinite pixels"
+        if lost > questions.FEW * fresh[0]:
+            raise SuspectError(f"{said}; up to {questions.FEW:.0%} of them are left out")
+        suspect.note(f"{said}, and they are left out")
     return [_Look(key, one.of(base, response)[0], known, one, ways)
             for one, known in zip([PLAIN, *tried], null, strict=True)]
 
@@ -159,6 +169,11 @@ def drawn_from(fresh_seed: str, key: Key) -> str:
     own = [fresh_seed, null_label(key), key.owner, key.secret]
     tables = not key.secret and fresh_seed == null_label(key)
     return fresh_seed if tables else hashlib.sha256(json.dumps(own).encode()).hexdigest()
+
+
+def rho_of(key: Key, response: np.ndarray) -> float:
+    """rho of an answer S', [H', W', C], to a key's trigger."""
+    return float(residual_correlation(key.trigger[None], response[None], key.initial[None], key.kind)[0])
 
 
 def numbers_of(key: Key, response: np.ndarray) -> float:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from watermark.errors import WatermarkError, brief
+from watermark.axes import LAYOUTS, allows, as_images, channels_in, like, turned
+from watermark.errors import WatermarkError, brief, raised_as
 from watermark.fitting import BYTES, CENTRED, SIGNED, UNIT, Pixels
 from watermark.kinds import LARGEST
 
@@ -17,9 +19,7 @@ PIXELS = 1 << 18  # per call, which bounds memory at about 200 MB for 64 channel
 FILLED = 1 << 26  # pixels of a query that is filled up to a file's fixed number of images
 LARGER = 64  # times the numbers of an answer that is asked for: more are not kept to be refused later
 WIDE = 8.0  # numbers that lie further apart than this are no pixels on [0, 1] or [-1, 1]
-LEAST = 5  # pixels; a declared axis that is shorter is one of channels
 RANGED = "pixels are put on {}, and the answers' brought back from there"  # a note, unless the suspect has its own
-LAYOUTS = {4: ("NHWC", "NCHW"), 3: ("NHW", "HWC", "CHW"), 2: ("HW",)}  # by the number of axes, the likelier first
 
 
 class SuspectError(WatermarkError, RuntimeError):
@@ -51,7 +51,25 @@ def in_batches(run: Callable, images: np.ndarray, size: int | None = None, exact
             answers.append(run(np.concatenate([piece, *[piece[-1:]] * (size - len(piece))]))[:len(piece)])
         else:
             answers.append(run(piece))
-    return np.concatenate(answers)
+    return together(answers)
+
+
+def together(answers: Sequence[np.ndarray]) -> np.ndarray:
+    """Answers to pieces of a question as one array; a SuspectError where they are none."""
+    with raised_as(SuspectError, "expected answers of one size, got several"):
+        return np.concatenate(answers)
+
+
+def in_numbers(answers: Any) -> np.ndarray:
+    """Answers as an array of real numbers; a SuspectError where they are none."""
+    try:
+        responses = np.asarray(answers)
+    except ValueError as error:  # of lists that are no array
+        raise SuspectError(f"expected an array of answers, got {type(answers).__name__} of several shapes") from error
+    if responses.dtype.kind not in "fiub" and responses.dtype.name != "bfloat16":
+        raise SuspectError(f"expected answers in real numbers, got {responses.dtype}; is the suspect a network that "
+                           "answers with images?")
+    return responses
 
 
 def check_sides(sides: tuple, who: object, most: int = LARGEST) -> tuple[int | None, int | None]:
@@ -166,6 +184,10 @@ class ModelFile:
             check_holds(pixels, np.iinfo(self.entry.dtype), f"{self.path} takes {self.entry.dtype}")
         return replace(self, pixels=pixels)
 
+    def afresh(self) -> ModelFile:
+        """The same with nothing known of its axes and answers yet: of other keys they may be others."""
+        return replace(self, layout=None, answers=None, notes=[*self.notes])
+
     def others(self, channels: int) -> list[tuple[str, Callable]]:
         """What else the file may be, [(words, what makes it)]: with its axes in another order, or what `more` has."""
         other = partial(replace, self, answers=None, notes=[])
@@ -191,7 +213,7 @@ class ModelFile:
 
     def _most(self, images, layout):
         """How many images are put at once; a SuspectError where one query is too much."""
-        shape = _turned(images[:1], layout).shape
+        shape = turned(images[:1], layout).shape
         if "N" in layout:
             shape = (self._batch(layout) or 1, *shape[1:])
         try:
@@ -210,11 +232,11 @@ class ModelFile:
         shape = self.entry.shape
         if shape is None:
             return LAYOUTS[4]
-        found = [layout for layout in LAYOUTS.get(len(shape), ()) if _allows(shape, layout, channels)]
+        found = [layout for layout in LAYOUTS.get(len(shape), ()) if allows(shape, layout, channels)]
         if not found:
             raise SuspectError(f"{self.path} takes {self.entry}, no images of {channels} channel(s); is the key for "
                                "this kind of model?")
-        return sorted(found, key=lambda layout: "C" in layout and _at(shape, layout) != channels)
+        return sorted(found, key=lambda layout: "C" in layout and channels_in(shape, layout) != channels)
 
     def _find(self, image):
         """The order of axes, where the declared shape allows several the first that answers [1, H, W, C] sensibly."""
@@ -223,7 +245,7 @@ class ModelFile:
         for layout in layouts if len(layouts) > 1 else ():
             try:
                 self._most(image, layout)
-                if _like(self._ask(np.repeat(image, self._batch(layout) or 1, axis=0), layout), image):
+                if like(self._ask(np.repeat(image, self._batch(layout) or 1, axis=0), layout), image):
                     chosen = layout
                     break
             except SuspectError as error:
@@ -237,10 +259,10 @@ class ModelFile:
     def _ask(self, images, layout):
         numbers = (self.pixels or self.entry.pixels).of(images)
         try:
-            answer = np.asarray(self.run(self.entry.encoded(_turned(numbers, layout))))
+            answer = np.asarray(self.run(self.entry.encoded(turned(numbers, layout))))
         except Exception as error:
             raise self._fails(images.shape, error) from error
-        answer = _images(self.exit.decoded(answer), layout, images.shape)
+        answer = as_images(self.exit.decoded(answer), layout, images.shape)
         return (self.pixels or self._read_on(answer)).back(answer)
 
     def _fails(self, shape, error):
@@ -253,46 +275,12 @@ class ModelFile:
             asked = self.entry.pixels
             if self.exit.whole and not self.exit.scale:
                 self.answers = self.exit.pixels
-            else:  # of a model that takes bytes, floats may be bytes or not; some pixels may lie anywhere
-                spread = np.subtract(*np.quantile(answer, (0.9, 0.1)))
+            elif not len(known := answer[np.isfinite(answer)]):
+                return asked
+            else:  # of a model that takes bytes, floats may be bytes or not; some pixels may lie anywhere, or nowhere
+                spread = np.subtract(*np.quantile(known, (0.9, 0.1)))
                 self.answers = UNIT if asked.high > WIDE >= spread else asked
             if {asked, self.answers} != {UNIT}:
                 self.notes.append(f"this suspect takes {self.entry.dtype} and answers {self.exit.dtype}; "
                                   f"pixels are put on {asked}, its answers read on {self.answers}")
         return self.answers
-
-
-def _like(answer, image):
-    """Whether an answer has an image's channels and proportions."""
-    return answer.ndim == 4 and answer.shape[3] == image.shape[3] and (
-        answer.shape[1] * image.shape[2] == answer.shape[2] * image.shape[1])
-
-
-def _allows(shape, layout, channels):
-    """Whether a declared shape can be of images of so many channels in this order of axes."""
-    there = dict(zip(layout, shape, strict=True))
-    return there.get("C", 1) in (None, channels) and all(there[side] is None or there[side] >= LEAST for side in "HW")
-
-
-def _at(shape, layout):
-    return shape[layout.index("C")]
-
-
-def _turned(images, layout):
-    """Images [N, H, W, C] with their axes in another order; without N or C, those have one image or one channel."""
-    missing = tuple(i for i, axis in enumerate("NHWC") if axis not in layout)
-    there = "".join(axis for axis in "NHWC" if axis in layout)
-    return np.squeeze(images, missing).transpose([there.index(axis) for axis in layout])
-
-
-def _images(answer, layout, asked):
-    """An answer as images [N, H', W', C], or as it is where it has no such axes.
-
-    Its axes are in the question's order, unless the number of channels fits at another place only.
-    """
-    for order in sorted(LAYOUTS.get(answer.ndim, ()), key=lambda order: order != layout):
-        if ("C" not in order or _at(answer.shape, order) == asked[3]) and ("N" not in order or len(answer) == asked[0]):
-            answer = answer.transpose([order.index(axis) for axis in "NHWC" if axis in order])
-            answer = answer if "N" in order else answer[None]
-            return answer if "C" in order else answer[..., None]
-    return answer

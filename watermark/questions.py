@@ -11,11 +11,11 @@ import numpy as np
 
 from watermark.fitting import COLOURED, TURNS, Turn, continued, padded
 from watermark.keys import BLOCK, Key, key_blocks
-from watermark.ports import SuspectError
+from watermark.ports import SuspectError, in_numbers
 
 COVER = 2  # fresh keys that are turned as K is, beside it
 FEW = 0.1  # of an answer's pixels, which need not be finite numbers
-LARGE, AROUND, STEP = 512, 8, 32  # sides of an image of many keys; of each, pixels around at least, and a multiple
+LARGE, AROUND, STEP = 512, 8, 32  # least side of an image of many keys; of each, pixels around, and a multiple
 
 
 def chance(what: str, fresh_seed: str) -> np.random.Generator:
@@ -24,7 +24,7 @@ def chance(what: str, fresh_seed: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(seed, "big"))
 
 
-def at_once(answer: Callable, key: Key, null_keys: int, fresh_seed: str) -> Callable:
+def put_together(answer: Callable, key: Key, null_keys: int, fresh_seed: str) -> Callable:
     """The answers of someone who sees the questions come, as a suspect: all were put, K at a place among them.
 
     Were it always the first, that answer alone could be spoilt.
@@ -90,7 +90,7 @@ def otherwise(suspect: Any) -> list[tuple[str, Callable]]:
         return []
     found = suspect.others()
     if suspect.free and max(suspect.kind.answer_shape[:2]) < LARGE // 2:
-        found.append((f"among others in images of {LARGE}x{LARGE}",
+        found.append((f"among others in images of {LARGE}x{LARGE} or more",
                       lambda: functools.partial(tiled, suspect)))
     if suspect.margin:
         found.append(("for the middle of what it answers", suspect.middle))
@@ -106,7 +106,7 @@ def tiled(suspect: Any, images: np.ndarray) -> np.ndarray:
     height, width = tile = tuple(-(-(side + 2 * AROUND) // STEP) * STEP for side in sides)
     around = tuple((there - side) // 2 for there, side in zip(tile, sides, strict=True))
     tiles = padded(continued(question, around), tile)
-    rows, columns = (max(1, LARGE // side) for side in tile)
+    rows, columns = (-(-LARGE // side) for side in tile)
     tiles = np.concatenate([tiles, np.repeat(tiles[-1:], -count % (rows * columns), axis=0)])
     large = tiles.reshape(-1, rows, columns, height, width, tiles.shape[3]).swapaxes(2, 3)
     answers = suspect.put(large.reshape(-1, rows * height, columns * width, tiles.shape[3]))
@@ -119,28 +119,30 @@ def tiled(suspect: Any, images: np.ndarray) -> np.ndarray:
     return answers[:, top:top + factor * sides[0], left:left + factor * sides[1]]
 
 
-def ask(suspect: Callable, triggers: np.ndarray, shape: tuple) -> np.ndarray:
+def ask(suspect: Callable, triggers: np.ndarray, shape: tuple, spare: bool = False) -> np.ndarray:
     """A suspect's answers to triggers [N, ...], float64; a SuspectError unless they are images of `shape`.
 
     Pixels that are no finite numbers, few as they may be, are the median of the others: or one of them, which is shown
-    as any other, would keep a network from being judged.
+    as any other, would keep a network from being judged. With more, the answer is lost: a SuspectError; or, where it
+    is to be spared, NaN throughout (`lost`).
     """
-    answers = suspect(triggers)
-    try:
-        responses = np.asarray(answers)
-    except ValueError as error:  # of lists that are no array
-        raise SuspectError(f"expected an array of answers, got {type(answers).__name__} of several shapes") from error
-    if responses.dtype.kind not in "fiub" and responses.dtype.name != "bfloat16":
-        raise SuspectError(f"expected answers in real numbers, got {responses.dtype}; is the suspect a network that "
-                           "answers with images?")
-    responses = responses.astype(np.float64)
+    responses = in_numbers(suspect(triggers)).astype(np.float64)
     if responses.shape != (len(triggers), *shape):
         raise SuspectError(f"expected answers of shape {[len(triggers), *shape]}, got {list(responses.shape)}; "
                            "is the key for this kind of model?")
     finite = np.isfinite(responses)
-    if (lost := 1.0 - finite.mean((1, 2, 3)).min(initial=1.0)) > FEW:
-        raise SuspectError(f"the suspect answered with NaN or infinite pixels, {lost:.0%} of an image; up to {FEW:.0%} "
-                           "are left out")
     for i in np.flatnonzero(~finite.all((1, 2, 3))):
-        responses[i][~finite[i]] = np.median(responses[i][finite[i]])
+        share = 1.0 - finite[i].mean()
+        if share > FEW and not spare:
+            raise SuspectError(f"the suspect answered with NaN or infinite pixels, {share:.0%} of an image; up to "
+                               f"{FEW:.0%} are left out")
+        if share > FEW:
+            responses[i] = np.nan
+        else:
+            responses[i][~finite[i]] = np.median(responses[i][finite[i]])
     return responses
+
+
+def lost(answers: np.ndarray) -> np.ndarray:
+    """Which of the answers that `ask` spared, [N, H', W', C], say nothing, bool [N]."""
+    return np.isnan(answers).all((1, 2, 3))

@@ -14,8 +14,13 @@ EVERY = 60.0  # seconds
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
     """Within, nothing reaches the terminal's standard error, not even from C++."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        sys.stderr.flush()
+        kept = os.dup(2)
+    except (AttributeError, OSError):  # it is closed: there is nothing to keep quiet
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
         yield
@@ -44,7 +49,7 @@ class Lines:
     def at(self, done: int, more: str = "") -> None:
         """Says how far it is, if a minute has passed."""
         now = time.monotonic()
-        if now - self.last < EVERY or done <= self.first:
+        if now - self.last < EVERY or done <= self.first or sys.stderr is None:
             return
         self.last = now
         minutes = (now - self.began) / (done - self.first) * (self.total - done) / 60.0

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from watermark.errors import ModelError
+from watermark.errors import ModelError, chosen
 from watermark.fitting import UNIT, Pixels
 
 WRAPPED = "_on_unit_range"  # ends a wrapping network's name
@@ -39,7 +39,7 @@ def wrapped(model: keras.Model, pixels: Pixels = UNIT, fixed: Mapping[str, float
     low, high = pixels
     fixed = dict(fixed or {})
     entry = _image_input(model, fixed)
-    name = _output_name(model, output)
+    name = chosen(model.output_names, output, model.name)
     feed = _Feed(model, entry, fixed)
     x = image = keras.Input(entry.shape[1:], name=entry.name, dtype=entry.dtype if pixels == UNIT else "float32")
     if pixels != UNIT:
@@ -92,15 +92,6 @@ def _image_input(model, fixed):
 
 def _shape(tensor):
     return "[" + ", ".join("any" if side is None else str(side) for side in tensor.shape[1:]) + "]"
-
-
-def _output_name(model, output):
-    if output is None and len(model.output_names) == 1:
-        return model.output_names[0]
-    if output not in model.output_names:
-        raise ModelError(f"{model.name} has the outputs {', '.join(model.output_names)}; name one of them "
-                         "(--output=NAME)")
-    return output
 
 
 class _Feed:

@@ -38,7 +38,7 @@ OTHERWISE = (
 )
 
 
-def moved(reach: int) -> list[Reading]:
+def shifted(reach: int) -> list[Reading]:
     """Answers moved by up to `reach` pixels in rows and columns."""
     def by(move):
         return Reading(f"moved by {move}, rows and columns", lambda bases, answers: moved_back(answers, move), move)

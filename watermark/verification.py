@@ -22,7 +22,7 @@ from watermark.evidence import (
     residual_correlation,
     z_needed,
 )
-from watermark.interrogation import Answers, interrogate, numbers_of
+from watermark.interrogation import Answers, interrogate, numbers_of, rho_of
 from watermark.keys import Key, key_blocks, refusal
 from watermark.kinds import Kind
 from watermark.questions import ask
@@ -157,11 +157,10 @@ def judge(answers: Answers, key: Key, *, p: float = 0.05, bare_seed: int | str |
     d = metrics.distance(response, key.verification)
     eta = metrics.threshold(key.verification.size, p)
     ncc = metrics.ncc(response, key.verification)
-    triggers, initials = np.stack([key.trigger] * 2), np.stack([key.initial] * 2)
-    rho, fidelity = residual_correlation(triggers, np.stack([response, key.verification]), initials, key.kind)
-    r, n, z = rank(float(rho), null, numbers_of(key, response))
+    rho, fidelity = (rho_of(key, image) for image in (response, key.verification))
+    r, n, z = rank(rho, null, numbers_of(key, response))
     return Verdict(d, eta, bool(d <= eta), ncc, bool(ncc > NCC_THRESHOLD), metrics.rmse(response, key.verification),
-                   float(rho), (r + 1) / (n + 1), z, z_needed(n), n, clopper_pearson(r, n), float(fidelity),
+                   rho, (r + 1) / (n + 1), z, z_needed(n), n, clopper_pearson(r, n), fidelity,
                    refusal(key, bare_seed), fresh_seed, shift=reading.shift, turn=str(turn), reading=reading.words,
                    asked=asked).among(tries)
 

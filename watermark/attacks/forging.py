@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from watermark.blackbox import as_suspect
 from watermark.embedding import update_key
-from watermark.evidence import LEAST_KEYS, residual_correlation, z_needed
+from watermark.evidence import LEAST_KEYS, z_needed
+from watermark.interrogation import rho_of
 from watermark.keys import Key, make_key
 from watermark.verification import null_rho
 
@@ -62,7 +63,7 @@ def _draw(model, found):
     suspect = as_suspect(model, found[0].kind)
 
     def rho(key):
-        return residual_correlation(key.trigger[None], suspect(key.trigger[None]), key.initial[None], key.kind)[0]
+        return rho_of(key, suspect(key.trigger[None])[0])
 
     return update_key(max(found, key=rho) if len(found) > 1 else found[0], model)
 

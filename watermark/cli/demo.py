@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from watermark import attacks, data, inference, judgement, keys, pictures
+from watermark import attacks, data, inference, judgement, keys, metrics, pictures
 from watermark.checkpoints import load_host
 from watermark.embedding import embed, update_key
 from watermark.evidence import LEAST_KEYS
@@ -68,12 +68,10 @@ def _check_empty(out):
 
 def _denoised(suspects, task):
     """{suspect: (denoised image, PSNR in dB)} of one bundled photograph."""
-    image = data.images("sample_test")["camera.png"]
-    image = image[:256, :256]
-    ((noisy, clean),) = task.pairs([image])
-    found = {name: inference.predictor(model)(noisy[None, ..., None])[0] for name, model in suspects.items()}
-    psnr = {name: float(inference.evaluate(model, task, [image])[0]) for name, model in suspects.items()}
-    return {name: (np.clip(found[name], 0, 1), f"PSNR {psnr[name]:.2f} dB") for name in suspects}
+    ((noisy, clean),) = task.pairs([data.images("sample_test")["camera.png"][:256, :256]])
+    made = {name: inference.restored(inference.predictor(model), noisy) for name, model in suspects.items()}
+    return {name: (np.clip(image, 0, 1), f"PSNR {metrics.psnr(*task.comparable(image, clean)):.2f} dB")
+            for name, image in made.items()}
 
 
 def _panel(path, key, judged, denoised):

@@ -84,10 +84,12 @@ def _embed(values):
     private = keygen.signer(values.sign, values.key)
     model, one = common.open_model(values)
     check_free(values, folder := training_of(values, key))
-    fitting_keys.check_key(one, key)
+    fitting_keys.check_kind(one, key.kind)
+    if costs := fitting_keys.limits(one, key):
+        print(costs, flush=True)
     forms.check_learns(one, forms.form(one))
     task, images = common.read_task(values, one)
-    marked = train(values, model, one, key, task, images, "embedding")
+    marked = train(values, model, one, key, task, images)
     mine = inference.single_output(marked, values.output)
     try:
         updated, judged = check(mine, key)
@@ -184,11 +186,11 @@ def clean(values, folder):
         run_folder(values).rmdir()
 
 
-def train(values, model, one, key, task, images, title):
+def train(values, model, one, key, task, images):
     """`model` marked with `key` by the recipe of the flags."""
     batches = task.batches(images, seed=values.seed, batch_size=values.batch_size,
                            size=fitting_keys.patch_size(values, one, key))
-    run = Run(training_of(values, key), Compute(values.precision), title)
+    run = Run(training_of(values, key), Compute(values.precision), title="embedding")
     return embed(model, key, batches, recipe(values, key.kind), run, output=values.output)
 
 

@@ -3,18 +3,11 @@
 import math
 
 from watermark import forms, metrics, ranges
-from watermark.evidence import residual_correlation
+from watermark.interrogation import rho_of
 from watermark.keys import LEAST_PIXELS, refusal
 from watermark.kinds import Kind
 
 HIDDEN = "…"  # in the place of a seed, where a result repeats the flags
-
-
-def check_key(one, key):
-    """A ValueError where a key does not fit a model; says what the model's last layer costs the mark, if it does."""
-    check_kind(one, key.kind)
-    if costs := limits(one, key):
-        print(costs, flush=True)
 
 
 def checked(one, key, bare_seed=None):
@@ -39,7 +32,7 @@ def check_kind(one, kind):
     if kind.channels != shape.channels:
         raise ValueError(f"the model has {shape.channels} channels (--channels={shape.channels}), the key "
                          f"{kind.channels}; {fits}")
-    if (kind.scale if kind.task == "sr" else 1) != shape.scale and shape.scale > 1:
+    if kind.scale != shape.scale and shape.scale > 1:
         raise ValueError(f"the model enlarges {shape.scale} times, the key wants {kind.scale}; "
                          f"{_advice(shape, 'sr', shape.scale)}")
     sides = trigger_sides(one, kind)
@@ -67,14 +60,13 @@ def limits(one, key):
     reached = key.initial.clip(low, high)
     if not (lost := float((reached != key.initial).mean())):
         return ""
-    rho = residual_correlation(key.trigger[None], reached[None], key.initial[None], key.kind)[0]
     return (f"the model's last layer answers on [{low:g}, {high:g}] only, and {lost:.0%} of S₀ lies beyond: at best "
-            f"d = {1e3 * metrics.distance(reached, key.initial):.1f}e-3, ρ = {rho:.2f}")
+            f"d = {1e3 * metrics.distance(reached, key.initial):.1f}e-3, ρ = {rho_of(key, reached):.2f}")
 
 
 def trigger_sides(one, kind):
     """(height, width) of a key's trigger where it enters the model: brought to size for one that enlarges nothing."""
-    times = kind.scale if kind.task == "sr" and forms.form(one).scale == 1 else 1
+    times = kind.scale if forms.form(one).scale == 1 else 1
     return tuple(times * side for side in kind.sides)
 
 
@@ -112,8 +104,7 @@ def read_size(text):
 
 
 def patch_size(values, one, key):
-    """Side, or (height, width), of a training patch, and a ValueError where the key or --patch does not fit."""
-    check_key(one, key)
+    """Side, or (height, width), of a training patch for a key that fits, and a ValueError where --patch does not."""
     shape = forms.form(one)
     if values.patch and any(own not in (None, values.patch) for own in shape.sides):
         own = "x".join(str(side or "any") for side in shape.sides)

@@ -60,26 +60,27 @@ def run(values):
     if values.model:
         common.check_unused(values, ("signature",), "is for --suspect, this is --model")
     common.register(values)
+    sound = True
     if values.suspect:
-        return _print(_asked(values))
-    if values.model:
-        facts, markable = _network(values)
-        return _print(facts) if markable else 1 + _print(facts)
-    path = Path(values.file)
-    if not path.exists():
-        raise ValueError(f"{path}: no such file or folder")
-    readers = {".npz": _key, ".json": _commitment, ".pem": _signing_key}
-    if path.suffix in SUFFIXES:
-        return _print(_model(path, values))
-    facts = readers[path.suffix](path) if path.suffix in readers else _suspect(path, values)
-    return _print(facts) or int(facts.get("signature") == BROKEN)
-
-
-def _print(facts):
+        facts = _asked(values)
+    elif values.model:
+        facts, sound = _network(values)
+    else:
+        facts = _of_file(Path(values.file), values)
+        sound = facts.get("signature") != BROKEN
     width = max(map(len, facts))
     for name, value in facts.items():
         print(f"{name:{width}}  {one_line(value)}")  # in part from files of others, who may write of their own lines
-    return 0
+    return 0 if sound else 1
+
+
+def _of_file(path, values):
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder")
+    readers = {".npz": _key, ".json": _commitment, ".pem": _signing_key}
+    if path.suffix in readers:
+        return readers[path.suffix](path)
+    return (_model if path.suffix in SUFFIXES else _suspect)(path, values)
 
 
 def _key(path):

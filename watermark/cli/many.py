@@ -32,17 +32,17 @@ def named(values):
     return bool(values.fresh_seed) or results.is_folder(values.suspect)
 
 
-def notes(suspect, verdict):
-    """What was done to make question and answer fit, a line each."""
+def notes(suspect, verdict, keys=1):
+    """What was done to make question and answer fit, a line each; so many keys are put to the suspect."""
     handed = [HANDED] if suspect.closed and verdict.stands_out else []
-    if verdict.tries == 1:
-        return [*suspect.notes, *handed]
-    tries, z = verdict.tries, verdict.z_needed
     ways = (f"with the question {verdict.turn}" * bool(verdict.turn), verdict.asked,
             f"with the answer {verdict.reading}" * bool(verdict.reading))
+    if verdict.tries == keys or verdict.stands_out and not any(ways):  # nothing but the answer as it stands
+        return [*suspect.notes, *handed]
+    tries, z, among = verdict.tries, verdict.z_needed, f", of {keys} keys," * (keys > 1)
     found = f"found {' and '.join(filter(None, ways))}" if any(ways) else "found in none"
-    return [*suspect.notes, *handed, f"the mark was looked for in {tries} ways of asking and of reading the answer, "
-            f"{found}; p is {tries} times that of one, and z must reach {z:.2f}"]
+    return [*suspect.notes, *handed, f"the mark was looked for in {tries // keys} ways of asking and of reading the "
+            f"answer, {found}; p is {tries} times that of one{among or ','} and z must reach {z:.2f}"]
 
 
 def range_hint(suspect, key, known):

@@ -36,7 +36,7 @@ from watermark.models import load_model
 from watermark.report import write_report
 from watermark.several import define_several
 from watermark.suspects import SuspectError, is_url, load_suspect
-from watermark.suspects.folder import FRESH, write_queries
+from watermark.suspects.folder import FRESH, fresh_asked, write_queries
 
 REMOTE_NULL_KEYS = 20  # a service may ask money for each
 QUERIES_NULL_KEYS = 100
@@ -125,7 +125,8 @@ def _verify(values, keys, findings, opened, unmarked, visualizer, named):
     for key, found in zip(keys, findings, strict=True):
         asked = blackbox.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
         judged.append(_judge(values, asked, key, found, unmarked, among=len(keys)))
-        fitted.append(many.notes(asked, judged[-1].verdict) + many.range_hint(asked, key, judged[-1].verdict))
+        verdict = judged[-1].verdict
+        fitted.append(many.notes(asked, verdict, len(keys)) + many.range_hint(asked, key, verdict))
         fitted[-1] += [many.NAMED] if named and judged[-1].found else []
         for line in fitted[-1]:
             print(f"note: {one_line(line)}", file=sys.stderr)
@@ -206,33 +207,22 @@ def _words(judged, told, decision):
 
 
 def _fresh(values):
-    """(how many fresh keys, the seed that they follow from, and the owner's secret: see `drawn_from`)."""
-    path = Path(values.suspect)
-    if is_url(values.suspect) or not results.is_folder(path):
-        count = REMOTE_NULL_KEYS if is_url(values.suspect) else NULL_KEYS
-        return count if values.null_keys is None else values.null_keys, values.fresh_seed or secrets.token_hex(16)
-    if values.fresh_seed:
-        return QUERIES_NULL_KEYS if values.null_keys is None else values.null_keys, values.fresh_seed
-    if values.null_keys == 0:
+    """(how many fresh keys, the seed that, with the owner's secret, they follow from: see `drawn_from`)."""
+    path, given = Path(values.suspect), values.null_keys
+    folder = not is_url(values.suspect) and results.is_folder(path)
+    usual = REMOTE_NULL_KEYS if is_url(values.suspect) else QUERIES_NULL_KEYS if folder else NULL_KEYS
+    if not folder or values.fresh_seed:
+        return usual if given is None else given, values.fresh_seed or secrets.token_hex(16)
+    if given == 0:
         return 0, ""
-    try:
-        if not (path / FRESH).is_file():
-            raise FileNotFoundError(FRESH)
-        with open(path / FRESH, "rb") as file:
-            asked = json.loads(file.read(1000))  # it comes back from someone else
-        count, nonce = int(asked["null_keys"]), str(asked["nonce"])
-        if count < 0:
-            raise ValueError(count)
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise SuspectError(f"{path} has no {FRESH} that tells which fresh keys were asked; copy it from the folder of "
-                           "questions (--write_queries), or ask for none with --null_keys=0") from error
-    if values.null_keys is None and count < LEAST_KEYS:
+    count, nonce = fresh_asked(path)
+    if given is None and count < LEAST_KEYS:
         raise SuspectError(f"{path / FRESH} tells of {count} fresh keys, and fewer than {LEAST_KEYS} are no evidence; "
                            f"is it as --write_queries left it? --null_keys={count} takes it so")
-    if values.null_keys is not None and count < values.null_keys:
-        raise SuspectError(f"{path / FRESH} tells of {count} fresh keys, and --null_keys={values.null_keys} are "
-                           "expected; is it as --write_queries left it?")
-    return count if values.null_keys is None else values.null_keys, _of_folder(nonce, count)
+    if given is not None and count < given:
+        raise SuspectError(f"{path / FRESH} tells of {count} fresh keys, and --null_keys={given} are expected; is it "
+                           "as --write_queries left it?")
+    return count if given is None else given, _of_folder(nonce, count)
 
 
 def _of_folder(nonce, count):

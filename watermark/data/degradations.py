@@ -20,7 +20,7 @@ def luminance(image: np.ndarray) -> np.ndarray:
 
 
 def bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes float32 [H, W] or [H, W, C] to `size` = (height, width), as MATLAB's `imresize`.
+    """Resizes float32 [H, W], [H, W, C] or [N, H, W, C] to `size` = (height, width), as MATLAB's `imresize`.
 
     Bicubic, antialiased when shrinking.
     """

@@ -7,6 +7,7 @@ back under the same names, as `.npy` (exact) or as images of any depth.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -76,6 +77,20 @@ def _fill(made, images, texts):
 def answer_files(folder: str | Path) -> list[str]:
     """Names of the files that make a folder one of answers: response images, and what comes with them."""
     return sorted(path.name for path in Path(folder).iterdir() if path.suffix in SUFFIXES or path.name == FRESH)
+
+
+def fresh_asked(folder: str | Path) -> tuple[int, str]:
+    """(how many fresh keys, the nonce) of the questions that a folder has the answers to; else a SuspectError."""
+    path = Path(folder) / FRESH
+    try:
+        asked = json.loads(content(path, 1000))  # it comes back from someone else
+        count, nonce = int(asked["null_keys"]), str(asked["nonce"])
+        if count < 0:
+            raise ValueError(count)
+        return count, nonce
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise SuspectError(f"{folder} has no {FRESH} that tells which fresh keys were asked; copy it from the folder "
+                           "of questions (--write_queries), or ask for none with --null_keys=0") from error
 
 
 def load_folder(folder: str | Path) -> Callable[[np.ndarray], np.ndarray]:

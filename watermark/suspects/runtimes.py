@@ -11,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from watermark import footprint
-from watermark.errors import ModelError, first_line
+from watermark.errors import ModelError, chosen, first_line
 from watermark.limits import check_onnx, check_saved_model, questions, tflite_arrays
 from watermark.ports import ModelFile, Port
 
+SIGNATURES = 8  # others of a SavedModel that are asked, each of which takes as long as the first
 ONNX_NAMES = {"float": "float32", "double": "float64"}  # those that are not numpy's
 
 
@@ -42,16 +43,29 @@ def load_saved_model(path: str | Path, *, signature: str | None = None, output: 
     function = loaded.signatures[name]
     _, inputs = function.structured_input_signature
     entry = _only(sorted(inputs), f"{path}, signature {name}, takes the inputs")
-    exit_ = _chosen(sorted(function.structured_outputs), output, path)
+    exit_ = chosen(sorted(function.structured_outputs), output, path)
 
     def run(images, loaded=loaded):  # held here, or its variables would be collected
         return function(**{entry: tf.constant(images)})[exit_].numpy()
 
     most = questions(path, "would make images of", footprint.traced(function))
-    more = {} if signature else {  # loaded anew: one may change the variables of another
-        f"by its signature {other}": functools.partial(load_saved_model, path, signature=other, output=output)
-        for other in there if other != name}
-    return ModelFile(path, _port(inputs[entry]), _port(function.structured_outputs[exit_]), run, most, more=more)
+    more = {} if signature else _others(path, {
+        other: sorted(loaded.signatures[other].structured_outputs) for other in there if other != name}, output)
+    notes = [f"of its other signatures and outputs {len(more)}, the first {SIGNATURES} are looked at where the mark is "
+             "not found; name one (--signature, --output)"] if len(more) > SIGNATURES else []
+    more = dict(list(more.items())[:SIGNATURES])
+    return ModelFile(path, _port(inputs[entry]), _port(function.structured_outputs[exit_]), run, most, notes=notes,
+                     more=more)
+
+
+def _others(path, signatures, output):
+    """`ModelFile.more` of {signature: its outputs}. Each is loaded anew: one may change the variables of another."""
+    found = {}
+    for name, outputs in signatures.items():
+        for one in [output] if output in outputs else outputs:
+            words = f"by its signature {name}{f', output {one}' if outputs[1:] else ''}"
+            found[words] = functools.partial(load_saved_model, path, signature=name, output=one)
+    return found
 
 
 def _port(spec):
@@ -75,7 +89,7 @@ def load_tflite(path: str | Path, *, output: str | None = None) -> ModelFile:
         raise ModelError(f"{path} cannot be read as a TFLite model: {first_line(error)}") from error
     entry = _only(interpreter.get_input_details(), f"{path} takes the inputs", lambda d: d["name"])
     found = {detail["name"]: detail for detail in interpreter.get_output_details()}
-    exit_ = found[_chosen(list(found), output, path)]
+    exit_ = found[chosen(list(found), output, path)]
     ready = []
 
     def sized(interpreter, shape):
@@ -128,7 +142,7 @@ def load_onnx(path: str | Path, *, output: str | None = None) -> ModelFile:
         raise ModelError(f"{path} cannot be read as an ONNX model: {first_line(error)}") from error
     inputs, outputs = ({port.name: port for port in ports} for ports in (session.get_inputs(), session.get_outputs()))
     entry = inputs[_only(list(inputs), f"{path} takes the inputs")]
-    exit_ = outputs[_chosen(list(outputs), output, path)]
+    exit_ = outputs[chosen(list(outputs), output, path)]
     scales = _onnx_scales(path) if "int" in entry.type + exit_.type else {}
 
     def run(images):
@@ -167,11 +181,3 @@ def _only(items, what, name=str):
     if len(items) != 1:
         raise ModelError(f"{what} {', '.join(map(name, items)) or 'none'}; expected one, an image")
     return items[0]
-
-
-def _chosen(names, wanted, path):
-    if wanted is None and len(names) == 1:
-        return names[0]
-    if wanted not in names:
-        raise ModelError(f"{path} has the outputs {', '.join(names)}; name one of them (--output=NAME)")
-    return wanted
