@@ -57,12 +57,13 @@ def missing(lab: Lab, tables: Iterable[Table], options: Options) -> list[Spec]:
 
 
 def _trains(spec):
-    """Whether it is an embedding by our scheme or fine-tuning, of a folded network."""
+    """Whether it is an embedding by our scheme, or fine-tuning of a mark, of a folded network."""
     root = spec.root
-    folded = isinstance(root, Marked) and root.recipe.fold or isinstance(root, Trained) and root.recipes[0].fold
+    if not (isinstance(root, Marked) and root.recipe.fold):
+        return False
     if isinstance(spec, Marked):
-        return folded and isinstance(spec.recipe, Embedding)
-    if not (isinstance(spec, Attacked) and spec.attack.trains and folded):
+        return isinstance(spec.recipe, Embedding)
+    if not (isinstance(spec, Attacked) and spec.attack.trains):
         return False
     _, recipe, _, key = spec.attack.training
     return key is None or isinstance(recipe, Embedding)
