@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from watermark import files
 from watermark.checkpoints import SHIPPED
-from watermark.files import atomic_write, locked
 from watermark.hosts import HOSTS, get_host
 from watermark.lab.cluster import Ray
 from watermark.lab.execution import Job, Local, Shard, Watch
@@ -105,8 +105,8 @@ def make(lab: Lab, table: Table, options: Options = Options()) -> str:
 
 def write(trials: Trials) -> str:
     """Writes the page of a table, and returns its text."""
-    with atomic_write(results(trials.lab) / f"{trials.table.name}.md") as temporary:
-        temporary.write_text((text := trials.text()) + "\n", encoding="utf-8")
+    text = trials.text()
+    files.write(results(trials.lab) / f"{trials.table.name}.md", text + "\n")
     return text
 
 
@@ -181,7 +181,7 @@ class Trials:
     def _claim(self, job):
         """Whether a trial is still to be made; within, no other process of this work folder makes it."""
         name = self.identity(self.rows[job.row], job.seed, resolved=True)
-        with locked(Path(self.lab.workdir) / "runs" / "trials" / name):
+        with files.locked(Path(self.lab.workdir) / "runs" / "trials" / name):
             self.store.refresh()
             yield name not in self.store.records
 
