@@ -175,7 +175,8 @@ def main(lab, options):
     every = tables()
     for table in every:
         trials = Trials(lab, table, everything)
-        rows.append(_map_row(table, found := trials.found()))
+        found = [values for _, values in trials.pairs()]
+        rows.append(_map_row(table, found))
         if not any(found):
             continue
         trials = trials.whole(beyond=False)

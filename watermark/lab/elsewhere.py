@@ -50,7 +50,7 @@ def missing(lab: Lab, tables: Iterable[Table], options: Options) -> list[Spec]:
         for row in trials.rows:
             for seed in trials.seeds(row):
                 if not trials.record(row, seed):
-                    for spec in table.subjects(lab.profile, seed, row).values():
+                    for spec in trials.subjects(row, seed).values():
                         add(table.measure.needs(spec))
     return list(found.values())
 

@@ -127,7 +127,7 @@ def records(lab: Lab, table: Table, options: Options = Options()) -> list[tuple[
     """[(row, values of its trials)] of `table`, the trials that are missing made first."""
     trials = Trials(lab, table, options)
     trials.make()
-    return list(zip(trials.rows, trials.found(), strict=True))
+    return trials.pairs()
 
 
 @dataclass
@@ -168,14 +168,19 @@ class Trials:
             todo = [job for job in todo if self.options.shard.has(job)]
         if self.options.ready:
             needs = self.table.measure.needs
-            todo = [job for job in todo if all(self.lab.ready(needs(spec)) for spec in self._subjects(job).values())]
+            todo = [job for job in todo if all(
+                self.lab.ready(needs(spec)) for spec in self.subjects(self.rows[job.row], job.seed).values())]
         make = functools.partial(measured, self.lab, self.table, self.rows)
         watch = Watch(self.table.name, self.options.stop_after, self._claim)
         if not self.options.runner.run(todo, make, self.store.add, watch):
             self.lab.log(f"NOTE: stopped after {self.options.stop_after:g} minutes; the same command goes on")
 
+    def subjects(self, row: Mapping, seed: int) -> dict[str, Spec]:
+        """{name: spec} of a trial."""
+        return self.table.subjects(self.lab.profile, seed, row)
+
     def _group(self, row, seed):
-        return next(iter(self.table.subjects(self.lab.profile, seed, row).values())).root.name
+        return next(iter(self.subjects(row, seed).values())).root.name
 
     @contextlib.contextmanager
     def _claim(self, job):
@@ -185,13 +190,10 @@ class Trials:
             self.store.refresh()
             yield name not in self.store.records
 
-    def _subjects(self, job):
-        return self.table.subjects(self.lab.profile, job.seed, self.rows[job.row])
-
-    def found(self) -> list[list[dict]]:
-        """For each row the values of the trials there are, as the table compares them."""
+    def pairs(self) -> list[tuple[dict, list[dict]]]:
+        """[(row, values of its trials)] by the records there are, as the table compares them."""
         compared = self.table.measure.compared
-        return [[compared(row, record["values"]) for record in self._records(row)] for row in self.rows]
+        return [(row, [compared(row, record["values"]) for record in self._records(row)]) for row in self.rows]
 
     def has(self, row: Mapping) -> bool:
         """Whether there is a trial of a row."""
@@ -218,26 +220,30 @@ class Trials:
 
     def seeds(self, row: Mapping) -> range:
         """Those of a row's trials: 0 alone where others would measure the same models again, as of unmarked hosts."""
-        one, other = (self.table.subjects(self.lab.profile, seed, row) for seed in (0, 1))
+        one, other = (self.subjects(row, seed) for seed in (0, 1))
         return range(1) if one == other else self.lab.profile.seeds
 
     def score(self) -> Score:
         """How far the verdicts agree with the paper's, and the quality with the unmarked hosts'."""
-        rows = list(zip(self.rows, self.found(), strict=True))
+        return self._score(self.pairs())
+
+    def _score(self, pairs):
         if self.table.unmarked is None:
-            return score(rows, self.table.paper)
+            return score(pairs, self.table.paper)
         printed = [(row, [self.table.paper.find(row)]) for row in self.rows]
-        return score(rows, self.table.paper, *(unmarked_in(some, **self.table.unmarked) for some in (rows, printed)))
+        return score(pairs, self.table.paper, *(unmarked_in(some, **self.table.unmarked) for some in (pairs, printed)))
 
     def text(self) -> str:
         """Caption, table, score and protocol, as the records stand."""
-        agreement = self.score()
+        pairs = self.pairs()
+        agreement = self._score(pairs)
         verdicts = agreement.d.of_cells + agreement.ncc.of_cells
         cells = "the paper's cells" if verdicts else "the marked rows"
         counted = [f"Of {cells}: {agreement}."] if agreement.of_cells else []
-        slips = self.table.paper.slips(row for row, trials in zip(self.rows, self.found(), strict=True) if trials)
+        slips = self.table.paper.slips(row for row, trials in pairs if trials)
         counted += [f"Of the paper's numbers: {'; '.join(slips)}."] if slips else []
-        drawn = render(self.rows, self.found(), self.table, [len(self.seeds(row)) for row in self.rows])
+        found, planned = [trials for _, trials in pairs], [len(self.seeds(row)) for row in self.rows]
+        drawn = render(self.rows, found, self.table, planned)
         return "\n\n".join([self.table.caption, drawn, *counted, self.protocol()])
 
     def protocol(self) -> str:
@@ -253,8 +259,7 @@ class Trials:
                 judged = f", measured on {data['test']}{instead}" if self.table.measure.on_images else ""
                 clauses[f"{host} trained on {data['train']}{attacked}{judged}"] = None
         profile = self.lab.profile
-        subjects = [spec for row in self.rows
-                    for spec in self.table.subjects(profile, self.seeds(row)[0], row).values()]
+        subjects = [spec for row in self.rows for spec in self.subjects(row, self.seeds(row)[0]).values()]
         notes = self.table.measure.notes(profile, subjects)
         return "; ".join([f"Profile {profile.name}", *notes, *clauses]) + "."
 
