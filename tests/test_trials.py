@@ -97,10 +97,10 @@ def test_what_is_measured_on_no_image_asks_for_none(lab, monkeypatch):
     monkeypatch.setattr(type(lab.images), "test_name", lambda self, name: asked.append(name) or "stand-in")
     table = _table("imageless", hosts=("dncnn",), on_images=False)
     (row,) = table.grid
-    assert trial.named(lab, table, row, 0) == runner.named(
+    assert trial.identity(lab, table, row, 0) == trial.identity(
         _with(lab, lambda spec: spec), table, row, 0, resolved=True) and not asked
     table = _table("imageless", hosts=("dncnn",))
-    trial.named(lab, table, row, 0, resolved=True)
+    trial.identity(lab, table, row, 0, resolved=True)
     assert asked == ["set12"]
 
 

@@ -19,7 +19,7 @@ from watermark.lab.score import Score, score, unmarked_in
 from watermark.lab.specs import Spec
 from watermark.lab.store import Store
 from watermark.lab.tables import Table, render
-from watermark.lab.trial import measured, named
+from watermark.lab.trial import identity, measured
 from watermark.schemes import MODULES, OURS, UNMARKED, get_scheme
 
 RESULTS = SHIPPED.parent / "results"  # what the project ships
@@ -147,8 +147,8 @@ class Trials:
         self.rows = chosen(self.lab, self.table, self.options)
 
     def identity(self, row: Mapping, seed: int, resolved: bool = False) -> str:
-        """The id of a trial's record, `named`."""
-        return named(self.lab, self.table, row, seed, resolved)
+        """The id of a trial's record, `trial.identity`."""
+        return identity(self.lab, self.table, row, seed, resolved)
 
     def record(self, row: Mapping, seed: int) -> dict | None:
         """What is kept of a trial: a record on the sets that the table asks for, else one on their stand-ins."""
