@@ -75,8 +75,7 @@ def _jobs(path):
 
 
 def _recipe(job):
-    told = {name: value for name, value in job["recipe"].items() if (name, value) != ("horizon", None)}  # once a field
-    return (Embedding if job["files"] else Recipe)(**told)
+    return (Embedding if job["files"] else Recipe)(**job["recipe"])
 
 
 def _parent(folder, out, name):
