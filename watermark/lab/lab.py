@@ -171,6 +171,6 @@ class Lab:
                 return image
         raise ValueError(f"no copyright image has the SHA-256 {digest}; --pictures names another set")
 
-    def show(self, mark: Marked, picture: np.ndarray) -> keras.Model:
+    def visualizer(self, mark: Marked, picture: np.ndarray) -> keras.Model:
         """The visualizer of a marked model's key for a picture."""
         return self.get(self.profile.seen(mark, picture))

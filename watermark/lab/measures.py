@@ -163,7 +163,7 @@ PAIRS = {
 }
 
 
-def numbers(verdict: SchemeVerdict) -> dict:
+def recorded(verdict: SchemeVerdict) -> dict:
     """The numbers and yes/nos of a verdict, whatever the scheme; `verified` is the scheme's own rule."""
     fields = {field.name: getattr(verdict, field.name) for field in dataclasses.fields(verdict)}
     plain = {name: value for name, value in fields.items() if isinstance(value, bool | int | float)
@@ -184,7 +184,7 @@ def verdict(lab: Lab, subject: Spec) -> SchemeVerdict:
 def robustness(lab: Lab, subject: Mapping[str, Spec], row: Mapping) -> dict:
     """Quality of an attacked model, and what its mark's own scheme says."""
     (spec,) = subject.values()
-    return {"psnr": psnr(lab, lab.get(spec), spec.host)} | numbers(verdict(lab, spec)) | residual_ncc(lab, spec)
+    return {"psnr": psnr(lab, lab.get(spec), spec.host)} | recorded(verdict(lab, spec)) | residual_ncc(lab, spec)
 
 
 def residual_ncc(lab: Lab, subject: Spec) -> dict:

@@ -31,7 +31,7 @@ class Options:
 
     Attributes:
       hosts: those of a table's rows that are made; None: those whose models are there.
-      schemes: likewise.
+      schemes: those whose rows are made; rows of the unmarked hosts are made whatever they are.
       rows: "axis=value" that rows are to have; of several values of one axis, any.
       stop_after: minutes after which no trial starts, or training stops; None for no end.
       reuse: whether records that the project ships count too.
