@@ -79,10 +79,9 @@ def train_host(host: Host, plan: Plan, data_dir: str | Path, out: Path) -> None:
     keras.utils.set_random_seed(course.seed)
     # Folded, RED's transposed convolutions are convolutions, and batch norm is no part of training.
     pool = pools.of_set(data_dir, host.train_set, host.task, course.patch, plan.scales)
-    training = Training(fold_batch_norm(host.build()), pool, course, state,
-                        about=plan.scales if host.task != "denoise" else None)
-    done = training.run(measuring(host, plan, data_dir), plan.pace)
     scales = {} if host.task == "denoise" else {"scales": plan.scales}
+    training = Training(fold_batch_norm(host.build()), pool, course, state, about=scales.get("scales"))
+    done = training.run(measuring(host, plan, data_dir), plan.pace)
     write(_path(out, plan, host.name, ".json"),
           json.dumps({"course": asdict(course) | scales, "rows": training.rows}) + "\n")
     if done or plan.export:
