@@ -4,8 +4,8 @@ from setuptools import find_packages, setup
 
 # The hosts and one marked network go into the wheel as watermark/shipped; in a checkout they are read where they lie.
 SHIPPED = ["*-host-0-*.keras", "*-host-0-*.json", "dncnn-marked-ours-0-*.keras", "dncnn-marked-ours-0-*.json"]
-TEST = ["pytest", "ipykernel", "kserve", "nbclient", "nbformat", "pytest-xdist", "onnx", "onnxruntime",
-        "setuptools>=64", "tf2onnx"]
+ONNX = ["onnx", "onnxruntime", "tf2onnx"]
+TEST = ["pytest", "ipykernel", "kserve", "nbclient", "nbformat", "pytest-xdist", "setuptools>=64", *ONNX]
 SITE = ["latex2mathml", "mkdocs-material", "mkdocstrings[python]", "pymdown-extensions"]
 
 setup(
@@ -47,7 +47,7 @@ setup(
     ],
     extras_require={
         "gpu": ["jax"],  # for experiments/train_*_jax.py; which GPU, jax's own extras say, such as jax[cuda13]
-        "onnx": ["onnx", "onnxruntime", "tf2onnx"],
+        "onnx": ONNX,
         "ray": ["ray"],  # for --runner=ray
         "test": TEST,
         "dev": [*TEST, *SITE, "pre-commit", "ruff"],

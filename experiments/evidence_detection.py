@@ -18,7 +18,8 @@ from watermark.hosts import HOSTS
 from watermark.lab.tables import Column, Measure, Table
 from watermark.schemes import OURS
 
-# Attack: (strengths, (profile, mark, strength) -> attacks). Per cent of the weights, epochs, further keys.
+# Attack: (strengths, (profile, mark, strength) -> attacks). Per cent of the weights, epochs, further keys: the axis
+# `strength` is an attack's; a mark's is λ, in tables the axis `lam`.
 ATTACKS = {
     "none": ((0,), lambda profile, mark, strength: []),
     "pruned": ((20, 30, 40, 50, 60), lambda profile, mark, strength: [Prune(strength / 100)]),
@@ -59,7 +60,7 @@ def values(lab, subjects, row):
     verdict = verification.judge(interrogation.Answers(own[0], rhos, ""), key)
     rho_s = evidence.residual_correlation(key.trigger[None], own, key.verification[None], key.kind)[0]
     others = list(zip(answers, initials, strict=True))
-    return measures.numbers(verdict) | {
+    return measures.recorded(verdict) | {
         "evident": verdict.stands_out,
         "first_distance": bool(verdict.distance < min(metrics.distance(a, S) for a, S in others)),
         "first_ncc": bool(verdict.ncc > max(metrics.ncc(a, S) for a, S in others)),

@@ -40,7 +40,7 @@ def values(lab, subjects, row):
     """PSNR and the verdict."""
     (spec,) = subjects.values()
     verdict = measures.verdict(lab, spec)
-    return {"psnr": measures.psnr(lab, lab.get(spec), spec.host), **measures.numbers(verdict),
+    return {"psnr": measures.psnr(lab, lab.get(spec), spec.host), **measures.recorded(verdict),
             "evident": verdict.stands_out}
 
 

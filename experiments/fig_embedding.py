@@ -9,9 +9,7 @@ import matplotlib.pyplot as plt
 
 from watermark.lab import figures, makers, scripts
 from watermark import blackbox, inference, metrics
-from watermark.hosts import HOSTS
 from watermark.states import read_history
-from watermark.tasks import TASKS
 
 EVERY = 25
 
@@ -20,7 +18,7 @@ def main(lab, options):
     """Draws the figure embedding for the first host asked for."""
     host = scripts.one_host(options)
     mark = lab.resolve(lab.profile.mark(host, 0))
-    key, task = lab.initial_key(mark), TASKS[HOSTS[host].task]
+    key, task = lab.initial_key(mark), makers.task_of(host)
     small = sorted(lab.test_images(host), key=lambda image: image.size)[:3]
 
     def look(model):

@@ -7,10 +7,9 @@ Photographs that scikit-image brings, a corner of each. A minute.
 
 import numpy as np
 
-from watermark.lab import figures, scripts
+from watermark.lab import figures, makers, scripts
 from watermark import data, inference, metrics
 from watermark.hosts import get_host
-from watermark.tasks import TASKS
 
 SHOWN = (("dncnn", "camera.png", "", "noisy, σ = 25"), ("srdncnn", "coffee.png", 2, "bicubic ×2"))
 CORNER = np.s_[60:220, 120:280]
@@ -21,7 +20,7 @@ def main(lab, options):
     """Draws the figure photographs: a denoiser's row, a super-resolution network's row."""
     rows, names = [], []
     for host, photograph, variant, words in SHOWN:
-        task, mark = TASKS[get_host(host).task], lab.profile.mark(host, 0)
+        task, mark = makers.task_of(host), lab.profile.mark(host, 0)
         ((image, target),) = task.pairs([data.images("sample_test")[photograph]], variant)
         after = [inference.restored(inference.predictor(lab.get(spec)), image) for spec in (mark.parent, mark)]
         pictures = [np.clip(picture, 0.0, 1.0) for picture in (image, *after)]

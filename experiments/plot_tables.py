@@ -102,8 +102,7 @@ def main(lab, options):
 
 def _records(lab, table, options):
     """[(row, values of its trials)], and a line on the rows that have none."""
-    trials = Trials(lab, table, options)
-    rows = list(zip(trials.rows, trials.found(), strict=True))
+    rows = Trials(lab, table, options).pairs()
     missing = sum(not found for _, found in rows)
     if missing:
         lab.log(f"NOTE: {table.name}: no record yet of {missing} of {len(rows)} rows")

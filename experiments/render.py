@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from watermark.lab import runner, scripts
-from watermark.files import atomic_write
+from watermark.files import write
 from watermark.hosts import HOSTS
 from watermark.lab.profiles import FOLDED
 from watermark.lab.runner import Options, Trials
@@ -175,7 +175,8 @@ def main(lab, options):
     every = tables()
     for table in every:
         trials = Trials(lab, table, everything)
-        rows.append(_map_row(table, found := trials.found()))
+        found = [values for _, values in trials.pairs()]
+        rows.append(_map_row(table, found))
         if not any(found):
             continue
         trials = trials.whole(beyond=False)
@@ -186,12 +187,10 @@ def main(lab, options):
         if shown := _shown(lab, name):
             parts += [f"## {heading}", f"`experiments/{script}.py`", *shown]
     path = lab.workdir / ("RESULTS.md" if lab.profile.name == MAIN else f"RESULTS-{lab.profile.name}.md")
-    with atomic_write(path) as temporary:
-        temporary.write_text("\n\n".join([*_opening(lab, every, scores), *parts]) + "\n", encoding="utf-8")
+    write(path, "\n\n".join([*_opening(lab, every, scores), *parts]) + "\n")
     lab.log(str(path))
     if lab.profile.name == MAIN:
-        with atomic_write(lab.workdir / "docs" / "paper_map.md") as temporary:
-            temporary.write_text(_map(lab, rows), encoding="utf-8")
+        write(lab.workdir / "docs" / "paper_map.md", _map(lab, rows))
 
 
 def _map_row(table, found):

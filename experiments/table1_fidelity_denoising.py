@@ -15,8 +15,8 @@ from watermark.lab import measures, scripts
 from watermark.lab.paper import paper
 from watermark.lab.tables import Table, grid
 
-STRENGTHS = (1.0, 1e-1, 1e-2, 1e-3, 0.0)
-GRID = grid(host=("dncnn", "red"), lam=STRENGTHS, test_set=("bsd68", "set12", "polyu"))
+LAMBDAS = (1.0, 1e-1, 1e-2, 1e-3, 0.0)
+GRID = grid(host=("dncnn", "red"), lam=LAMBDAS, test_set=("bsd68", "set12", "polyu"))
 
 
 def subject(profile, seed, host, lam, test_set):

@@ -21,7 +21,7 @@ from evaluate_hosts import GRID, PUBLISHED
 
 from watermark.lab import elsewhere, measures, runner, scripts
 from watermark.checkpoints import annotate, describe
-from watermark.files import atomic_write
+from watermark.files import write
 from watermark.lab.cache import LONGER
 from watermark.states import read_history
 
@@ -67,8 +67,7 @@ def _of_longer(lab, hosts):
 
 
 def _keep_course(lab, name, points):
-    with atomic_write(runner.results(lab) / "training" / f"{name}.json") as temporary:
-        temporary.write_text(json.dumps(points) + "\n")
+    write(runner.results(lab) / "training" / f"{name}.json", json.dumps(points) + "\n")
 
 
 def _average(row):

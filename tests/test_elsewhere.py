@@ -159,6 +159,17 @@ def test_what_is_not_the_network_is_refused(lab, tmp_path):
     assert done.returncode == 2 and "expected what experiments/jobs.py writes" in done.stderr
 
 
+def test_an_unmarked_host_that_is_fine_tuned_is_not_made_elsewhere(lab):
+    """It has no arithmetic of a mark that a job could state."""
+
+    def tuned(profile, seed, host):
+        return profile.host(host).under(profile.finetuning(profile.mark(host, seed), 1))
+
+    lab.get(lab.profile.host("srdncnn"))
+    table = dataclasses.replace(_table("table6_pruning"), grid=[{"host": "srdncnn"}], subject=tuned)
+    assert elsewhere.missing(lab, [table], Options(hosts=["srdncnn"])) == []
+
+
 def test_a_network_that_is_cut_short_on_its_way_is_not_there(lab, tmp_path, monkeypatch):
     """As after a kill half-way through the copy: the next call is not to find a file of its name."""
 

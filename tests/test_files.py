@@ -56,6 +56,15 @@ def test_a_killed_write_leaves_the_old_file_and_is_swept(tmp_path):
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a.txt": "new", "b.txt": "b"}
 
 
+def test_text_is_written_as_utf_8_and_bytes_as_they_are(tmp_path):
+    files.write(tmp_path / "a.txt", "ρ\n")
+    files.write(tmp_path / "b", b"\r\n", mode=0o600, new=True)
+    assert (tmp_path / "a.txt").read_bytes() == b"\xcf\x81\n" and (tmp_path / "b").read_bytes() == b"\r\n"
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        files.write(tmp_path / "b", b"", new=True)
+
+
 def test_of_a_secret_no_part_is_left(tmp_path):
     _kill(_killed("atomic_write", tmp_path / "key.npz", "0o600"))
     assert list(tmp_path.iterdir()) == []

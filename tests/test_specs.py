@@ -5,6 +5,7 @@ import itertools
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +15,8 @@ from watermark.files import digest
 from watermark.lab.profiles import PROFILES, get_profile
 from watermark.lab.runner import RESULTS
 from watermark.lab.specs import UNNAMED, Marked, Trained, named
-from watermark.lab.tables import identity
+from watermark.lab.tables import Measure, Table
+from watermark.lab.trial import identity
 from watermark.recipes import PAPER, QUICK, Embedding, Recipe, Showing
 
 PROFILE = PROFILES["quick"]
@@ -81,17 +83,19 @@ def test_what_is_kept_beside_a_model_is_what_it_is_named_by():
         assert file == f"{spec.name}.keras" and spec.fields.items() <= entry.items()
 
 
+def _id(spec, row, seed=0, table="t"):
+    """The id of a record whose subject is a spec."""
+    one = Table(table, "", [row], lambda *_, **axes: spec, Measure(None, ()))
+    return identity(SimpleNamespace(profile=PROFILE), one, row, seed)
+
+
 @pytest.mark.parametrize(("table", "row", "seed", "expected"), [
     ("table6_pruning", {"host": "dncnn", "scheme": "ours", "rate": 0.25}, 0, "1fd84dd8e4e1"),
     ("table6_pruning", {"host": "srdncnn", "scheme": "ours", "rate": 0.4}, 1, "788d8f927347"),
 ])
 def test_the_ids_of_some_records(table, row, seed, expected):
     """They are those of the records that ship."""
-    subject = PROFILE.mark(row["host"], seed).under(Prune(row["rate"]))
-    test_set = {"dncnn": "set12", "srdncnn": "set14"}[row["host"]]
-    found = identity(dataclasses.make_dataclass("T", ["name"])(table), [subject.name],
-                     {"null_keys": 1000, "crop": None, "test_set": test_set}, row, seed)
-    assert found == expected
+    assert _id(PROFILE.mark(row["host"], seed).under(Prune(row["rate"])), row, seed, table) == expected
     assert expected in (RESULTS / "quick" / f"{table}.jsonl").read_text()
 
 
@@ -124,8 +128,7 @@ def test_every_knob_of_every_attack_changes_names_and_ids(name, field):
     before, after = mark.under(attack), mark.under(changed)
     assert before.name != after.name
     assert before.under(Prune(0.1)).name != after.under(Prune(0.1)).name
-    table = dataclasses.make_dataclass("T", ["name"])("t")
-    assert identity(table, [before.name], {}, {}, 0) != identity(table, [after.name], {}, {}, 0)
+    assert _id(before, {"host": "dncnn"}) != _id(after, {"host": "dncnn"})
 
 
 @pytest.mark.parametrize("kind", [Recipe, Embedding, Showing])

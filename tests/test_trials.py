@@ -44,7 +44,7 @@ def test_a_page_has_every_seed_that_there_is_a_record_of(lab):
     _keep(lab, table, "dncnn", 1, 2)
     _keep(lab, table, "red", 0)
     whole = runner.Trials(_of(lab, trials=9), table, Options(hosts=["dncnn", "red"])).whole(beyond=False)
-    assert [len(found) for found in whole.found()] == [2, 1] and whole.lab.profile.seeds == range(3)
+    assert [len(found) for _, found in whole.pairs()] == [2, 1] and whole.lab.profile.seeds == range(3)
     assert "2/3" in whole.text() and "1/3" in whole.text()
     runner.make(_of(lab, trials=1, first_seed=1), table, Options(hosts=["dncnn"]))
     written = (lab.workdir / "results/smoke/every.md").read_text()
@@ -97,10 +97,10 @@ def test_what_is_measured_on_no_image_asks_for_none(lab, monkeypatch):
     monkeypatch.setattr(type(lab.images), "test_name", lambda self, name: asked.append(name) or "stand-in")
     table = _table("imageless", hosts=("dncnn",), on_images=False)
     (row,) = table.grid
-    assert trial.named(lab, table, row, 0) == runner.named(
+    assert trial.identity(lab, table, row, 0) == trial.identity(
         _with(lab, lambda spec: spec), table, row, 0, resolved=True) and not asked
     table = _table("imageless", hosts=("dncnn",))
-    trial.named(lab, table, row, 0, resolved=True)
+    trial.identity(lab, table, row, 0, resolved=True)
     assert asked == ["set12"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 
 from watermark.errors import WatermarkError
-from watermark.files import atomic_write, locked, sha256
+from watermark.files import atomic_write, locked, sha256, write
 from watermark.hosts import get_host
 
 INSTALLED = Path(__file__).parent / "shipped"  # of a wheel (setup.py); a checkout has them at its top
@@ -57,8 +57,7 @@ def annotate(path: Path, fields: dict) -> None:
 
 
 def _write(path, fields):
-    with atomic_write(sidecar(path)) as temporary:
-        temporary.write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n")
+    write(sidecar(path), json.dumps(fields, indent=1, sort_keys=True) + "\n")
 
 
 def load(path: Path) -> keras.Model:

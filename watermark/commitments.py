@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from watermark.errors import WatermarkError, check_type, raised_as
-from watermark.files import atomic_write, content
+from watermark.files import content, write
 from watermark.interrogation import rho_of
 from watermark.keys import Key, derived
 from watermark.verification import FAITHFUL
@@ -95,8 +95,7 @@ def make_signing_key(path: str | Path) -> Ed25519PrivateKey:
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                                 serialization.NoEncryption())
-    with atomic_write(path, mode=0o600, new=True) as temporary:
-        temporary.write_bytes(pem)
+    write(path, pem, mode=0o600, new=True)
     return private
 
 
@@ -216,8 +215,7 @@ def _parts(der, at):
 
 def save_commitment(commitment: dict, path: str | Path) -> None:
     """Writes the commitment as JSON, whole or not at all. It is public."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(commitment, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write(path, json.dumps(commitment, indent=1, sort_keys=True) + "\n")
 
 
 def load_commitment(path: str | Path) -> dict:

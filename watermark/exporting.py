@@ -16,7 +16,7 @@ from watermark import data, forms
 from watermark.blackbox import as_suspect
 from watermark.checks import FARTHEST
 from watermark.errors import ModelError, check_type
-from watermark.files import atomic_folder, atomic_write
+from watermark.files import atomic_folder, write
 from watermark.fitting import UNIT, Pixels
 from watermark.inference import predictor
 from watermark.keys import Key, uniform
@@ -99,9 +99,7 @@ def export(model: keras.Model, path: str | Path, form: str | None = None, *, key
         save_model(model, path)
     else:
         images = _typical(model, calibration, pixels) if form == "tflite_int8" else ()
-        content = _onnx(model) if form == "onnx" else _tflite(model, form, images)
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(content)
+        write(path, _onnx(model) if form == "onnx" else _tflite(model, form, images))
     suspect = load_suspect(path)
     if not np.isfinite(apart := parity(model, suspect, pixels)):
         raise ModelError(f"{path} was written and is of no use: its answers or the model's are no finite numbers; "

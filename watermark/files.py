@@ -67,6 +67,12 @@ def atomic_write(path: str | Path, mode: int = 0o644, new: bool = False) -> Iter
         put_in_place()
 
 
+def write(path: str | Path, data: str | bytes, mode: int = 0o644, new: bool = False) -> None:
+    """Writes a file whole or not at all, as `atomic_write` does; text as UTF-8."""
+    with atomic_write(path, mode, new) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
 @contextlib.contextmanager
 def _on(path):
     """Within, a disk that is full is said to be that of `path`: a descriptor has no name to give."""

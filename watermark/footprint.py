@@ -70,7 +70,7 @@ def _bits(number, count):
 
 def size(sides: Iterable[int | None] | None, item: int = 4) -> int:
     """Bytes of an array of these sides, None or 0 where they are not told."""
-    return item * math.prod(side if side else SIDE if i else 1 for i, side in enumerate(sides or ()))
+    return item * math.prod(side or (SIDE if i else 1) for i, side in enumerate(sides or ()))
 
 
 # --- TensorFlow -------------------------------------------------------------------------------------------------------

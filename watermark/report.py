@@ -16,7 +16,7 @@ from matplotlib.image import imsave
 
 from watermark import judgement, visualizer
 from watermark.evidence import LEAST_KEYS
-from watermark.files import atomic_write
+from watermark.files import write
 from watermark.judgement import Judgement
 
 CORNER = 12  # pixels
@@ -42,8 +42,7 @@ def write_report(path: str | Path, judged: Judgement, result: dict, R: keras.Mod
         bar=judgement.bar(judged.verdict), rests_on=judgement.rests_on(judged.verdict), notes=judgement.notes(judged),
         least=LEAST_KEYS, claims=claims, decision=decision, corner=_corner(judged), images=_images(judged, R),
         evidence=_svg(_evidence(judged)) if len(judged.null) > 1 else None)
-    with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
+    write(path, page.encode("utf-8", "xmlcharrefreplace"))
 
 
 def _images(judged, R):

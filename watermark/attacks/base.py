@@ -95,14 +95,16 @@ class Attack:
 
     def with_sets(self, resolve: Callable[[str], str]) -> Attack:
         """The same attack on the image sets that `resolve` gives for its own."""
-        changes = {field.name: resolve(getattr(self, field.name)) for field in dataclasses.fields(self)
-                   if field.metadata["image_set"] and getattr(self, field.name)}
-        return dataclasses.replace(self, **changes)
+        return dataclasses.replace(self, **{field: resolve(name) for field, name in self._sets().items()})
 
     def image_sets(self) -> list[str]:
         """The image sets that it trains on."""
-        return [getattr(self, field.name) for field in dataclasses.fields(self)
-                if field.metadata["image_set"] and getattr(self, field.name)]
+        return list(self._sets().values())
+
+    def _sets(self):
+        """{knob: the image set that it names}."""
+        return {field.name: name for field in dataclasses.fields(self)
+                if field.metadata["image_set"] and (name := getattr(self, field.name))}
 
 
 def knob(*, help: str, low: float | None = None, high: float | None = None, cli: Any = None, none: Any = None,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import flags
 
-from watermark.files import atomic_write
+from watermark import files
 
 PAGES = Path(__file__).parents[1] / "pages"
 WIDTH = 100
@@ -57,5 +57,4 @@ def _flag(flag):
 def write():
     """Writes the text of every verb."""
     for verb in FIRST:
-        with atomic_write(page(verb)) as temporary:
-            temporary.write_text(text(verb), encoding="utf-8")
+        files.write(page(verb), text(verb))

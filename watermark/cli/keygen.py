@@ -21,7 +21,7 @@ from absl import flags
 from watermark import commitments, forms
 from watermark.cli import common, fitting_keys
 from watermark.cli.common import beside
-from watermark.files import atomic_write, exclusive, target
+from watermark.files import exclusive, target, write
 from watermark.keys import load_key, make_key, refusal, save_key, with_verification
 from watermark.kinds import GRADIENTS, TASKS
 
@@ -154,6 +154,5 @@ def publish(key, path, private=None):
     if there not in (None, commitment):
         raise ValueError(f"{path} exists, of another key or signature; move it away, and the same command writes it")
     commitments.save_commitment(commitment, path)
-    with atomic_write(path.with_suffix(".tsq")) as temporary:
-        temporary.write_bytes(commitments.timestamp_request(commitment))
+    write(path.with_suffix(".tsq"), commitments.timestamp_request(commitment))
     print(f"{path}: the commitment, to be published; {path.with_suffix('.tsq').name} asks for its time stamp")

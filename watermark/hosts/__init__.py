@@ -1,4 +1,4 @@
-"""The networks that carry the watermark. This folder imports Keras only, so hosts run under any of its backends."""
+"""The networks that carry the watermark. Of frameworks, only Keras is imported: hosts run under any of its backends."""
 
 from watermark.hosts.dncnn import dncnn, srdncnn
 from watermark.hosts.folding import fold_batch_norm

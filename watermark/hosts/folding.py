@@ -103,7 +103,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     if not hasattr(model, "operations"):
         raise TypeError(f"expected a functional or sequential Keras model, got {type(model).__name__}")
     pairs = foldable(model)
-    norms = {conv.name: model.get_layer(norm) for norm, conv in pairs.items()}
+    norm_of = {conv.name: model.get_layer(norm) for norm, conv in pairs.items()}
 
     def copy(layer):
         if code_alone(layer):
@@ -112,7 +112,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
             return fold_batch_norm(layer)
         layer = _as_convolution(layer) if plain(layer) else layer
         config = layer.get_config()
-        if layer.name in norms:
+        if layer.name in norm_of:
             config["use_bias"] = True
         return type(layer).from_config(config)
 
@@ -123,7 +123,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     for layer in model.layers:
         if not layer.weights or layer.name in pairs or _nested(layer):
             continue
-        weights = _folded_weights(layer, norms[layer.name]) if layer.name in norms else layer.get_weights()
+        weights = _folded_weights(layer, norm_of[layer.name]) if layer.name in norm_of else layer.get_weights()
         if plain(layer):
             weights = [_turned(weights[0]), *weights[1:]]
         folded.get_layer(layer.name).set_weights(weights)

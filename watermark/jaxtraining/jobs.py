@@ -17,7 +17,7 @@ import numpy as np
 
 from watermark.checkpoints import kept
 from watermark.errors import WatermarkError
-from watermark.files import atomic_write
+from watermark.files import atomic_write, write
 from watermark.hosts import HOSTS, fold_batch_norm
 from watermark.jaxtraining import JOBS, pools
 from watermark.jaxtraining.aims import Aim, Mark, Task
@@ -75,8 +75,7 @@ def _jobs(path):
 
 
 def _recipe(job):
-    told = {name: value for name, value in job["recipe"].items() if (name, value) != ("horizon", None)}  # once a field
-    return (Embedding if job["files"] else Recipe)(**told)
+    return (Embedding if job["files"] else Recipe)(**job["recipe"])
 
 
 def _parent(folder, out, name):
@@ -110,8 +109,7 @@ def _train(job: dict, parent: Path, pool: Callable, folder: Path, out: Path, pac
             about = {"seconds": round(training.seconds, 2), "rows": training.rows, "steps": steps,
                      "device": f"{jax.devices()[0].device_kind}, JAX {jax.__version__}",
                      "arithmetic": "bfloat16" if job["bfloat16"] else "float32"}
-            with atomic_write(out / f"{name}.json") as temporary:
-                temporary.write_text(json.dumps(about) + "\n")
+            write(out / f"{name}.json", json.dumps(about) + "\n")
         left.remove(name)
     state.unlink(missing_ok=True)
     return left

@@ -1,4 +1,4 @@
-"""The training of one host, in chunks of steps that stay on the device; stopped, it goes on to the same weights."""
+"""One training, in chunks of steps that stay on the device; stopped, it goes on to the same weights."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ class Training:
                 about = json.loads(str(arrays["about"]))
                 values = [arrays[f"v{i}"] for i in range(len(leaves))]
         except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise OSError(f"{self.path} is damaged ({error}); delete it to start this host again") from error
+            raise OSError(f"{self.path} is damaged ({error}); delete it to start this training again") from error
         if about["course"] != self.identity or any(
                 a.shape != b.shape for a, b in zip(values, leaves, strict=True)):
             raise OSError(f"{self.path} is of another course; pass the flags that it was begun with, or delete it")

@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from watermark.files import atomic_write
+from watermark.files import atomic_write, write
 from watermark.hosts import HOSTS, Host, fold_batch_norm
 from watermark.jaxtraining import pools
 from watermark.jaxtraining.loop import Course, Pace, Training
@@ -79,12 +79,11 @@ def train_host(host: Host, plan: Plan, data_dir: str | Path, out: Path) -> None:
     keras.utils.set_random_seed(course.seed)
     # Folded, RED's transposed convolutions are convolutions, and batch norm is no part of training.
     pool = pools.of_set(data_dir, host.train_set, host.task, course.patch, plan.scales)
-    training = Training(fold_batch_norm(host.build()), pool, course, state,
-                        about=plan.scales if host.task != "denoise" else None)
+    scales = {} if host.task == "denoise" else {"scales": plan.scales}
+    training = Training(fold_batch_norm(host.build()), pool, course, state, about=scales.get("scales"))
     done = training.run(measuring(host, plan, data_dir), plan.pace)
-    with atomic_write(_path(out, plan, host.name, ".json")) as temporary:
-        scales = {} if host.task == "denoise" else {"scales": plan.scales}
-        temporary.write_text(json.dumps({"course": asdict(course) | scales, "rows": training.rows}) + "\n")
+    write(_path(out, plan, host.name, ".json"),
+          json.dumps({"course": asdict(course) | scales, "rows": training.rows}) + "\n")
     if done or plan.export:
         with atomic_write(_path(out, plan, host.name, ".keras")) as temporary:
             training.finished().save(temporary)

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from watermark import checkpoints, embedding, thieves
+from watermark import checkpoints, embedding, files, thieves
 from watermark.errors import WatermarkError
-from watermark.files import atomic_write
 from watermark.hosts import fold_batch_norm, get_host
 from watermark.jaxtraining import JOBS
 from watermark.lab.lab import Lab
@@ -51,18 +50,19 @@ def missing(lab: Lab, tables: Iterable[Table], options: Options) -> list[Spec]:
         for row in trials.rows:
             for seed in trials.seeds(row):
                 if not trials.record(row, seed):
-                    for spec in table.subjects(lab.profile, seed, row).values():
+                    for spec in trials.subjects(row, seed).values():
                         add(table.measure.needs(spec))
     return list(found.values())
 
 
 def _trains(spec):
-    """Whether it is an embedding by our scheme or fine-tuning, of a folded network."""
+    """Whether it is an embedding by our scheme, or fine-tuning of a mark, of a folded network."""
     root = spec.root
-    folded = isinstance(root, Marked) and root.recipe.fold or isinstance(root, Trained) and root.recipes[0].fold
+    if not (isinstance(root, Marked) and root.recipe.fold):
+        return False
     if isinstance(spec, Marked):
-        return folded and isinstance(spec.recipe, Embedding)
-    if not (isinstance(spec, Attacked) and spec.attack.trains and folded):
+        return isinstance(spec.recipe, Embedding)
+    if not (isinstance(spec, Attacked) and spec.attack.trains):
         return False
     _, recipe, _, key = spec.attack.training
     return key is None or isinstance(recipe, Embedding)
@@ -82,15 +82,14 @@ def write(lab: Lab, specs: Sequence[Spec], folder: str | Path) -> int:
             jobs[name]["recipe"] = job["recipe"]
     for job in jobs.values():
         job["outputs"] = dict(sorted(job["outputs"].items(), key=lambda item: item[1]))
-    with atomic_write(folder / JOBS) as temporary:
-        temporary.write_text(json.dumps(list(jobs.values()), indent=1) + "\n")
+    files.write(folder / JOBS, json.dumps(list(jobs.values()), indent=1) + "\n")
     return len(specs)
 
 
 def _job(lab, spec, folder):
     """(name of the training, steps until this model, the training)."""
     if path := lab.cache.path(spec.parent.name):
-        with atomic_write(folder / path.name) as temporary:
+        with files.atomic_write(folder / path.name) as temporary:
             shutil.copyfile(path, temporary)
     host, name = get_host(spec.host), spec.name
     if isinstance(spec, Marked):
@@ -125,7 +124,7 @@ def _written(folder, what, arrays):
     content = b"".join(name.encode() + value.tobytes() for name, value in arrays.items())
     path = folder / f"{what}-{hashlib.sha256(content).hexdigest()[:12]}.npz"
     if not path.exists():
-        with atomic_write(path, mode=0o600) as temporary, open(temporary, "wb") as file:
+        with files.atomic_write(path, mode=0o600) as temporary, open(temporary, "wb") as file:
             np.savez(file, **arrays)
     return path.name
 

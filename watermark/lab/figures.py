@@ -88,7 +88,7 @@ def host_rows(lab: Lab, hosts: Sequence[str] | None, attacks: Callable) -> dict[
     picture, rows = next(iter(lab.images.copyright().values())), {}
     for host in hosts or trained(lab):
         mark = lab.profile.mark(host, 0)
-        key, R = lab.key(mark), lab.show(mark, picture)
+        key, R = lab.key(mark), lab.visualizer(mark, picture)
         rows[host] = [_called_up(R, picture, answer(lab.get(mark.under(*steps)), key))
                       for steps in attacks(lab.profile, mark)]
     return rows
@@ -102,7 +102,7 @@ def copyright_rows(lab: Lab, answers: Sequence[tuple[str, np.ndarray]]) -> list[
     """
     rows = []
     for picture in lab.images.copyright().values():
-        visualizers = {owner: lab.show(lab.profile.mark(owner, 0), picture)
+        visualizers = {owner: lab.visualizer(lab.profile.mark(owner, 0), picture)
                        for owner in dict.fromkeys(owner for owner, _ in answers)}
         rows.append([(visualizer.as_target(picture), "")]
                     + [_called_up(visualizers[owner], picture, response) for owner, response in answers])

@@ -17,14 +17,13 @@ from watermark.lab import makers
 from watermark import checkpoints, compute, states
 from watermark.checkpoints import CheckpointError
 from watermark.compute import Compute
-from watermark.hosts import HOSTS, Host, get_host
+from watermark.hosts import get_host
 from watermark.lab.cache import Cache
 from watermark.lab.images import TRAIN, Images
 from watermark.lab.profiles import Profile, sha256_of
 from watermark.lab.specs import Attacked, Marked, Spec, Trained
 from watermark.recipes import Recipe
 from watermark.schemes import get_scheme
-from watermark.tasks import TASKS
 from watermark.training import Batches, identified
 
 LOADED = 4  # models in memory, those asked for last: rows of a table share them
@@ -157,19 +156,13 @@ class Lab:
 
     def batches(self, host: str, train_set: str, recipe: Recipe, seed: int) -> Batches:
         """Training batches of a host's task."""
-        spec = HOSTS[host]
-        return TASKS[spec.task].batches(self.images.train(train_set), seed=seed, batch_size=recipe.batch_size,
-                                        size=recipe.patch or spec.patch)
+        return makers.task_of(host).batches(self.images.train(train_set), seed=seed, batch_size=recipe.batch_size,
+                                            size=recipe.patch or get_host(host).patch)
 
     def test_images(self, host: str, test_set: str | None = None) -> list:
         """A test set, by default the one that the robustness tables measure PSNR on, cut as the profile says."""
         side = self.profile.crop
         return [image[:side, :side] for image in self.images.test(test_set or get_host(host).test_sets[0])]
-
-    def small_test_images(self, host: Host) -> list:
-        """Those of a few seconds, for looks during training."""
-        images = self.test_images(host.name)
-        return [image for image in images if max(image.shape) <= makers.SMALL] or images[:1]
 
     def picture(self, digest: str) -> np.ndarray:
         """The copyright image of a SHA-256."""
@@ -178,6 +171,6 @@ class Lab:
                 return image
         raise ValueError(f"no copyright image has the SHA-256 {digest}; --pictures names another set")
 
-    def show(self, mark: Marked, picture: np.ndarray) -> keras.Model:
+    def visualizer(self, mark: Marked, picture: np.ndarray) -> keras.Model:
         """The visualizer of a marked model's key for a picture."""
         return self.get(self.profile.seen(mark, picture))

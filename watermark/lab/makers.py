@@ -11,11 +11,11 @@ import keras
 from watermark import blackbox, inference
 from watermark.attacks import Thief
 from watermark.files import locked
-from watermark.hosts import HOSTS, fold_batch_norm
+from watermark.hosts import fold_batch_norm, get_host
 from watermark.lab.specs import Attacked, Marked, Seen, Spec, Trained
 from watermark.schemes import OURS, get_scheme
 from watermark.states import read_history
-from watermark.tasks import TASKS, task_alone
+from watermark.tasks import TASKS, Task, task_alone
 from watermark.training import Run, clone, fit
 from watermark.visualizer import train_visualizer
 
@@ -27,20 +27,25 @@ EVERY = 100  # between the seeds of the phases of a host's training
 OWNER = 1000  # added to an owner's seeds, so that a mark sees other batches than its host did
 
 
+def task_of(host: str) -> Task:
+    """The task of a host."""
+    return TASKS[get_host(host).task]
+
+
 def train(lab: Lab, spec: Trained, folder: Path) -> keras.Model:
     """A host, trained phase after phase; continues from a kept host of fewer phases."""
-    host = HOSTS[spec.host]
-    small = lab.small_test_images(host)
+    images, task = lab.test_images(spec.host), task_of(spec.host)
+    small = [image for image in images if max(image.shape) <= SMALL] or images[:1]  # a few seconds a look
 
     def validate(M):
-        return {"psnr": float(inference.evaluate(M, TASKS[host.task], small, precision=lab.compute.precision).mean())}
+        return {"psnr": float(inference.evaluate(M, task, small, precision=lab.compute.precision).mean())}
 
     M, done = _earlier(lab, spec)
     for phase, recipe in list(enumerate(spec.recipes))[done:]:
         run = Run(folder / f"phase{phase}", lab.compute, f"training {spec.host}, phase {phase + 1}", validate,
                   best="psnr", deadline=lab.deadline)
         fit(M, task_alone, lab.batches(spec.host, spec.train_set, recipe, spec.seed + EVERY * phase),
-            replace(recipe, clip=host.clip), run)
+            replace(recipe, clip=get_host(spec.host).clip), run)
     return M
 
 
@@ -52,7 +57,7 @@ def _earlier(lab, spec):
             return clone(lab.get(earlier)), done
     keras.utils.set_random_seed(spec.seed)
     with lab.compute.placement.scope():
-        M = HOSTS[spec.host].build()
+        M = get_host(spec.host).build()
         return fold_batch_norm(M) if spec.recipes[0].fold else M, 0
 
 

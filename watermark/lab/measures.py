@@ -22,7 +22,7 @@ from watermark.lab.tables import Column, Measure
 from watermark.recipes import Embedding
 from watermark.schemes import SchemeVerdict, get_scheme
 from watermark.states import read_history
-from watermark.tasks import TASKS, Examples
+from watermark.tasks import Examples
 from watermark.verification import NCC_THRESHOLD
 
 QUALITY = ("psnr", "ssim", "wpsnr")
@@ -33,7 +33,7 @@ IN_RESIDUALS = ("denoise",)  # tasks whose keys the paper's authors train and co
 
 def psnr(lab: Lab, model: Callable, host: str, test_set: str | None = None) -> float:
     """Mean PSNR in dB on a test set, by default the host's first."""
-    return float(inference.evaluate(model, TASKS[HOSTS[host].task], lab.test_images(host, test_set)).mean())
+    return float(inference.evaluate(model, makers.task_of(host), lab.test_images(host, test_set)).mean())
 
 
 def real_noise(lab: Lab, model: Callable, test_set: str) -> dict[str, float]:
@@ -48,7 +48,7 @@ def quality(lab: Lab, model: Callable, host: str, test_set: str, variant: str | 
     """Mean PSNR, SSIM and WPSNR on a test set."""
     if test_set in PAIRED:
         return real_noise(lab, model, test_set)
-    return _means(inference.evaluate(model, TASKS[HOSTS[host].task], lab.test_images(host, test_set), variant,
+    return _means(inference.evaluate(model, makers.task_of(host), lab.test_images(host, test_set), variant,
                                      metric=_metrics))
 
 
@@ -71,7 +71,7 @@ def fidelity(lab: Lab, subjects: Mapping[str, Spec], row: Mapping) -> dict[str, 
     (spec,) = subjects.values()
     test_set = row.get("test_set") or HOSTS[spec.host].test_sets[0]
     scale = row.get("scale")
-    scales = [scale] if scale else TASKS[HOSTS[spec.host].task].variants
+    scales = [scale] if scale else makers.task_of(spec.host).variants
     found = [_quality(lab, spec, test_set, one) for one in scales]
     return {name: float(np.mean([values[name] for values in found])) for name in QUALITY} | evidence(lab, spec)
 
@@ -163,7 +163,7 @@ PAIRS = {
 }
 
 
-def numbers(verdict: SchemeVerdict) -> dict:
+def recorded(verdict: SchemeVerdict) -> dict:
     """The numbers and yes/nos of a verdict, whatever the scheme; `verified` is the scheme's own rule."""
     fields = {field.name: getattr(verdict, field.name) for field in dataclasses.fields(verdict)}
     plain = {name: value for name, value in fields.items() if isinstance(value, bool | int | float)
@@ -184,7 +184,7 @@ def verdict(lab: Lab, subject: Spec) -> SchemeVerdict:
 def robustness(lab: Lab, subject: Mapping[str, Spec], row: Mapping) -> dict:
     """Quality of an attacked model, and what its mark's own scheme says."""
     (spec,) = subject.values()
-    return {"psnr": psnr(lab, lab.get(spec), spec.host)} | numbers(verdict(lab, spec)) | residual_ncc(lab, spec)
+    return {"psnr": psnr(lab, lab.get(spec), spec.host)} | recorded(verdict(lab, spec)) | residual_ncc(lab, spec)
 
 
 def residual_ncc(lab: Lab, subject: Spec) -> dict:

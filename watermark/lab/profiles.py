@@ -1,6 +1,6 @@
 """How much an experiment spends: `smoke` to see it run, `quick` for a small machine, `paper` for the paper's own.
 
-The only place where a row's axes (host, scheme, strength, size, epochs, data, keys) become specs.
+The only place where a row's axes (host, scheme, λ, size, epochs, data, keys) become specs.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Profile:
       null_keys: fresh keys behind each p-value.
       crop: side in pixels that test images are cut to, or None.
       sample: whether the bundled images may stand in for a set that cannot be had.
-      precision: of every training but the hosts', see `watermark.compute.Compute`.
+      precision: of every training, see `watermark.compute.Compute`; hosts' names leave it out.
     """
 
     name: str

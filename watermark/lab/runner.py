@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from watermark import files
 from watermark.checkpoints import SHIPPED
-from watermark.files import atomic_write, locked
 from watermark.hosts import HOSTS, get_host
 from watermark.lab.cluster import Ray
 from watermark.lab.execution import Job, Local, Shard, Watch
@@ -19,7 +19,7 @@ from watermark.lab.score import Score, score, unmarked_in
 from watermark.lab.specs import Spec
 from watermark.lab.store import Store
 from watermark.lab.tables import Table, render
-from watermark.lab.trial import measured, named
+from watermark.lab.trial import identity, measured
 from watermark.schemes import MODULES, OURS, UNMARKED, get_scheme
 
 RESULTS = SHIPPED.parent / "results"  # what the project ships
@@ -31,7 +31,7 @@ class Options:
 
     Attributes:
       hosts: those of a table's rows that are made; None: those whose models are there.
-      schemes: likewise.
+      schemes: those whose rows are made; rows of the unmarked hosts are made whatever they are.
       rows: "axis=value" that rows are to have; of several values of one axis, any.
       stop_after: minutes after which no trial starts, or training stops; None for no end.
       reuse: whether records that the project ships count too.
@@ -105,8 +105,8 @@ def make(lab: Lab, table: Table, options: Options = Options()) -> str:
 
 def write(trials: Trials) -> str:
     """Writes the page of a table, and returns its text."""
-    with atomic_write(results(trials.lab) / f"{trials.table.name}.md") as temporary:
-        temporary.write_text((text := trials.text()) + "\n", encoding="utf-8")
+    text = trials.text()
+    files.write(results(trials.lab) / f"{trials.table.name}.md", text + "\n")
     return text
 
 
@@ -127,7 +127,7 @@ def records(lab: Lab, table: Table, options: Options = Options()) -> list[tuple[
     """[(row, values of its trials)] of `table`, the trials that are missing made first."""
     trials = Trials(lab, table, options)
     trials.make()
-    return list(zip(trials.rows, trials.found(), strict=True))
+    return trials.pairs()
 
 
 @dataclass
@@ -147,8 +147,8 @@ class Trials:
         self.rows = chosen(self.lab, self.table, self.options)
 
     def identity(self, row: Mapping, seed: int, resolved: bool = False) -> str:
-        """The id of a trial's record, `named`."""
-        return named(self.lab, self.table, row, seed, resolved)
+        """The id of a trial's record, `trial.identity`."""
+        return identity(self.lab, self.table, row, seed, resolved)
 
     def record(self, row: Mapping, seed: int) -> dict | None:
         """What is kept of a trial: a record on the sets that the table asks for, else one on their stand-ins."""
@@ -168,30 +168,32 @@ class Trials:
             todo = [job for job in todo if self.options.shard.has(job)]
         if self.options.ready:
             needs = self.table.measure.needs
-            todo = [job for job in todo if all(self.lab.ready(needs(spec)) for spec in self._subjects(job).values())]
+            todo = [job for job in todo if all(
+                self.lab.ready(needs(spec)) for spec in self.subjects(self.rows[job.row], job.seed).values())]
         make = functools.partial(measured, self.lab, self.table, self.rows)
         watch = Watch(self.table.name, self.options.stop_after, self._claim)
         if not self.options.runner.run(todo, make, self.store.add, watch):
             self.lab.log(f"NOTE: stopped after {self.options.stop_after:g} minutes; the same command goes on")
 
+    def subjects(self, row: Mapping, seed: int) -> dict[str, Spec]:
+        """{name: spec} of a trial."""
+        return self.table.subjects(self.lab.profile, seed, row)
+
     def _group(self, row, seed):
-        return next(iter(self.table.subjects(self.lab.profile, seed, row).values())).root.name
+        return next(iter(self.subjects(row, seed).values())).root.name
 
     @contextlib.contextmanager
     def _claim(self, job):
         """Whether a trial is still to be made; within, no other process of this work folder makes it."""
         name = self.identity(self.rows[job.row], job.seed, resolved=True)
-        with locked(Path(self.lab.workdir) / "runs" / "trials" / name):
+        with files.locked(Path(self.lab.workdir) / "runs" / "trials" / name):
             self.store.refresh()
             yield name not in self.store.records
 
-    def _subjects(self, job):
-        return self.table.subjects(self.lab.profile, job.seed, self.rows[job.row])
-
-    def found(self) -> list[list[dict]]:
-        """For each row the values of the trials there are, as the table compares them."""
+    def pairs(self) -> list[tuple[dict, list[dict]]]:
+        """[(row, values of its trials)] by the records there are, as the table compares them."""
         compared = self.table.measure.compared
-        return [[compared(row, record["values"]) for record in self._records(row)] for row in self.rows]
+        return [(row, [compared(row, record["values"]) for record in self._records(row)]) for row in self.rows]
 
     def has(self, row: Mapping) -> bool:
         """Whether there is a trial of a row."""
@@ -218,26 +220,30 @@ class Trials:
 
     def seeds(self, row: Mapping) -> range:
         """Those of a row's trials: 0 alone where others would measure the same models again, as of unmarked hosts."""
-        one, other = (self.table.subjects(self.lab.profile, seed, row) for seed in (0, 1))
+        one, other = (self.subjects(row, seed) for seed in (0, 1))
         return range(1) if one == other else self.lab.profile.seeds
 
     def score(self) -> Score:
         """How far the verdicts agree with the paper's, and the quality with the unmarked hosts'."""
-        rows = list(zip(self.rows, self.found(), strict=True))
+        return self._score(self.pairs())
+
+    def _score(self, pairs):
         if self.table.unmarked is None:
-            return score(rows, self.table.paper)
+            return score(pairs, self.table.paper)
         printed = [(row, [self.table.paper.find(row)]) for row in self.rows]
-        return score(rows, self.table.paper, *(unmarked_in(some, **self.table.unmarked) for some in (rows, printed)))
+        return score(pairs, self.table.paper, *(unmarked_in(some, **self.table.unmarked) for some in (pairs, printed)))
 
     def text(self) -> str:
         """Caption, table, score and protocol, as the records stand."""
-        agreement = self.score()
+        pairs = self.pairs()
+        agreement = self._score(pairs)
         verdicts = agreement.d.of_cells + agreement.ncc.of_cells
         cells = "the paper's cells" if verdicts else "the marked rows"
         counted = [f"Of {cells}: {agreement}."] if agreement.of_cells else []
-        slips = self.table.paper.slips(row for row, trials in zip(self.rows, self.found(), strict=True) if trials)
+        slips = self.table.paper.slips(row for row, trials in pairs if trials)
         counted += [f"Of the paper's numbers: {'; '.join(slips)}."] if slips else []
-        drawn = render(self.rows, self.found(), self.table, [len(self.seeds(row)) for row in self.rows])
+        found, planned = [trials for _, trials in pairs], [len(self.seeds(row)) for row in self.rows]
+        drawn = render(self.rows, found, self.table, planned)
         return "\n\n".join([self.table.caption, drawn, *counted, self.protocol()])
 
     def protocol(self) -> str:
@@ -253,8 +259,7 @@ class Trials:
                 judged = f", measured on {data['test']}{instead}" if self.table.measure.on_images else ""
                 clauses[f"{host} trained on {data['train']}{attacked}{judged}"] = None
         profile = self.lab.profile
-        subjects = [spec for row in self.rows
-                    for spec in self.table.subjects(profile, self.seeds(row)[0], row).values()]
+        subjects = [spec for row in self.rows for spec in self.subjects(row, self.seeds(row)[0]).values()]
         notes = self.table.measure.notes(profile, subjects)
         return "; ".join([f"Profile {profile.name}", *notes, *clauses]) + "."
 

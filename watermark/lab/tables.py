@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from watermark.files import digest
 from watermark.hosts import HOSTS
 from watermark.lab.paper import Paper
 from watermark.lab.specs import Spec
@@ -118,11 +117,6 @@ def grid(**axes: Sequence) -> list[dict]:
     [{'host': 'dncnn', 'keys': 1}, {'host': 'red', 'keys': 1}]
     """
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-
-
-def identity(table: Table, names: Sequence[str], settings: Mapping, row: Mapping, seed: int) -> str:
-    """The id of a record: over its subjects' names, hence all that they are made of, and over how they are measured."""
-    return digest(table.name, list(names), settings, row, seed)
 
 
 def render(rows: Sequence[Mapping], found: Sequence[Sequence[Mapping]], table: Table, trials: Sequence[int]) -> str:

@@ -5,28 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+from watermark.files import digest
 from watermark.lab.execution import Job
 from watermark.lab.lab import Lab
 from watermark.lab.specs import attack_sets
 from watermark.lab.store import machine
-from watermark.lab.tables import Table, identity
+from watermark.lab.tables import Table
 from watermark.training import identified
 
 
-def named(lab: Lab, table: Table, row: Mapping, seed: int, resolved: bool = False) -> str:
-    """The id of a trial's record; `resolved`: on the stand-ins of image sets that cannot be had."""
+def identity(lab: Lab, table: Table, row: Mapping, seed: int, resolved: bool = False) -> str:
+    """The id of a trial's record; `resolved`: on the stand-ins of image sets that cannot be had.
+
+    It is over the subjects' names, hence all that they are made of, and over how they are measured.
+    """
     subjects, test_set = table.subjects(lab.profile, seed, row).values(), table.measure.wanted(row)
     if resolved:
         subjects, test_set = map(lab.resolve, subjects), _test_set(lab, table, row)
     settings = {"null_keys": lab.profile.null_keys, "crop": lab.profile.crop, "test_set": test_set}
-    return identity(table, [spec.name for spec in subjects], settings, row, seed)
+    return digest(table.name, [spec.name for spec in subjects], settings, row, seed)
 
 
 def measured(lab: Lab, table: Table, rows: Sequence[Mapping], job: Job) -> dict:
     """The record of one trial, made on this machine."""
     row, start = rows[job.row], time.monotonic()
     subjects = {name: lab.resolve(spec) for name, spec in table.subjects(lab.profile, job.seed, row).items()}
-    name = named(lab, table, row, job.seed, resolved=True)
+    name = identity(lab, table, row, job.seed, resolved=True)
     values = table.measure.values(lab, subjects, row)
     data = {"train": table.measure.trained or next(iter(subjects.values())).root.train_set,
             "test": _test_set(lab, table, row)}
