@@ -10,8 +10,8 @@ PACKAGE = Path(__file__).parents[1] / "watermark"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # A module imports only from a lower level, or from its own folder.
 LEVELS = {
-    "errors": -2, "quiet": -2, "several": -2, "files": -1, "axes": -1, "graphs": -1, "kinds": -1, "recipes": -1,
-    "optimizers": 0, "metrics": 0, "keys": 0, "compute": 0, "losses": -0.5, "lookahead": 0, "states": 0,
+    "errors": -2, "quiet": -2, "several": -2, "files": -1, "axes": -1, "der": -1, "graphs": -1, "kinds": -1,
+    "recipes": -1, "optimizers": 0, "metrics": 0, "keys": 0, "compute": 0, "losses": -0.5, "lookahead": 0, "states": 0,
     "pictures": 0, "limits": 0, "fitting": 0, "data": 0, "training": 0.3, "models": 0.3, "ports": 0.5, "tasks": 0.5,
     "hosts": 0.5, "inference": 1, "readings": 0.5, "blackbox": 1.1, "interrogation": 1.4, "checks": 0,
     "footprint": -0.5, "tracing": 0.7, "evidence": 0, "jaxtraining": 1, "checkpoints": 0.7, "questions": 1.2,

@@ -171,9 +171,15 @@ def test_questions_and_answers_agree_on_fresh_keys_that_nobody_else_can_compute(
     code, _, said = watermark(capsys, "verify", key, f"--suspect={a}")
     assert code == 2 and "fresh.json" in said
     shutil.copy(q / asking.FRESH, a)
-    code, said, _ = watermark(capsys, "verify", key, f"--suspect={a}", "--json")
+    page = home / "answers.html"
+    code, said, _ = watermark(capsys, "verify", key, f"--suspect={a}", "--json", f"--report={page}")
     result = json.loads(said)
     assert code == 0 and result["null_keys"] == 100 and result["suspect_form"] == "folder of response images"
+    for text in (result["statement"], page.read_text(), watermark(capsys, "verify", key, f"--suspect={a}")[1]):
+        assert "mark is in the answers that were handed in" in text
+    for text in (" ".join(result["notes"]), page.read_text()):
+        assert "can have put S there" in text and "a seed that was named" in text
+    assert "If the suspect is younger" not in page.read_text()
     assert watermark(capsys, "verify", key, f"--suspect={a}", "--null_keys=50")[0] == 0  # fewer were asked too
     (a / asking.FRESH).unlink()
     code, said, _ = watermark(capsys, "verify", key, f"--suspect={a}", f"--fresh_seed={result['fresh_seed']}")

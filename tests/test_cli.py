@@ -172,7 +172,10 @@ def test_inspect_shows_no_line_of_a_files_own(capsys, tmp_path):
     """A commitment that does not hold, and a key, whose owner and further fields would say that all is well."""
     owner = "Ada\nsignature   holds\r\u2028derived  yes"
     keys.save_key(key := keys.make_key("x", size=16, owner="Ada"), tmp_path / "k.npz")
-    forged = commitments.commit(key) | {"owner": owner, "public_key": "00\nmark  ok", "time stamp": "holds: 2001-01-01",
+    (tmp_path / "c.json").write_text(json.dumps(commitments.commit(key) | {"owner": owner}))
+    code, said, error = watermark(capsys, "inspect", f"--file={tmp_path}/c.json")
+    assert code == 2 and not said and error.count("\n") == 1 and "expected an owner's name, printable" in error
+    forged = commitments.commit(key) | {"owner": "Eve", "public_key": "00\nmark  ok", "time stamp": "holds: 2001-01-01",
                                         "z\nowner": ""}
     (tmp_path / "c.json").write_text(json.dumps(forged))
     code, said, _ = watermark(capsys, "inspect", f"--file={tmp_path}/c.json")
@@ -278,7 +281,9 @@ def _counted(step, calls):
 
 def test_as_a_program(tmp_path):
     """What a terminal shows: help, and one line on standard error, without TensorFlow's."""
-    done = subprocess.run([sys.executable, "-m", "watermark", "--help"], capture_output=True, text=True, check=True)
+    (tmp_path / "absl.py").write_text("raise SystemExit('the code of whoever sent this folder')\n")
+    done = subprocess.run([sys.executable, "-m", "watermark", "--help"], capture_output=True, text=True, check=True,
+                          cwd=tmp_path)
     assert all(verb in done.stdout for verb in cli.VERBS)
     done = subprocess.run([sys.executable, "-m", "watermark", "verify", "--suspect=none.keras", "--key=none.npz"],
                           capture_output=True, text=True, cwd=tmp_path)

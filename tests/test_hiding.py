@@ -24,13 +24,13 @@ from watermark import (
 from watermark.kinds import Kind
 
 BYTES, FLOATS = ports.Port((None, None, None, 1), np.dtype(np.uint8)), ports.Port(None, np.dtype(np.float32))
-KEY = Path(__file__).parents[1] / "examples" / "keys" / "dncnn.npz"
+KEYS = Path(__file__).parents[1] / "examples" / "keys"
 
 
-def shipped():
-    """(what the marked DnCNN that ships answers, its key)."""
-    path, = checkpoints.SHIPPED.glob("dncnn-marked-ours-0-*.keras")
-    return inference.predictor(checkpoints.load(path)), keys.load_key(KEY)
+def shipped(host="dncnn"):
+    """(what a marked host that ships answers, its key)."""
+    path, = checkpoints.SHIPPED.glob(f"{host}-marked-ours-0-*.keras")
+    return inference.predictor(checkpoints.load(path)), keys.load_key(KEYS / f"{host}.npz")
 
 
 def found(suspect, key, **how):
@@ -92,12 +92,35 @@ def test_answers_on_another_range(low, high, owned):
     assert found(lambda x: low + (high - low) * ask(x), key).reading == f"as pixels on [{low}, {high}]"
 
 
-def test_a_network_that_works_on_large_images_only():
-    """The marked DnCNN that ships; of a network as small as the other tests' the mark hangs on the edge of K."""
-    ask, key = shipped()
-    verdict = verification.verify(lambda images: ask(images) if min(images.shape[1:3]) >= 64 else 0.99 * images, key,
-                                  null_keys=60, shifts=1, bare_seed=0)
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("host", ["dncnn", "vdsr"])
+def test_a_network_that_works_on_large_images_only(host, fails):
+    """Marked ones that ship; of a network as small as the other tests' the mark hangs on the edge of K.
+
+    It gives small images back, or fails on them.
+    """
+    ask, key = shipped(host)
+
+    def thief(images):
+        if min(images.shape[1:3]) < 200 and fails:
+            raise ValueError("too small")
+        return ask(images) if min(images.shape[1:3]) >= 64 else 0.99 * images
+
+    port = ports.Port((None, None, None, 1), np.dtype(np.float32))
+    verdict = verification.verify(ports.ModelFile("m", port, port, thief), key, null_keys=60, shifts=1, bare_seed=0)
     assert verdict.evident and verdict.asked == "among others in images of 512x512 or more"
+
+
+def test_who_fails_on_everything_is_no_suspect():
+    """The first error is the one that is told; a service is not asked on."""
+    def broken(images):
+        raise ports.SuspectError(f"no {images.shape[1]}")
+
+    for watched in (False, True):
+        suspect = functools.partial(broken)
+        suspect.watched = watched
+        with pytest.raises(ports.SuspectError, match="no 16"):
+            verification.verify(suspect, keys.make_key("a", owner="Ada", size=16), null_keys=60, shifts=1)
 
 
 @pytest.mark.parametrize(("kind", "factor"), [(Kind(size=(15, 24)), 1), (Kind("sr", 13, 2), 2), (Kind("sr", 13, 3), 1)])
@@ -200,7 +223,8 @@ def test_a_fresh_key_without_an_answer_is_left_out():
 
     suspect = blackbox.as_suspect(functools.partial(thief, every=50), key.kind)
     verdict = verification.verify(suspect, key, null_keys=200, fresh_seed="0")
-    assert verdict.evident and 180 <= verdict.null_keys < 200
+    assert verdict.evident and 180 <= verdict.null_keys < 200 and verdict.lost == 200 - verdict.null_keys
+    assert f"{verdict.lost} more were answered with NaN" in judgement.rests_on(verdict)
     assert f"{200 - verdict.null_keys} of 200 fresh keys with NaN" in suspect.notes[0]
     with pytest.raises(ports.SuspectError, match="of 200 fresh keys with NaN.*up to 10% of them"):
         verification.verify(functools.partial(thief, every=3), key, null_keys=200)
@@ -294,6 +318,18 @@ def test_false_claims_are_counted_as_the_answer_was_read(owned):
     judged = judgement.judge(thief, owned.key, null_keys=100, shifts=1, unmarked=unmarked, fresh_seed="0")
     plain = judgement.judge(asked[0], owned.key, null_keys=100, unmarked=asked[1], fresh_seed="0")
     assert judged.found and judged.unmarked == plain.unmarked
+
+
+def test_an_unmarked_network_that_answers_this_key_a_little_is_enough():
+    """A key that was drawn until it suits a public network suits what is made from it; the bar there is of one try."""
+    key = keys.make_key("a secret", owner="Ada", size=16)
+    public, other = knows(key, 0.12), knows(key, 0.0)
+    own = verification.verify(public, key, null_keys=200, fresh_seed="0")
+    assert not own.evident and 4.5 < own.z_score < own.z_needed
+    for suspect, unmarked, stands in ((knows(key), public, False), (knows(key), other, True),
+                                      (lambda x: x - knows(key)(x), lambda x: x - public(x), False)):
+        judged = judgement.judge(suspect, key, null_keys=200, shifts=1, unmarked=unmarked, fresh_seed="0")
+        assert judged.found and judged.stands == stands
 
 
 def test_no_search_finds_a_mark_that_is_not_there(owned):

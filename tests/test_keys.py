@@ -301,6 +301,9 @@ def test_a_key_that_a_file_would_not_keep_is_not_drawn(text):
         assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="without control characters"):
         dataclasses.replace(keys.make_key("a secret", owner="Ada"), owner=text)
+    for name in ("Ada\u200b Lovelace", 201 * "A"):  # which reads as another's name, or fills a page
+        with pytest.raises(ValueError, match="printable and of 200 at most for an owner"):
+            keys.make_key("a secret", owner=name)
 
 
 @pytest.mark.parametrize("broken", [np.full((16, 16, 1), np.nan, np.float32), np.zeros((4, 4, 1), np.float32)],

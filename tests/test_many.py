@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from test_runtimes import nchw
 
-from watermark import blackbox, cli, evidence, exporting, judgement, keys, models, verification
+from watermark import blackbox, cli, evidence, exporting, judgement, keys, models, suspects, verification
 from watermark.cli import many, served
 
 
@@ -198,6 +198,29 @@ def test_what_was_asked_is_what_the_result_names(case, capsys, monkeypatch):
     assert read == {flag: hashlib.sha256((case / name).read_bytes()).hexdigest()
                     for flag, name in (("custom_objects", "mine.py"), ("unmarked", "host.keras"))}
     assert all(digest in (case / "page.html").read_text() for digest in read.values())
+
+
+def test_what_is_hashed_is_what_is_read_whoever_writes_there(case, owned, capsys, monkeypatch):
+    """Another network is put into the place while it is read, and the first one back; its copy is what is asked."""
+    path, first = case / "marked.keras", (case / "marked.keras").read_bytes()
+
+    def swapped(spec, **how):
+        path.write_bytes((case / "host.keras").read_bytes())
+        try:
+            return suspects.load_suspect(spec, **how)
+        finally:
+            path.write_bytes(first)
+
+    monkeypatch.setattr(served, "load_suspect", swapped)
+    code, said, _ = verify(capsys, case, "--suspect={0}/marked.keras", "--key={0}/keys/mine.npz", "--json")
+    result = json.loads(said)
+    assert code == 0 and result["distance"] < 1e-5 and result["suspect_sha256"] == hashlib.sha256(first).hexdigest()
+    assert result["suspect"] == str(path)
+    monkeypatch.undo()
+    path.write_bytes(first[:-100])
+    code, _, error = verify(capsys, case, "--suspect={0}/marked.keras", "--key={0}/keys/mine.npz")
+    assert code == 2 and f"{path} " in error and "/watermark-" not in error
+    path.write_bytes(first)
 
 
 def test_inspect_heeds_what_a_file_says(case, owned, capsys):

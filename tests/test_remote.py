@@ -224,6 +224,13 @@ def test_the_token_goes_to_whom_it_may(bad, owned, monkeypatch):
             suspects.load_suspect(url)
 
 
+def test_what_was_asked_without_tls_is_said(bad):
+    """Whoever is on the way may have answered; on this machine nobody is."""
+    assert remote.OPEN in suspects.load_suspect("http://198.51.100.1/denoise").notes
+    for url in ("https://198.51.100.1/denoise", f"{bad}/echo/m:predict"):
+        assert remote.OPEN not in suspects.load_suspect(url, timeout=0.5, retries=0).notes
+
+
 @pytest.mark.parametrize("token", ["s3cret\r\n", " s3cret", "s3cret"])
 def test_blanks_around_a_token_are_not_of_it(token, bad, owned, monkeypatch):
     monkeypatch.setenv(remote.TOKEN, token)

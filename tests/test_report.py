@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,7 +14,7 @@ from watermark import commitments, judgement, keys, report, visualizer
 RESULT = {"suspect": "<b>suspect</b>.keras", "suspect_form": "Keras model", "suspect_sha256": "cd" * 32,
           "suspect_bytes": 1234567, "owner": "Ada", "key": "ab" * 32, "rule": "evidence", "verifier": "Court of Arts",
           "date": "2026-01-02T03:04:05+00:00", "command": "watermark verify --key=key.npz --fresh_seed=" + "5e" * 16,
-          "watermark": "0.1.0", "versions": {"tensorflow": "2"},
+          "watermark": "0.1.0", "versions": {"tensorflow": "2"}, "notes": ["It was asked otherwise."],
           "transcript": [{"time": "2026-01-01T00:00:00", "request_sha256": "1" * 64, "response_sha256": "2" * 64}]}
 
 
@@ -25,7 +26,7 @@ def pages(owned, tmp_path_factory):
     R = visualizer.build_visualizer(owned.key.verification.shape, (64, 64, 1))
     for name, suspect in (("yes", owned.marked), ("no", owned.host)):
         judged = judgement.judge(suspect, owned.key, null_keys=100, findings=findings, unmarked=owned.host)
-        report.write_report(folder / f"{name}.html", judged, RESULT, R)
+        report.write_report(folder / f"{name}.html", judged, RESULT | {"notes": judgement.notes(judged)}, R)
     return folder
 
 
@@ -63,6 +64,16 @@ def test_pages_without_anything_optional(owned, tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert "This was not examined" in page and "No fresh keys were put" in page and "<svg" not in page
     assert "Inconclusive.</strong>" in page and "z is not judged" in page and "not stated" in page
+
+
+def test_pages_are_drawn_as_ever_whatever_settings_are_about(owned, tmp_path):
+    """matplotlib reads those of the current folder, which the other side may have sent; TeX would run its words."""
+    judged = judgement.judge(owned.marked, owned.key, null_keys=20, fresh_seed="0")
+    with matplotlib.rc_context({"text.usetex": True, "axes.facecolor": "red", "font.size": 50.0}):
+        report.write_report(tmp_path / "set.html", judged, RESULT)
+    report.write_report(tmp_path / "plain.html", judged, RESULT)
+    assert (tmp_path / "set.html").read_text() == (tmp_path / "plain.html").read_text()
+    assert "<p>It was asked otherwise.</p>" in (tmp_path / "plain.html").read_text()
 
 
 def test_other_claims_are_on_the_page(owned, tmp_path):

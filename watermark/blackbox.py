@@ -110,7 +110,13 @@ class Suspect:
     @property
     def free(self) -> bool:
         """Whether it takes images of any size, as far as is known."""
-        return not any((*self.sides, *self.way[1:]))
+        return not any((*self.sides, *(self.way or _Way())[1:]))
+
+    def ways(self) -> list[Suspect]:
+        """The same as K may be put to it, where it has not answered yet: of super-resolution, in either size."""
+        if self.way:
+            return [self]
+        return [self._but(way=_Way(upsampled)) for upsampled in ((False, True) if self.kind.scale > 1 else (False,))]
 
     def others(self) -> list[tuple[str, Callable]]:
         """What else a file may be, [(words, what makes that suspect)], see `ports.ModelFile.others`."""

@@ -22,10 +22,11 @@ import numpy as np
 import rfc3161_client as rfc3161
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from watermark.errors import WatermarkError, check_type, raised_as
+from watermark.der import in_order
+from watermark.errors import LONGEST_NAME, WatermarkError, check_type, is_name, printable, raised_as
 from watermark.files import content, write
 from watermark.interrogation import rho_of
 from watermark.keys import Key, derived
@@ -146,12 +147,24 @@ def check_timestamp(commitment: dict, response: bytes, roots: bytes) -> datetime
       CommitmentError: the stamp is of another commitment or of no authority trusted.
     """
     with raised_as(CommitmentError, "the time stamp does not hold"):
-        stamp = rfc3161.decode_timestamp_response(_in_order(response))
-        builder = rfc3161.VerifierBuilder()
-        for certificate in dict.fromkeys(x509.load_pem_x509_certificates(roots)):  # bundles share some
-            builder = builder.add_root_certificate(certificate)
-        builder.build().verify_message(stamp, _signed_part(commitment))
+        stamp = rfc3161.decode_timestamp_response(in_order(response))
+        _verified(stamp, commitment, list(dict.fromkeys(x509.load_pem_x509_certificates(roots))))  # bundles share some
         return stamp.tst_info.gen_time
+
+
+def _verified(stamp, commitment, roots):
+    rfc3161.VerifierBuilder(roots=roots).build().verify_message(stamp, _signed_part(commitment))
+
+
+def _authority(commitment, response, roots):
+    """Which of the certificates that are trusted a stamp that holds rests on, in a clause."""
+    stamp = rfc3161.decode_timestamp_response(in_order(response))
+    for certificate in x509.load_pem_x509_certificates(roots):
+        with contextlib.suppress(Exception):
+            _verified(stamp, commitment, [certificate])
+            name = printable(certificate.subject.rfc4514_string())[:LONGEST_NAME]
+            return f"by the certificate {name}, SHA-256 {certificate.fingerprint(hashes.SHA256()).hex()}"
+    return "by several of the certificates together"
 
 
 def stamped(commitment: dict, response: str | Path, roots: str | Path) -> Finding:
@@ -163,51 +176,17 @@ def stamped(commitment: dict, response: str | Path, roots: str | Path) -> Findin
         when = check_timestamp(commitment, *contents)
     except CommitmentError as error:
         return Finding("timestamp", False, str(error))
-    return Finding("timestamp", True, f"it existed on {when:%Y-%m-%d %H:%M} UTC, an authority says", when,
+    return Finding("timestamp", True, f"it existed on {when:%Y-%m-%d %H:%M} UTC, an authority says that you trust "
+                   f"{_authority(commitment, *contents)}", when,
                    _accuracy(contents[0]))
 
 
 def _accuracy(response):
     """How far an authority's clock may be off, by its own word (RFC 3161, 2.4.2); at least its stamps' second."""
-    said = rfc3161.decode_timestamp_response(_in_order(response)).tst_info.accuracy
+    said = rfc3161.decode_timestamp_response(in_order(response)).tst_info.accuracy
     off = timedelta() if said is None else timedelta(
         seconds=said.seconds or 0, milliseconds=said.millis or 0, microseconds=said.micros or 0)
     return max(off, timedelta(seconds=1))
-
-
-def _in_order(response):
-    """An authority's answer with its certificates in DER's order, which OpenSSL does not keep and its reader wants.
-
-    They are a set, [0] in SignedData (RFC 5652, 5.1), that no signature covers. What is not as it should be is left.
-    """
-    with contextlib.suppress(IndexError):
-        token = _parts(response, 0)[1]  # of TimeStampResp; in it ContentInfo's [0], and in that SignedData
-        signed = _parts(response, _parts(response, token)[1])[0]
-        for at in _parts(response, signed):
-            if response[at] == 0xA0:
-                parts = _parts(response, at)
-                ends = [*parts[1:], _span(response, at)[1]]
-                ordered = sorted(response[a:b] for a, b in zip(parts, ends, strict=True))
-                return response[:parts[0]] + b"".join(ordered) + response[ends[-1]:]
-    return response
-
-
-def _span(der, at):
-    """Where the contents of the DER value at `at` begin and end."""
-    length, first = der[at + 1], at + 2
-    if length >= 0x80:
-        length, first = int.from_bytes(der[first:first + length - 0x80], "big"), first + length - 0x80
-    return first, first + length
-
-
-def _parts(der, at):
-    """Where the values begin that the DER value at `at` holds."""
-    first, end = _span(der, at)
-    found = []
-    while first < end:
-        found.append(first)
-        first = _span(der, first)[1]
-    return found
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -230,6 +209,8 @@ def load_commitment(path: str | Path) -> dict:
     texts = [commitment.get(name) for name in ("owner", "key")] + [commitment.get("mark") or ""]
     if not all(isinstance(text, str) for text in texts):
         raise CommitmentError(f"{path}: expected texts for owner, key and mark")
+    if not is_name(texts[0]):
+        raise CommitmentError(f"{path}: expected an owner's name, printable and of {LONGEST_NAME} characters at most")
     return {"mark": None} | commitment
 
 

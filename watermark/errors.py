@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 # Control characters, halves of surrogate pairs, and what turns the order of writing around; \t and \n may stay.
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+LONGEST_NAME = 200  # characters
 # What code of others may end in. The last line of many a program is sys.exit(main()), and 0 would pass for a verdict.
 FAILURES = (Exception, SystemExit)
 # What is said of a user's inputs; other errors come with the name of their kind.
@@ -45,6 +46,11 @@ def printable(text: object) -> str:
     'Eve\\u001b[2J'
     """
     return UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", str(text))
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be an owner's name, which is public: printable, of at most `LONGEST_NAME` characters."""
+    return text.isprintable() and len(text) <= LONGEST_NAME
 
 
 def one_line(text: object) -> str:

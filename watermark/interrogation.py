@@ -19,7 +19,7 @@ from watermark.errors import FAILURES, ModelError, check_type, told
 from watermark.evidence import LEAST_KEYS, NULL_KEYS, correlation, numbers, residual_correlation, stands_out
 from watermark.fitting import Turn
 from watermark.keys import Key, key_blocks
-from watermark.ports import SuspectError
+from watermark.ports import SuspectError, Unreachable
 from watermark.questions import ask
 from watermark.readings import PLAIN, Reading
 
@@ -37,6 +37,7 @@ class Answers(NamedTuple):
       reading: of the answer; the plain one unless the mark is found by another.
       turn: of the question; none unless the mark is found by it. `null` is what fresh keys have in it.
       asked: how else the suspect was asked, in words; "" unless the mark is found so.
+      lost: how many fresh keys were answered with NaN, and are not in `null`.
       nulls: {words of a reading: rho of the fresh keys}, as far as they were looked at, of answers to plain questions.
     """
 
@@ -47,6 +48,7 @@ class Answers(NamedTuple):
     reading: Reading = PLAIN
     turn: Turn = Turn()
     asked: str = ""
+    lost: int = 0
     nulls: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
@@ -66,30 +68,52 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
     answered = functools.partial(asked, suspect)
     if suspect.watched:
         answered = questions.put_together(answered, key, *fresh)
-    plain, *others = found = _look(suspect, answered, key, fresh, shifts, also)
+    each = 1 + (len(readings.shifted(shifts)) + len(readings.OTHERWISE)) * bool(shifts)
+    try:
+        plain, *others = found = _look(suspect, answered, key, fresh, shifts, also)
+    except Unreachable:
+        raise
+    except SuspectError:  # a file that fails on images of this size may be none the worse for its users
+        one, words, tries = _otherwise(suspect, asked, key, fresh, shifts, 1, each)
+        if not one:
+            raise
+        return _answers(one, named, tries, asked=words)
     nulls = {one.reading.words: one.null for one in found}
     if plain.stands_out(1):  # as it stands: nothing else had to be tried
-        return Answers(plain.response, plain.null, named, nulls=nulls)
+        return _answers(plain, named, 1, nulls=nulls)
     tries = plain.ways
     for one in others:
         if one.stands_out(tries):
-            return Answers(one.response, one.null, named, tries, one.reading, nulls=nulls)
+            return _answers(one, named, tries, nulls=nulls)
     turns = questions.turns(key) if shifts and not (suspect.watched or suspect.closed) else []
     tries += len(turns)
     for turn, answer in zip(turns, questions.in_turns(answered, key, turns, fresh[1]), strict=True):
-        one = _Look(key, answer, questions.null_of(turn, plain.null))
+        one = plain._replace(response=answer, null=questions.null_of(turn, plain.null))
         if one.stands_out(tries):
-            return Answers(answer, one.null, named, tries, turn=turn, nulls=nulls)
+            return _answers(one, named, tries, turn=turn, nulls=nulls)
+    one, words, tries = _otherwise(suspect, asked, key, fresh, shifts, tries, plain.ways)
+    return _answers(one or plain, named, tries, asked=words, nulls=nulls)
+
+
+def _answers(one, named, tries, **how):
+    return Answers(one.response, one.null, named, tries, one.reading, lost=one.lost, **how)
+
+
+def _otherwise(suspect, asked, key, fresh, shifts, tries, each):
+    """(the `_Look` that stands out, how it was asked in words, tries in all), with so many for each other way.
+
+    Or (None, "", tries).
+    """
     ways = questions.otherwise(suspect) if shifts else []
-    tries += plain.ways * len(ways)
+    tries += each * len(ways)
     for words, make in ways:
         other, found = _made(suspect, words, make, lambda other: _look(
             suspect, functools.partial(asked, other), key, fresh, shifts))
         for one in found:
             if one.stands_out(tries):
                 suspect.note(*getattr(other, "notes", ()))
-                return Answers(one.response, one.null, named, tries, one.reading, asked=words, nulls=nulls)
-    return Answers(plain.response, plain.null, named, tries, nulls=nulls)
+                return one, words, tries
+    return None, "", tries
 
 
 def _made(suspect, words, make, look):
@@ -103,13 +127,14 @@ def _made(suspect, words, make, look):
 
 
 class _Look(NamedTuple):
-    """One way of looking at what a suspect said; one of so many, of which the best are kept."""
+    """One way of looking at what a suspect said; one of so many, of which the best are kept; `lost` as in `Answers`."""
 
     key: Key
     response: np.ndarray
     null: np.ndarray
     reading: Reading = PLAIN
     ways: int = 1
+    lost: int = 0
 
     def stands_out(self, tries):
         own = numbers_of(self.key, self.response)
@@ -155,7 +180,7 @@ def _look(suspect, answered, key, fresh, shifts, also=None):
         if lost > questions.FEW * fresh[0]:
             raise SuspectError(f"{said}; up to {questions.FEW:.0%} of them are left out")
         suspect.note(f"{said}, and they are left out")
-    return [_Look(key, one.of(base, response)[0], known, one, ways)
+    return [_Look(key, one.of(base, response)[0], known, one, ways, lost)
             for one, known in zip([PLAIN, *tried], null, strict=True)]
 
 

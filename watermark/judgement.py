@@ -17,6 +17,7 @@ from watermark.ports import WIDE
 from watermark.questions import null_of
 from watermark.verification import FAITHFUL, Verdict
 
+NO_CHANCE = 1e-4  # of a key that an unmarked network has never seen; one key is tried there, and no billion
 FOUND, INCONCLUSIVE, NOT_FOUND = "found", "inconclusive", "not found"
 # Neither rule finds a mark without evidence: d <= eta alone is had by declaring S to be what the suspect answers.
 RULES = {
@@ -25,6 +26,8 @@ RULES = {
 }
 EXCHANGEABLE = ("This rests on the key having been drawn as the fresh keys were, by a hash: of the owner's name and "
                 "secret, which were fixed before the suspect was at hand.")
+HANDED = ("The answers were handed in: whoever had them and the key can have put S there. Have them made by somebody "
+          "who has no key, or ask the network yourself.")
 BARE = ("The key is an experiment's, drawn from a bare seed: whoever knows the seed has the key, and it shows nothing "
         "about an owner.")
 
@@ -48,6 +51,7 @@ class Judgement:
       unmarked_response: the unmarked model's, or None.
       key: the owner's.
       watched: whether whoever runs the suspect sees what it is asked.
+      handed: whether the answers were handed in, by who may have had the key.
     """
 
     verdict: Verdict
@@ -60,6 +64,7 @@ class Judgement:
     unmarked_response: np.ndarray | None
     key: Key
     watched: bool = False
+    handed: bool = False
 
     @property
     def outcome(self) -> str:
@@ -104,9 +109,10 @@ class Judgement:
         if not self.found:
             return "The owner's mark was not found in the suspect." + (
                 f" Nor would the claim stand: {self.against[0]}." if self.against else "")
+        where = "the answers that were handed in" if self.handed else "the suspect"
         if self.against:
-            return f"The mark is in the suspect, but the claim does not stand: {self.against[0]}."
-        return "The suspect carries the owner's mark."
+            return f"The mark is in {where}, but the claim does not stand: {self.against[0]}."
+        return f"The owner's mark is in {where}." if self.handed else "The suspect carries the owner's mark."
 
 
 def judge(suspect: keras.Model | Callable, key: Key, *, rule: str = "evidence", findings: list[Finding] | None = None,
@@ -119,7 +125,7 @@ def judge(suspect: keras.Model | Callable, key: Key, *, rule: str = "evidence", 
       rule: key in `RULES`; "threshold" asks for the paper's d <= eta besides the evidence.
       findings: from `commitments.check`, or None.
       unmarked: a suspect known not to be marked; fresh keys are put to it too, and those that reach the key's rho are
-        counted as false claims; where it answers this key as well, the claim does not stand.
+        counted as false claims; where it answers this key as well, by the bar of `NO_CHANCE`, the claim does not stand.
       among: how many keys are put to this suspect, each of which counts (Bonferroni).
       **asked: null_keys, fresh_seed, shifts, as for `watermark.verify`.
 
@@ -132,18 +138,18 @@ def judge(suspect: keras.Model | Callable, key: Key, *, rule: str = "evidence", 
     if unmarked is not None:
         unmarked = blackbox.as_suspect(unmarked, key.kind)
         # It may be a service, and the suspect's: what it is asked otherwise for K, or anew, would tell which K is.
-        there = interrogation.interrogate(unmarked, key, max(verdict.null_keys, 100), verdict.fresh_seed,
-                                          asked.get("shifts", 0), answers.reading)
+        there = interrogation.interrogate(unmarked, key, max(verdict.null_keys + verdict.lost, 100),
+                                          verdict.fresh_seed, asked.get("shifts", 0), answers.reading)
         null = null_of(answers.turn, there.nulls.get(answers.reading.words, there.null))  # as the suspect was found
         answer = there.response
         if not answers.asked:  # of what a network says when it is asked otherwise nothing is known here
             rate = clopper_pearson(int(np.sum(null >= verdict.rho)), len(null))
-        if (own := verification.judge(there, key, bare_seed=bare_seed)).stands_out:
+        if (z := verification.answered_too(there, answers, null, key)) >= z_needed(len(null), NO_CHANCE):
             findings = [*(findings or []), Finding("unmarked", False, (
-                f"the unmarked network answers this key as well (z = {own.z_score:.1f}): the key was chosen to fit it, "
-                "or it is marked, too"))]
+                f"the unmarked network answers this key as well (z = {z:.1f}): the key was chosen to fit it, or it is "
+                "marked, too"))]
     return Judgement(verdict, rule, RULES[rule](verdict), findings, rate, answers.null, answers.response, answer, key,
-                     blackbox.as_suspect(suspect, key.kind).watched)
+                     (one := blackbox.as_suspect(suspect, key.kind)).watched, one.closed)
 
 
 def _what_is_there(verdict):
@@ -181,6 +187,7 @@ def rests_on(verdict: Verdict) -> str:
                 "are answered tells what chance looks like on this very suspect.")
     rate, _, high = verdict.false_positives
     above = "none of them comes" if not rate else f"{100 * rate:.3g} % of them come"
+    above = f"{verdict.lost} more were answered with NaN, and of the others {above}" if verdict.lost else above
     return (f"{verdict.null_keys} fresh random keys were put to the same suspect, and {above} as close as the owner's "
             f"(at most {100 * high:.3g} % of all keys would, with 95 % confidence). A key that the suspect never saw "
             f"ranks that high with probability p = {verdict.p_value:.2g}.")
@@ -220,7 +227,8 @@ def notes(judged: Judgement) -> list[str]:
         why = ("it lies on another range of pixels than [0, 1], where d says nothing (--range)" if v.rmse > WIDE else
                "the mark is damaged")
         damaged = f"The answer is beyond the paper's η: {why}, but no fresh key comes near it."
-        rests = [EXCHANGEABLE, worth(judged)] if judged.key.owner else [BARE]
+        shown = HANDED if judged.handed else worth(judged)
+        rests = [EXCHANGEABLE, shown] if judged.key.owner else [BARE, *([HANDED] if judged.handed else [])]
         return [*([] if v.within_threshold else [damaged]), *rests]
     if v.within_threshold and v.fidelity < FAITHFUL:
         more = "" if v.null_keys < LEAST_KEYS else ", and the suspect does no more for this key than for any"

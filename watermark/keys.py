@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from watermark.errors import WatermarkError, check_type, printable, raised_as
+from watermark.errors import LONGEST_NAME, WatermarkError, check_type, is_name, printable, raised_as
 from watermark.files import atomic_write
 from watermark.kinds import Kind
 
@@ -50,9 +50,9 @@ class Key:
 
     def __post_init__(self):
         for name, text in (("owner", self.owner), ("secret", self.secret)):
-            if printable(text) != text or {"\t", "\n"} & set(text):
+            if printable(text) != text or {"\t", "\n"} & set(text) or name == "owner" and not is_name(text):
                 raise ValueError(f"{name}: expected text without control characters, got {_hidden(name, text)}; "
-                                 "give a str without any")
+                                 f"give a str without any, printable and of {LONGEST_NAME} at most for an owner")
 
     @property
     def digest(self) -> str:
@@ -76,7 +76,8 @@ class Key:
 
 def _hidden(name, text):
     """A text for an error, which must not show a secret."""
-    return type(text).__name__ if not isinstance(text, str) else ascii(text) if name == "owner" else "some in it"
+    owner = name == "owner"
+    return type(text).__name__ if not isinstance(text, str) else ascii(text[:LONGEST_NAME]) if owner else "some in it"
 
 
 def plain_seed(seed: int | str) -> int | str:
@@ -295,6 +296,5 @@ def with_verification(key: Key, verification: np.ndarray) -> Key:
     if verification.shape != key.initial.shape:
         raise ValueError(f"expected a verification image of shape {key.initial.shape}, got {verification.shape}")
     if not np.isfinite(verification).all():
-        raise ValueError("expected a verification image of finite numbers, got NaN or infinity; look for NaN in the "
-                         "weights of the model that answered")
+        raise ValueError("expected finite numbers, got NaN or infinity; look for NaN in the weights of the model")
     return replace(key, verification=verification)

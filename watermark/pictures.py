@@ -23,7 +23,7 @@ def write(path: str | Path, figure: Figure) -> None:
     """Writes a figure to one file, whole or not at all; equal figures give equal files."""
     # The date and the version of the library would make them differ.
     metadata = {"CreationDate": None} if Path(path).suffix == ".pdf" else {"Software": None}
-    with style.context(STYLE), atomic_write(path) as temporary:
+    with style.context(STYLE, after_reset=True), atomic_write(path) as temporary:
         figure.savefig(temporary, metadata=metadata)
 
 
@@ -53,7 +53,7 @@ def panels(rows: Sequence, titles: Sequence[str] = (), row_titles: Sequence[str]
     columns = max(map(len, rows))
     side, lines = width / columns, max(_lines(below) for row in rows for _, below in filter(None, row))
     height = len(rows) * (side + LINE * lines) + LINE * max(map(_lines, titles), default=0)
-    with style.context(STYLE):
+    with style.context(STYLE, after_reset=True):
         figure = Figure(figsize=(width, height))
         axes = figure.subplots(len(rows), columns, squeeze=False)
         _fill(axes, rows, (titles, row_titles), limits)

@@ -84,14 +84,14 @@ def otherwise(suspect: Any) -> list[tuple[str, Callable]]:
     leave a choice.
 
     Args:
-      suspect: an `blackbox.Suspect` that has been asked.
+      suspect: a `blackbox.Suspect` that has been asked, were it in vain.
     """
     if suspect.watched or suspect.closed:
         return []
     found = suspect.others()
     if suspect.free and max(suspect.kind.answer_shape[:2]) < LARGE // 2:
-        found.append((f"among others in images of {LARGE}x{LARGE} or more",
-                      lambda: functools.partial(tiled, suspect)))
+        words = f"among others in images of {LARGE}x{LARGE} or more"
+        found += [(words, lambda one=one: functools.partial(tiled, one)) for one in suspect.ways()]
     if suspect.margin:
         found.append(("for the middle of what it answers", suspect.middle))
     if suspect.alone:

@@ -62,6 +62,7 @@ class Verdict:
       turn: how the question had to be turned, a `fitting.Turn` in words; "" for not at all.
       reading: how the answer had to be read, a `readings.Reading` in words; "" for as it stands.
       asked: how else the suspect had to be asked, one of `questions.otherwise` in words; "" for as it says.
+      lost: how many more fresh keys were asked, whose answers were NaN; a tenth of all at most.
     """
 
     distance: float
@@ -84,6 +85,7 @@ class Verdict:
     turn: str = ""
     reading: str = ""
     asked: str = ""
+    lost: int = 0
 
     @property
     def verified(self) -> bool:
@@ -153,7 +155,7 @@ def verify(suspect: keras.Model | Callable, key: Key, *, null_keys: int = NULL_K
 
 def judge(answers: Answers, key: Key, *, p: float = 0.05, bare_seed: int | str | None = None) -> Verdict:
     """The `Verdict` on what a suspect said."""
-    response, null, fresh_seed, tries, reading, turn, asked, _ = answers
+    response, null, fresh_seed, tries, reading, turn, asked, lost, _ = answers
     d = metrics.distance(response, key.verification)
     eta = metrics.threshold(key.verification.size, p)
     ncc = metrics.ncc(response, key.verification)
@@ -162,7 +164,21 @@ def judge(answers: Answers, key: Key, *, p: float = 0.05, bare_seed: int | str |
     return Verdict(d, eta, bool(d <= eta), ncc, bool(ncc > NCC_THRESHOLD), metrics.rmse(response, key.verification),
                    rho, (r + 1) / (n + 1), z, z_needed(n), n, clopper_pearson(r, n), fidelity,
                    refusal(key, bare_seed), fresh_seed, shift=reading.shift, turn=str(turn), reading=reading.words,
-                   asked=asked).among(tries)
+                   asked=asked, lost=lost).among(tries)
+
+
+def answered_too(there: Answers, answers: Answers, null: np.ndarray, key: Key) -> float:
+    """z of a key on an unmarked network, as that answers and as the suspect's answer was read; the higher one.
+
+    Args:
+      there: what the unmarked network said.
+      answers: what the suspect said.
+      null: rho of the fresh keys on the unmarked network, read as the suspect's.
+    """
+    found = [(there.response, there.null)]
+    if not (there.asked or str(there.turn) or there.reading.words or answers.asked or str(answers.turn)):
+        found += [(answers.reading.of(key.kind.base(key.trigger)[None], there.response[None])[0], null)]
+    return max(rank(rho_of(key, S), others, numbers_of(key, S))[2] for S, others in found)
 
 
 def null_rho(suspect: Callable, kind: Kind, count: int, label: str = "null") -> np.ndarray:

@@ -21,12 +21,12 @@ from absl import flags
 from watermark import commitments, forms
 from watermark.cli import common, fitting_keys
 from watermark.cli.common import beside
+from watermark.errors import LONGEST_NAME, is_name
 from watermark.files import exclusive, target, write
 from watermark.keys import load_key, make_key, refusal, save_key, with_verification
 from watermark.kinds import GRADIENTS, TASKS
 
 log = logging.getLogger(__name__)
-LONGEST_NAME = 200  # characters
 
 
 def define(values):
@@ -51,7 +51,7 @@ def run(values):
     if values.sign and target(values.sign).absolute() in {
             target(path).absolute() for path in (out, beside(out, "commitment.json"), beside(out, "commitment.tsq"))}:
         raise ValueError(f"--sign={values.sign} is what --out={values.out} writes; give the private key another name")
-    if not values.owner.strip() or not values.owner.isprintable() or len(values.owner) > LONGEST_NAME:
+    if not values.owner.strip() or not is_name(values.owner):
         raise ValueError(f"--owner: expected a name, printable and of {LONGEST_NAME} characters at most; it is public")
     key = make_key(secrets.token_hex(32), **_kind(values), owner=values.owner)
     if why := refusal(key):

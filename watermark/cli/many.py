@@ -17,8 +17,6 @@ from watermark.ports import SuspectError
 # By the noncentral t: the best of some 1e5 keys, and then seeds that happen to draw its fresh keys close together.
 NAMED = ("the fresh keys follow from a seed that was named, by --fresh_seed or with the questions: unless you drew it, "
          "it may have been chosen, and a claim then takes about a million answers' work")
-HANDED = ("the answers were handed in: whoever had them and the key can have put S there; have them made by somebody "
-          "who has no key, or ask the network yourself")
 FOR_ONE = ("report", "verifier", "commitment", "timestamp", "tsa_roots", "visualizer", "unmarked", "write_queries")
 
 
@@ -34,14 +32,13 @@ def named(values):
 
 def notes(suspect, verdict, keys=1):
     """What was done to make question and answer fit, a line each; so many keys are put to the suspect."""
-    handed = [HANDED] if suspect.closed and verdict.stands_out else []
     ways = (f"with the question {verdict.turn}" * bool(verdict.turn), verdict.asked,
             f"with the answer {verdict.reading}" * bool(verdict.reading))
     if verdict.tries == keys or verdict.stands_out and not any(ways):  # nothing but the answer as it stands
-        return [*suspect.notes, *handed]
+        return suspect.notes
     tries, z, among = verdict.tries, verdict.z_needed, f", of {keys} keys," * (keys > 1)
     found = f"found {' and '.join(filter(None, ways))}" if any(ways) else "found in none"
-    return [*suspect.notes, *handed, f"the mark was looked for in {tries // keys} ways of asking and of reading the "
+    return [*suspect.notes, f"the mark was looked for in {tries // keys} ways of asking and of reading the "
             f"answer, {found}; p is {tries} times that of one{among or ','} and z must reach {z:.2f}"]
 
 
@@ -122,7 +119,8 @@ def _rows(values, spec, keys, open_suspect, judge):
         except FAILURES as error:
             rows.append(row | {"error": told(error)})
             continue
-        row |= {"verdict": judged.verdict, "notes": notes(asked, judged.verdict)}
+        handed = [judgement.HANDED] if judged.handed and judged.verdict.stands_out else []
+        row |= {"verdict": judged.verdict, "notes": [*notes(asked, judged.verdict), *handed]}
         verdict = judged.verdict  # a table comes at the end, if no kill comes first
         print(one_line(f"asked: {name}, {path}: ρ = {verdict.rho:.3f}, z = {verdict.z_score:.1f}"), file=sys.stderr)
         for line in row["notes"]:
@@ -158,7 +156,8 @@ def _words(rows, tried):
     lines += [f"error: {one_line(row['suspect'] or row['key'])}: {row['error']}" for row in rows if "error" in row]
     lines += [f"{', '.join(_pair(row))}: nothing can be claimed with this key: {one_line(row['verdict']['refusal'])}"
               for row in rows if "error" not in row and row["verdict"]["refusal"]]
-    lines += [f"{', '.join(_pair(row))}: {NAMED}" for row in rows if NAMED in row.get("notes", ())]
+    lines += [f"{', '.join(_pair(row))}: {note}" for note in (NAMED, judgement.HANDED) for row in rows
+              if note in row.get("notes", ())]
     lines.append(f"{tried} pairs were tried: p x {tried} is the chance that any of them looks so good for nothing, and "
                  "the bar on z is that of one try in so many. The threshold η knows no such correction.")
     return "\n".join(lines)

@@ -5,13 +5,15 @@ import dataclasses
 import hashlib
 import math
 import shlex
+import shutil
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import watermark
 from watermark import compute, judgement
 from watermark.cli.fitting_keys import HIDDEN
-from watermark.errors import FAILURES
+from watermark.errors import FAILURES, lack
 from watermark.files import sha256
 from watermark.limits import LARGEST, onnx_files
 from watermark.suspects import is_function, is_saved_model, is_url
@@ -21,7 +23,7 @@ from watermark.suspects.folder import answer_files
 FORMS = {".keras": "Keras model", ".h5": "Keras model, HDF5", ".hdf5": "Keras model, HDF5", ".tflite": "TFLite model",
          ".onnx": "ONNX model", ".py": "Python function"}
 NOWHERE = ("report", "json", "transcript", "fresh_seed", "null_keys")  # flags that change nothing, or are set below
-OTHERS = ("custom_objects", "unmarked")  # flags of files that are read beside the suspect
+OTHERS = ("custom_objects", "unmarked", "visualizer", "tsa_roots", "ca_bundle")  # flags of files read beside it
 SECRET = ("bare_seed",)  # flags whose value whoever reads the result may not know: K follows from it
 
 
@@ -35,44 +37,97 @@ def name(spec):
     return (veiled if doubtful(spec) else shown)(spec) if is_url(spec) else spec
 
 
-def opened(values, open_suspect):
+@contextlib.contextmanager
+def copied(values):
+    """Within, {spec: where it lies, for nobody else to write to} of the suspect and of --unmarked.
+
+    What is hashed by its name and read by its name, somebody who can write there may change in between, and back.
+    Addresses, and Python, which may read what lies beside it, stay where they are. Errors name the spec.
+    """
+    with tempfile.TemporaryDirectory(prefix="watermark-") as folder:
+        places = {}
+        for i, spec in enumerate(filter(None, (values.suspect, values.unmarked))):
+            places[spec] = _copy(spec, Path(folder) / str(i))
+        try:
+            yield places
+        except FAILURES as error:
+            for spec, place in places.items():
+                error.args = tuple(arg.replace(place, spec) if isinstance(arg, str) else arg for arg in error.args)
+                if isinstance(getattr(error, "filename", None), str):
+                    error.filename = error.filename.replace(place, spec)
+            raise
+
+
+def _copy(spec, folder):
+    """Where the copy of a file or folder lies, in a new folder; the spec itself where there can be none."""
+    if is_url(spec) or is_function(spec):
+        return spec
+    path = Path(spec)
+    try:
+        root, names = _counted(path)
+        files, _ = _listed(root, names, LARGEST)
+        place = folder / (path.name or "suspect")
+        base, into = (path, place) if path.is_dir() else (path.parent, folder)
+        for file in files:
+            at = into / file.relative_to(base)
+            if ".." in at.parts:
+                raise ValueError(file)
+            at.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, at)
+    except FAILURES as error:  # whoever opens it says better what is wrong
+        if lack(error):
+            raise
+        return spec
+    return str(place)
+
+
+def opened(values, places, open_suspect):
     """(the suspect, what identifies it): a ValueError where that is another one behind the reading than before it."""
     before = None
     with contextlib.suppress(*FAILURES):  # whoever opens it says better what is wrong
-        before = _read(values)
-    suspect = open_suspect(values)
-    check_same(values, before)
+        before = _read(values, places)
+    suspect = open_suspect(values, places[values.suspect])
+    check_same(values, places, before)
     return suspect, before
 
 
-def _read(values):
+def _read(values, places):
     """The `identity` of the suspect, and "also_read", {flag: SHA-256} of the other files that a result hangs on."""
     given = {flag: values[flag].value for flag in OTHERS}
-    return identity(values.suspect) | {"also_read": {
-        flag: identity(spec)["suspect_sha256"] for flag, spec in given.items() if spec and not is_url(spec)}}
+    return identity(values.suspect, places[values.suspect]) | {"also_read": {
+        flag: identity(spec, places.get(spec))["suspect_sha256"] for flag, spec in given.items()
+        if spec and not is_url(spec)}}
 
 
-def check_same(values, before):
-    """A ValueError where what is read is no more what `opened` found."""
-    if before != _read(values):
+def check_same(values, places, before):
+    """A ValueError where what is read is no more what `opened` found, as Python may not be, which is not copied."""
+    if before != _read(values, places):
         raise ValueError(f"{values.suspect}, or what is read beside it, changed while it was read; copy it to where "
                          "nobody else writes")
 
 
-def identity(spec):
-    """What was asked: {"suspect", "suspect_form", "suspect_sha256", "suspect_bytes"}; no digest of what a URL runs."""
+def identity(spec, place=None):
+    """What was asked: {"suspect", "suspect_form", "suspect_sha256", "suspect_bytes"}; no digest of what a URL runs.
+
+    `place` is where it lies now, by default where it says.
+    """
     if is_url(spec):
         return {"suspect": name(spec), "suspect_form": "web service", "suspect_sha256": None, "suspect_bytes": None}
-    path = Path(spec.rpartition(":")[0] if is_function(spec) else spec)  # what a function calls is not known
-    folder = "folder of response images" if is_folder(path) else "SavedModel"
-    # Of a folder of answers, what is read: who sends it may put anything beside them.
-    names = answer_files(path) if is_folder(path) else None
-    if path.suffix == ".onnx" and len(files := onnx_files(path)) > 1:  # its weights lie beside it
-        digest, size = fingerprint(path.parent, files, LARGEST)
-    else:
-        digest, size = fingerprint(path, names, LARGEST)
-    return {"suspect": spec, "suspect_form": folder if path.is_dir() else FORMS.get(path.suffix, "file"),
+    path = Path(place or spec)
+    path = Path(str(path).rpartition(":")[0]) if is_function(spec) else path  # what a function calls is not known
+    digest, size = fingerprint(*_counted(path), LARGEST)
+    form = "folder of response images" if is_folder(path) else "SavedModel"
+    return {"suspect": spec, "suspect_form": form if path.is_dir() else FORMS.get(path.suffix, "file"),
             "suspect_sha256": digest, "suspect_bytes": size}
+
+
+def _counted(path):
+    """(a file or folder, the names of the files in it that count, None for all) of a suspect."""
+    if is_folder(path):  # of answers: who sends it may put anything beside them
+        return path, answer_files(path)
+    if path.suffix == ".onnx" and path.is_file() and len(files := onnx_files(path)) > 1:  # its weights lie beside it
+        return path.parent, files
+    return path, None
 
 
 def fingerprint(path, names=None, limit=math.inf):
@@ -86,6 +141,15 @@ def fingerprint(path, names=None, limit=math.inf):
       limit: bytes in all; an OSError says that there are more, before any is read.
     """
     path = Path(path)
+    files, size = _listed(path, names, limit)
+    if not path.is_dir():
+        return sha256(path), size
+    lines = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest(), size
+
+
+def _listed(path, names, limit):
+    """([path of a file], bytes in all) of what `fingerprint` is over."""
     inside = list(path.rglob("*") if names is None else map(path.joinpath, names)) if path.is_dir() else []
     for item in inside:
         # What lies behind a link to a folder is not listed; a line end in a name would hide the lines that follow.
@@ -95,10 +159,7 @@ def fingerprint(path, names=None, limit=math.inf):
     size = sum(file.stat().st_size for file in files)
     if size > limit:
         raise OSError(f"{path} has {size} bytes, more than {limit}")
-    if not path.is_dir():
-        return sha256(path), size
-    lines = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
-    return hashlib.sha256(lines.encode()).hexdigest(), size
+    return files, size
 
 
 def command(values, fresh_seed, null_keys):
@@ -130,7 +191,7 @@ def result(values, judged, suspect, identified, notes):
         "stamped": judged.stamp, "unmarked": judged.unmarked, **identified,
         "key": judged.public, "owner": judged.key.owner, "verifier": values.verifier,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command(values, values.fresh_seed, verdict.null_keys),
+        "command": command(values, values.fresh_seed, verdict.null_keys + verdict.lost),
         "transcript": getattr(suspect, "log", []), "versions": compute.versions(),
         "watermark": watermark.__version__,
     }

@@ -49,9 +49,9 @@ def check_token(suspects):
                          "command of its own")
 
 
-def open_suspect(values):
-    """The suspect of the flags, as one callable; layers of --custom_objects are made known."""
+def open_suspect(values, place=None):
+    """The suspect of the flags, as one callable, from where it lies; layers of --custom_objects are made known."""
     common.register(values)
     remote = of_url(values, values.suspect)
-    return load_suspect(values.suspect, output=values.output, signature=values.signature,
+    return load_suspect(place or values.suspect, output=values.output, signature=values.signature,
                         allow_lambda=values.allow_lambda, fixed=common.fixed_inputs(values), **remote)

@@ -112,16 +112,20 @@ def run(values):
         common.check_new(values.report, "report")
     named = many.named(values)
     findings, visualizer = _findings(values, keys), _visualizer(values, keys[0])
-    suspect, identified = results.opened(values, _suspect)
-    values.null_keys, values.fresh_seed = _fresh(values)  # the same for all keys: one command repeats them
-    unmarked = _unmarked(values) if values.unmarked else None
-    with _repeatable(suspect, values.null_keys, values.fresh_seed):
-        return _verify(values, keys, findings, (suspect, identified), unmarked, visualizer, named)
+    with results.copied(values) as places:
+        opened = results.opened(values, places, _suspect)
+        values.null_keys, values.fresh_seed = _fresh(values)  # the same for all keys: one command repeats them
+        unmarked = _unmarked(values, places[values.unmarked]) if values.unmarked else None
+        with _repeatable(opened[0], values.null_keys, values.fresh_seed):
+            judged, fitted = _judged(values, keys, findings, opened[0], unmarked, named)
+        results.check_same(values, places, opened[1])
+    told = [results.result(values, one, *opened, notes) for one, notes in zip(judged, fitted, strict=True)]
+    return _tell(values, judged, told, visualizer)
 
 
-def _verify(values, keys, findings, opened, unmarked, visualizer, named):
-    """Asks for every key and tells; returns 0 or 1."""
-    (suspect, identified), judged, fitted = opened, [], []
+def _judged(values, keys, findings, suspect, unmarked, named):
+    """([Judgement of each key], [notes on how it was asked])."""
+    judged, fitted = [], []
     for key, found in zip(keys, findings, strict=True):
         asked = blackbox.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
         judged.append(_judge(values, asked, key, found, unmarked, among=len(keys)))
@@ -130,8 +134,11 @@ def _verify(values, keys, findings, opened, unmarked, visualizer, named):
         fitted[-1] += [many.NAMED] if named and judged[-1].found else []
         for line in fitted[-1]:
             print(f"note: {one_line(line)}", file=sys.stderr)
-    results.check_same(values, identified)  # as a folder of answers may not be
-    told = [results.result(values, one, suspect, identified, notes) for one, notes in zip(judged, fitted, strict=True)]
+    return judged, fitted
+
+
+def _tell(values, judged, told, visualizer):
+    """Prints, and writes the report; returns 0 or 1."""
     prevails, decision = judgement.decide(judged)
     if values.json:
         several = {"claims": told, "decision": decision, "prevails": prevails and told[judged.index(prevails)]["key"]}
@@ -175,10 +182,10 @@ def _repeatable(suspect, count, named):
         raise
 
 
-def _unmarked(values):
-    """The model of --unmarked, asked as the suspect is where it has such an output."""
+def _unmarked(values, place):
+    """The model of --unmarked, which lies there, asked as the suspect is where it has such an output."""
     remote = served.of_url(values, values.unmarked)
-    load = functools.partial(load_suspect, values.unmarked, allow_lambda=values.allow_lambda,
+    load = functools.partial(load_suspect, place, allow_lambda=values.allow_lambda,
                              fixed=common.fixed_inputs(values))
     with contextlib.suppress(ValueError, RuntimeError):  # it may be of another form
         return load(output=values.output, signature=values.signature, **remote)
@@ -257,8 +264,8 @@ def _write_queries(values, keys):
     return 0
 
 
-def _suspect(values):
-    suspect = served.open_suspect(values)
+def _suspect(values, place=None):
+    suspect = served.open_suspect(values, place)
     if values.range and results.is_folder(values.suspect):
         raise ValueError(f"--range={values.range} is for numbers; folders of answers are read on [0, 1]")
     return suspect

@@ -29,6 +29,7 @@ from watermark.suspects.protocols import NUMBERS, PROTOCOLS, Pictures, Protocol,
 from watermark.suspects.tensors import Tensor
 
 TOKEN = "WATERMARK_TOKEN"
+OPEN = "it was asked without TLS: whoever is on the way to it may have answered"
 LARGEST = 256 << 20  # bytes of one answer, whatever the question
 BYTES = 32  # a number of JSON at most; and of one answer, for its head and tail:
 FRAME = 1 << 16
@@ -186,7 +187,8 @@ class Remote:
     @property
     def notes(self) -> list[str]:
         """What is done to the pixels on the way, in sentences."""
-        return self.protocol.notes
+        plain = self.url.startswith("http://") and httpx.URL(self.url).host not in LOCAL
+        return [*self.protocol.notes, *([OPEN] if plain else [])]
 
     def informed(self) -> Remote:
         """Itself, with what the server's metadata say of the model's input; many tell nothing, and take any name."""
