@@ -111,6 +111,27 @@ def test_a_network_that_works_on_large_images_only(host, fails):
     assert verdict.evident and verdict.asked == "among others in images of 512x512 or more"
 
 
+def test_a_network_that_fails_on_small_images_can_be_nobodys(owned):
+    """As suspect, and as the unmarked network beside one that is marked."""
+    port, asked = ports.Port((None, None, None, 1), np.dtype(np.float32)), {}
+    ask, key = shipped()
+    host = inference.predictor(checkpoints.load_host("dncnn"))
+
+    def thief(images, network):
+        if min(images.shape[1:3]) < 200:
+            raise ValueError("too small")
+        return network(images)
+
+    asked = {name: ports.ModelFile(name, port, port, functools.partial(thief, network=network))
+             for name, network in (("marked", ask), ("host", host))}
+    suspect = blackbox.as_suspect(asked["host"], key.kind)
+    verdict = verification.verify(suspect, key, null_keys=60, shifts=1, bare_seed=0)
+    assert not verdict.evident and verdict.tries == 28 and not verdict.asked
+    assert any("K alone was not answered" in note and "too small" in note for note in suspect.notes)
+    judged = judgement.judge(asked["marked"], key, null_keys=60, shifts=1, bare_seed=0, unmarked=asked["host"])
+    assert judged.found and judged.stands
+
+
 def test_who_fails_on_everything_is_no_suspect():
     """The first error is the one that is told; a service is not asked on."""
     def broken(images):
@@ -225,7 +246,10 @@ def test_a_fresh_key_without_an_answer_is_left_out():
     verdict = verification.verify(suspect, key, null_keys=200, fresh_seed="0")
     assert verdict.evident and 180 <= verdict.null_keys < 200 and verdict.lost == 200 - verdict.null_keys
     assert f"{verdict.lost} more were answered with NaN" in judgement.rests_on(verdict)
-    assert f"{200 - verdict.null_keys} of 200 fresh keys with NaN" in suspect.notes[0]
+    assert f"{verdict.lost} of 200 fresh keys were answered with NaN" in suspect.notes[0]
+    few = blackbox.as_suspect(functools.partial(thief, every=20), key.kind)
+    with pytest.raises(ports.SuspectError, match="1 of 20 fresh keys with NaN.*20 other answers are needed.*=40"):
+        verification.verify(few, key, null_keys=20, fresh_seed="0")
     with pytest.raises(ports.SuspectError, match="of 200 fresh keys with NaN.*up to 10% of them"):
         verification.verify(functools.partial(thief, every=3), key, null_keys=200)
     with pytest.raises(ports.SuspectError, match="answered K with NaN"):

@@ -302,8 +302,10 @@ def test_a_key_that_a_file_would_not_keep_is_not_drawn(text):
     with pytest.raises(ValueError, match="without control characters"):
         dataclasses.replace(keys.make_key("a secret", owner="Ada"), owner=text)
     for name in ("Ada\u200b Lovelace", 201 * "A"):  # which reads as another's name, or fills a page
-        with pytest.raises(ValueError, match="printable and of 200 at most for an owner"):
+        with pytest.raises(ValueError, match="an owner of 200 characters at most, all seen"):
             keys.make_key("a secret", owner=name)
+    for name in ("Ada\u00a0Lovelace", "\u0645\u06cc\u200c\u0646\u0627", "\u5c71\u7530\u3000\u82b1\u5b50"):
+        assert keys.make_key("a secret", owner=name, size=16).owner == name
 
 
 @pytest.mark.parametrize("broken", [np.full((16, 16, 1), np.nan, np.float32), np.zeros((4, 4, 1), np.float32)],

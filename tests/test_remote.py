@@ -226,7 +226,8 @@ def test_the_token_goes_to_whom_it_may(bad, owned, monkeypatch):
 
 def test_what_was_asked_without_tls_is_said(bad):
     """Whoever is on the way may have answered; on this machine nobody is."""
-    assert remote.OPEN in suspects.load_suspect("http://198.51.100.1/denoise").notes
+    for url in ("http://198.51.100.1/denoise", "HTTP://198.51.100.1/denoise"):
+        assert remote.OPEN in suspects.load_suspect(url).notes
     for url in ("https://198.51.100.1/denoise", f"{bad}/echo/m:predict"):
         assert remote.OPEN not in suspects.load_suspect(url, timeout=0.5, retries=0).notes
 

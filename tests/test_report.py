@@ -69,7 +69,7 @@ def test_pages_without_anything_optional(owned, tmp_path):
 def test_pages_are_drawn_as_ever_whatever_settings_are_about(owned, tmp_path):
     """matplotlib reads those of the current folder, which the other side may have sent; TeX would run its words."""
     judged = judgement.judge(owned.marked, owned.key, null_keys=20, fresh_seed="0")
-    with matplotlib.rc_context({"text.usetex": True, "axes.facecolor": "red", "font.size": 50.0}):
+    with matplotlib.rc_context({"text.usetex": True, "axes.facecolor": "red", "image.origin": "lower"}):
         report.write_report(tmp_path / "set.html", judged, RESULT)
     report.write_report(tmp_path / "plain.html", judged, RESULT)
     assert (tmp_path / "set.html").read_text() == (tmp_path / "plain.html").read_text()

@@ -110,7 +110,7 @@ def test_a_third_kind_of_thief_fine_tunes_on_textures(tiny_host, tiny_key, tiny_
 
 
 def test_other_keys_may_be_this_one_with_noise(tiny_host, tiny_key, tiny_batches):
-    near = embedding.noisy(tiny_key, 0.1, 200)
+    near = embedding.near_triggers(tiny_key, 0.1, 200)
     assert near.min() >= 0.0 and near.max() <= 1.0 and len(np.unique(near[:, 0, 0, 0])) > 50
     inside = np.abs(tiny_key.trigger - 0.5) < 0.1
     assert np.std((near - tiny_key.trigger)[:, inside]) == pytest.approx(0.1, rel=0.05)

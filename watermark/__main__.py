@@ -1,4 +1,4 @@
-"""python -m watermark, which runs nothing that lies in the current folder."""
+"""python -m watermark, which imports nothing else from the current folder."""
 
 import sys
 

@@ -210,7 +210,7 @@ def load_commitment(path: str | Path) -> dict:
     if not all(isinstance(text, str) for text in texts):
         raise CommitmentError(f"{path}: expected texts for owner, key and mark")
     if not is_name(texts[0]):
-        raise CommitmentError(f"{path}: expected an owner's name, printable and of {LONGEST_NAME} characters at most")
+        raise CommitmentError(f"{path}: expected an owner's name, of {LONGEST_NAME} characters at most, all seen")
     return {"mark": None} | commitment
 
 

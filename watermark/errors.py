@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 
 # Control characters, halves of surrogate pairs, and what turns the order of writing around; \t and \n may stay.
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+# What makes a name look like another: soft hyphens, blanks of no width, tags. What joins letters may stay.
+INVISIBLE = re.compile("[\t\n\u00ad\u200b\u2060-\u2064\U000e0000-\U000e0fff]")
 LONGEST_NAME = 200  # characters
 # What code of others may end in. The last line of many a program is sys.exit(main()), and 0 would pass for a verdict.
 FAILURES = (Exception, SystemExit)
@@ -49,8 +51,8 @@ def printable(text: object) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Whether a text can be an owner's name, which is public: printable, of at most `LONGEST_NAME` characters."""
-    return text.isprintable() and len(text) <= LONGEST_NAME
+    """Whether a text can be an owner's name, which is public: all of it is seen, `LONGEST_NAME` characters at most."""
+    return len(text) <= LONGEST_NAME and printable(text) == text and not INVISIBLE.search(text)
 
 
 def one_line(text: object) -> str:

@@ -31,7 +31,7 @@ class Answers(NamedTuple):
 
     Attributes:
       response: S', float64 [H', W', C], read by `reading` and turned back by `turn`.
-      null: rho of the fresh keys, float64 [null_keys], whose answers are read likewise.
+      null: rho of the fresh keys that were answered, float64 [N], read likewise.
       fresh_seed: as in `Verdict`.
       tries: in how many ways the mark was looked for.
       reading: of the answer; the plain one unless the mark is found by another.
@@ -68,52 +68,67 @@ def interrogate(suspect: keras.Model | Callable, key: Key, null_keys: int = NULL
     answered = functools.partial(asked, suspect)
     if suspect.watched:
         answered = questions.put_together(answered, key, *fresh)
-    each = 1 + (len(readings.shifted(shifts)) + len(readings.OTHERWISE)) * bool(shifts)
     try:
         plain, *others = found = _look(suspect, answered, key, fresh, shifts, also)
     except Unreachable:
         raise
-    except SuspectError:  # a file that fails on images of this size may be none the worse for its users
-        one, words, tries = _otherwise(suspect, asked, key, fresh, shifts, 1, each)
+    except SuspectError as error:  # a file that fails on images of this size may be none the worse for its users
+        tries = 1 + _each(_reach(suspect, shifts))
+        one, words, tries = _otherwise(suspect, asked, key, fresh, shifts, tries)
         if not one:
             raise
-        return _answers(one, named, tries, asked=words)
+        suspect.note(f"K alone was not answered: {told(error)}")
+        return _answers(suspect, one, named, tries, asked=words)
     nulls = {one.reading.words: one.null for one in found}
     if plain.stands_out(1):  # as it stands: nothing else had to be tried
-        return _answers(plain, named, 1, nulls=nulls)
+        return _answers(suspect, plain, named, 1, nulls=nulls)
     tries = plain.ways
     for one in others:
         if one.stands_out(tries):
-            return _answers(one, named, tries, nulls=nulls)
+            return _answers(suspect, one, named, tries, nulls=nulls)
     turns = questions.turns(key) if shifts and not (suspect.watched or suspect.closed) else []
     tries += len(turns)
     for turn, answer in zip(turns, questions.in_turns(answered, key, turns, fresh[1]), strict=True):
         one = plain._replace(response=answer, null=questions.null_of(turn, plain.null))
         if one.stands_out(tries):
-            return _answers(one, named, tries, turn=turn, nulls=nulls)
-    one, words, tries = _otherwise(suspect, asked, key, fresh, shifts, tries, plain.ways)
-    return _answers(one or plain, named, tries, asked=words, nulls=nulls)
+            return _answers(suspect, one, named, tries, turn=turn, nulls=nulls)
+    one, words, tries = _otherwise(suspect, asked, key, fresh, shifts, tries)
+    return _answers(suspect, one if words else plain, named, tries, asked=words, nulls=nulls)
 
 
-def _answers(one, named, tries, **how):
+def _answers(suspect, one, named, tries, **how):
+    if one.lost:
+        suspect.note(f"{one.lost} of {len(one.null) + one.lost} fresh keys were answered with NaN or infinite pixels, "
+                     "and are left out")
     return Answers(one.response, one.null, named, tries, one.reading, lost=one.lost, **how)
 
 
-def _otherwise(suspect, asked, key, fresh, shifts, tries, each):
-    """(the `_Look` that stands out, how it was asked in words, tries in all), with so many for each other way.
+def _reach(suspect, shifts):
+    """How far answers are looked for moved: by as many pixels as they lack, or have too many, at least."""
+    return shifts and max(shifts, min(MOST_MOVED, suspect.lack))
 
-    Or (None, "", tries).
+
+def _each(reach):
+    """In how many readings besides the plain one an answer is looked at."""
+    return bool(reach) * (len(readings.shifted(reach)) + len(readings.OTHERWISE))
+
+
+def _otherwise(suspect, asked, key, fresh, shifts, tries):
+    """(the `_Look` that stands out, how it was asked in words, tries in all).
+
+    Or (the first that there is, or None, "", tries).
     """
-    ways = questions.otherwise(suspect) if shifts else []
-    tries += each * len(ways)
+    ways, first = questions.otherwise(suspect) if shifts else [], None
+    tries += (1 + _each(_reach(suspect, shifts))) * len(ways)
     for words, make in ways:
         other, found = _made(suspect, words, make, lambda other: _look(
             suspect, functools.partial(asked, other), key, fresh, shifts))
+        first = first or next(iter(found), None)
         for one in found:
             if one.stands_out(tries):
                 suspect.note(*getattr(other, "notes", ()))
                 return one, words, tries
-    return None, "", tries
+    return first, "", tries
 
 
 def _made(suspect, words, make, look):
@@ -161,8 +176,8 @@ def _look(suspect, answered, key, fresh, shifts, also=None):
         return np.stack([correlation(bases, one.of(bases, answers), initials) for one in tried])
 
     first, = rho([PLAIN], triggers, answers, initials)
-    moved = readings.shifted(max(shifts, min(MOST_MOVED, suspect.lack))) if shifts else []
-    ways, tried = 1 + (len(moved) + len(readings.OTHERWISE)) * bool(shifts), []
+    moved = readings.shifted(reach) if (reach := _reach(suspect, shifts)) else []
+    ways, tried = 1 + _each(reach), []
     if questions.lost(response)[0]:
         raise SuspectError(f"the suspect answered K with NaN or infinite pixels; up to {questions.FEW:.0%} of an image "
                            "are left out")
@@ -175,11 +190,13 @@ def _look(suspect, answered, key, fresh, shifts, also=None):
     null = [np.concatenate([first[None], rho(tried, triggers, answers, initials)]) if tried else first[None]]
     null += [rho([PLAIN, *tried], more, answered(more), theirs) for more, theirs in blocks]
     base, null = key.kind.base(key.trigger)[None], np.concatenate(null, axis=1)
-    if lost := fresh[0] - null.shape[1]:
-        said = f"the suspect answered {lost} of {fresh[0]} fresh keys with NaN or infinite pixels"
-        if lost > questions.FEW * fresh[0]:
-            raise SuspectError(f"{said}; up to {questions.FEW:.0%} of them are left out")
-        suspect.note(f"{said}, and they are left out")
+    lost = fresh[0] - null.shape[1]
+    if lost > questions.FEW * fresh[0]:
+        raise SuspectError(f"the suspect answered {lost} of {fresh[0]} fresh keys with NaN or infinite pixels; up to "
+                           f"{questions.FEW:.0%} of them are left out")
+    if null.shape[1] < LEAST_KEYS <= fresh[0]:
+        raise SuspectError(f"the suspect answered {lost} of {fresh[0]} fresh keys with NaN or infinite pixels, and "
+                           f"{LEAST_KEYS} other answers are needed; ask more (--null_keys={2 * fresh[0]})")
     return [_Look(key, one.of(base, response)[0], known, one, ways, lost)
             for one, known in zip([PLAIN, *tried], null, strict=True)]
 

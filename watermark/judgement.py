@@ -138,16 +138,16 @@ def judge(suspect: keras.Model | Callable, key: Key, *, rule: str = "evidence", 
     if unmarked is not None:
         unmarked = blackbox.as_suspect(unmarked, key.kind)
         # It may be a service, and the suspect's: what it is asked otherwise for K, or anew, would tell which K is.
-        there = interrogation.interrogate(unmarked, key, max(verdict.null_keys + verdict.lost, 100),
+        there = interrogation.interrogate(unmarked, key, max(verdict.put, 100),
                                           verdict.fresh_seed, asked.get("shifts", 0), answers.reading)
         null = null_of(answers.turn, there.nulls.get(answers.reading.words, there.null))  # as the suspect was found
         answer = there.response
         if not answers.asked:  # of what a network says when it is asked otherwise nothing is known here
             rate = clopper_pearson(int(np.sum(null >= verdict.rho)), len(null))
-        if (z := verification.answered_too(there, answers, null, key)) >= z_needed(len(null), NO_CHANCE):
-            findings = [*(findings or []), Finding("unmarked", False, (
-                f"the unmarked network answers this key as well (z = {z:.1f}): the key was chosen to fit it, or it is "
-                "marked, too"))]
+        own, z = verification.judge(there, key), verification.answered_too(there, answers, null, key)
+        if own.stands_out or z >= z_needed(there.null.size, NO_CHANCE):
+            findings = [*(findings or []), Finding("unmarked", False, "the unmarked network answers this key as well "
+                        f"(z = {max(z, own.z_score):.1f}): the key was chosen to fit it, or it is marked, too")]
     return Judgement(verdict, rule, RULES[rule](verdict), findings, rate, answers.null, answers.response, answer, key,
                      (one := blackbox.as_suspect(suspect, key.kind)).watched, one.closed)
 
@@ -157,7 +157,7 @@ def _what_is_there(verdict):
         return "the mark is there by the evidence, but d is beyond η, which --rule=threshold asks for"
     fits = "the answer is within η of S" if verdict.within_threshold else "the answer is beyond η"
     if verdict.null_keys < LEAST_KEYS:
-        return f"{fits}, but {verdict.null_keys} fresh keys were asked, and fewer than {LEAST_KEYS} are no evidence"
+        return f"{fits}, but {verdict.put} fresh keys were asked, and fewer than {LEAST_KEYS} are no evidence"
     rank = ("no fresh key comes as close" if not verdict.false_positives.rate else
             f"{verdict.false_positives.rate:.2g} of the fresh keys come as close")
     if verdict.z_score >= verdict.z_needed and verdict.rho < LEAST_RHO:
@@ -171,7 +171,7 @@ def settles(judged: Judgement) -> list[str]:
     found, again = [], ""
     if judged.watched:
         again = f", with --fresh_seed={verdict.fresh_seed} (the service would see K come again among others)"
-    if verdict.null_keys < NULL_KEYS:
+    if verdict.put < NULL_KEYS:
         least = z_needed(NULL_KEYS, FALSE_POSITIVE_RATE / verdict.tries)
         found.append(f"more fresh keys{again}: with --null_keys={NULL_KEYS} z must reach {least:.1f} only")
     if answer.min() >= 0.0 and answer.max() <= 1.0 and (S.min() < 0.0 or S.max() > 1.0):
@@ -196,7 +196,7 @@ def rests_on(verdict: Verdict) -> str:
 def bar(verdict: Verdict) -> str:
     """The z-score that is needed and the one that is there, in a sentence."""
     if verdict.null_keys < LEAST_KEYS:
-        return f"z is not judged: at least {LEAST_KEYS} fresh keys are needed, {verdict.null_keys} were asked."
+        return f"z is not judged: at least {LEAST_KEYS} fresh keys are needed, {verdict.put} were asked."
     among = f" in any of {verdict.tries} ways" * (verdict.tries > 1)
     return (f"z = {verdict.z_score:.1f}; {verdict.z_needed:.1f} is needed with {verdict.null_keys} fresh keys, which a "
             f"key that the suspect never saw reaches{among} once in {1 / FALSE_POSITIVE_RATE:,.0f} times (Student's t; "

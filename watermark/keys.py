@@ -38,7 +38,7 @@ class Key:
       owner, secret: what K was drawn from, for an owner who wants to prove that it was; empty for a bare seed.
 
     Raises:
-      ValueError: for control characters in owner or secret, which a key file does not keep or a terminal obeys.
+      ValueError: for control characters in owner or secret, and for an owner that is no name (`errors.is_name`).
     """
 
     trigger: np.ndarray
@@ -52,7 +52,7 @@ class Key:
         for name, text in (("owner", self.owner), ("secret", self.secret)):
             if printable(text) != text or {"\t", "\n"} & set(text) or name == "owner" and not is_name(text):
                 raise ValueError(f"{name}: expected text without control characters, got {_hidden(name, text)}; "
-                                 f"give a str without any, printable and of {LONGEST_NAME} at most for an owner")
+                                 f"give a str without any, an owner of {LONGEST_NAME} characters at most, all seen")
 
     @property
     def digest(self) -> str:

@@ -37,11 +37,13 @@ def write_report(path: str | Path, judged: Judgement, result: dict, R: keras.Mod
     """
     environment = jinja2.Environment(loader=jinja2.PackageLoader("watermark", "pages"), autoescape=True,
                                      undefined=jinja2.StrictUndefined)
-    page = environment.get_template("report.html").render(
-        judged=judged, verdict=judged.verdict, result=result, heading=judgement.heading(judged),
-        bar=judgement.bar(judged.verdict), rests_on=judgement.rests_on(judged.verdict),
-        least=LEAST_KEYS, claims=claims, decision=decision, corner=_corner(judged), images=_images(judged, R),
-        evidence=_drawn(judged) if len(judged.null) > 1 else None)
+    with rc_context():
+        rcdefaults()  # the folder that it is called in may hold settings
+        page = environment.get_template("report.html").render(
+            judged=judged, verdict=judged.verdict, result=result, heading=judgement.heading(judged),
+            bar=judgement.bar(judged.verdict), rests_on=judgement.rests_on(judged.verdict),
+            least=LEAST_KEYS, claims=claims, decision=decision, corner=_corner(judged), images=_images(judged, R),
+            evidence=_svg(_evidence(judged)) if len(judged.null) > 1 else None)
     write(path, page.encode("utf-8", "xmlcharrefreplace"))
 
 
@@ -70,13 +72,6 @@ def _png(image, limits):
     imsave(file, grey[..., 0] if grey.shape[-1] == 1 else grey.clip(0, 1), vmin=0.0, vmax=1.0, cmap="gray",
            format="png")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-def _drawn(judged):
-    """The evidence as SVG, as matplotlib draws by itself: the folder that it is called in may hold settings."""
-    with rc_context():
-        rcdefaults()
-        return _svg(_evidence(judged))
 
 
 def _evidence(judged):

@@ -49,7 +49,7 @@ class Verdict:
       z_score: how many standard deviations of the fresh keys' rho this key's lies above their mean, by
         `evidence.rank`; nan with fewer than 2 fresh keys.
       z_needed: the bar for it, `z_needed(null_keys, FALSE_POSITIVE_RATE / tries)`.
-      null_keys: n, how many fresh keys were asked.
+      null_keys: n, how many fresh keys were answered.
       false_positives: a `Rate`: the share r / n of fresh keys that this suspect would be claimed with at
         this key's rho, with its 95 % interval (Clopper and Pearson); (nan, 0, 1) without fresh keys.
       fidelity: rho of S itself, how much of S0 is in what is claimed to be the mark.
@@ -88,6 +88,11 @@ class Verdict:
     lost: int = 0
 
     @property
+    def put(self) -> int:
+        """How many fresh keys were put to the suspect."""
+        return self.null_keys + self.lost
+
+    @property
     def verified(self) -> bool:
         """What every scheme's verdict has: its own rule, the column of the paper's tables; here d <= eta."""
         return self.within_threshold
@@ -111,7 +116,7 @@ class Verdict:
     @property
     def near(self) -> bool:
         """Whether something is there, though not enough for a claim: what more or better questions might settle."""
-        first = self.null_keys >= RANKED and not self.false_positives.rate and self.rho >= LEAST_RHO
+        first = self.put >= RANKED and not self.false_positives.rate and self.rho >= LEAST_RHO
         # S within eta means little where S is far from S0, or where many fresh keys are answered as well.
         fits = self.within_threshold and self.fidelity >= FAITHFUL
         return not self.refusal and (first or fits and (self.null_keys < LEAST_KEYS or self.p_value <= 0.05))
@@ -168,17 +173,17 @@ def judge(answers: Answers, key: Key, *, p: float = 0.05, bare_seed: int | str |
 
 
 def answered_too(there: Answers, answers: Answers, null: np.ndarray, key: Key) -> float:
-    """z of a key on an unmarked network, as that answers and as the suspect's answer was read; the higher one.
+    """z of a key on an unmarked network whose answer is read as the suspect's was, as far as it was asked so.
 
     Args:
       there: what the unmarked network said.
       answers: what the suspect said.
       null: rho of the fresh keys on the unmarked network, read as the suspect's.
     """
-    found = [(there.response, there.null)]
+    S, others = there.response, there.null
     if not (there.asked or str(there.turn) or there.reading.words or answers.asked or str(answers.turn)):
-        found += [(answers.reading.of(key.kind.base(key.trigger)[None], there.response[None])[0], null)]
-    return max(rank(rho_of(key, S), others, numbers_of(key, S))[2] for S, others in found)
+        S, others = answers.reading.of(key.kind.base(key.trigger)[None], S[None])[0], null
+    return rank(rho_of(key, S), others, numbers_of(key, S))[2]
 
 
 def null_rho(suspect: Callable, kind: Kind, count: int, label: str = "null") -> np.ndarray:

@@ -44,34 +44,44 @@ def copied(values):
     What is hashed by its name and read by its name, somebody who can write there may change in between, and back.
     Addresses, and Python, which may read what lies beside it, stay where they are. Errors name the spec.
     """
-    with tempfile.TemporaryDirectory(prefix="watermark-") as folder:
-        places = {}
-        for i, spec in enumerate(filter(None, (values.suspect, values.unmarked))):
-            places[spec] = _copy(spec, Path(folder) / str(i))
+    specs = list(filter(None, (values.suspect, values.unmarked)))
+    with contextlib.ExitStack() as stack:
+        places = {spec: spec for spec in specs}
+        for spec in filter(_is_copied, places):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="watermark-"))
+            places[spec] = _copy(spec, Path(folder))
         try:
             yield places
         except FAILURES as error:
-            for spec, place in places.items():
-                error.args = tuple(arg.replace(place, spec) if isinstance(arg, str) else arg for arg in error.args)
-                if isinstance(getattr(error, "filename", None), str):
-                    error.filename = error.filename.replace(place, spec)
+            error.args = tuple(spelt(arg, places) if isinstance(arg, str) else arg for arg in error.args)
+            if isinstance(getattr(error, "filename", None), str):
+                error.filename = spelt(error.filename, places)
             raise
 
 
+def spelt(text, places):
+    """A text in which files have the names that the user gave them."""
+    for spec, place in places.items():
+        text = text.replace(place, spec)
+    return text
+
+
+def _is_copied(spec):
+    return not (is_url(spec) or is_function(spec))
+
+
 def _copy(spec, folder):
-    """Where the copy of a file or folder lies, in a new folder; the spec itself where there can be none."""
-    if is_url(spec) or is_function(spec):
-        return spec
+    """Where the copy of a file or folder lies, in an empty folder; the spec itself where there can be none."""
     path = Path(spec)
+    place = folder / (path.resolve().name if path.name in ("", "..") else path.name)
+    base, into = (path, place) if path.is_dir() else (path.parent, folder)
     try:
-        root, names = _counted(path)
-        files, _ = _listed(root, names, LARGEST)
-        place = folder / (path.name or "suspect")
-        base, into = (path, place) if path.is_dir() else (path.parent, folder)
+        files, _ = _listed(*_counted(path), LARGEST)
+        into.mkdir(exist_ok=True)
         for file in files:
             at = into / file.relative_to(base)
             if ".." in at.parts:
-                raise ValueError(file)
+                raise ValueError(f"{file} lies outside of {base}")
             at.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, at)
     except FAILURES as error:  # whoever opens it says better what is wrong
@@ -81,14 +91,10 @@ def _copy(spec, folder):
     return str(place)
 
 
-def opened(values, places, open_suspect):
-    """(the suspect, what identifies it): a ValueError where that is another one behind the reading than before it."""
-    before = None
-    with contextlib.suppress(*FAILURES):  # whoever opens it says better what is wrong
-        before = _read(values, places)
-    suspect = open_suspect(values, places[values.suspect])
-    check_same(values, places, before)
-    return suspect, before
+def identified(values, places):
+    """What `_read` has, before anything is opened; None where that fails, of which whoever opens it says more."""
+    with contextlib.suppress(*FAILURES):
+        return _read(values, places)
 
 
 def _read(values, places):
@@ -100,8 +106,8 @@ def _read(values, places):
 
 
 def check_same(values, places, before):
-    """A ValueError where what is read is no more what `opened` found, as Python may not be, which is not copied."""
-    if before != _read(values, places):
+    """A ValueError where what is read is no more what `identified` found, as Python may not be, which is not copied."""
+    if before != _read(values, places) or any(_is_copied(spec) and spec == place for spec, place in places.items()):
         raise ValueError(f"{values.suspect}, or what is read beside it, changed while it was read; copy it to where "
                          "nobody else writes")
 
@@ -180,7 +186,7 @@ def _told(flag):
     return f"--{flag.name}={value}"
 
 
-def result(values, judged, suspect, identified, notes):
+def result(values, judged, suspect, read, notes):
     """The result as JSON-able values: everything that the report shows, and no secret; `notes` of asking come first."""
     verdict = judged.verdict
     facts = {
@@ -188,10 +194,10 @@ def result(values, judged, suspect, identified, notes):
         "statement": judged.statement, "notes": [*notes, *judgement.notes(judged)], "bar": judgement.bar(verdict),
         **dataclasses.asdict(verdict), "evident": verdict.evident,
         "claim": None if judged.findings is None else [dataclasses.asdict(finding) for finding in judged.findings],
-        "stamped": judged.stamp, "unmarked": judged.unmarked, **identified,
+        "stamped": judged.stamp, "unmarked": judged.unmarked, **read,
         "key": judged.public, "owner": judged.key.owner, "verifier": values.verifier,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command(values, values.fresh_seed, verdict.null_keys + verdict.lost),
+        "command": command(values, values.fresh_seed, verdict.put),
         "transcript": getattr(suspect, "log", []), "versions": compute.versions(),
         "watermark": watermark.__version__,
     }

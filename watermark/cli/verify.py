@@ -110,30 +110,32 @@ def run(values):
     if values.report:
         common.check_out(values.report, ".html", "report")
         common.check_new(values.report, "report")
-    named = many.named(values)
-    findings, visualizer = _findings(values, keys), _visualizer(values, keys[0])
     with results.copied(values) as places:
-        opened = results.opened(values, places, _suspect)
-        values.null_keys, values.fresh_seed = _fresh(values)  # the same for all keys: one command repeats them
-        unmarked = _unmarked(values, places[values.unmarked]) if values.unmarked else None
-        with _repeatable(opened[0], values.null_keys, values.fresh_seed):
-            judged, fitted = _judged(values, keys, findings, opened[0], unmarked, named)
-        results.check_same(values, places, opened[1])
-    told = [results.result(values, one, *opened, notes) for one, notes in zip(judged, fitted, strict=True)]
+        read = results.identified(values, places)
+        findings, visualizer = _findings(values, keys), _visualizer(values, keys[0])
+        suspect = _suspect(values, places[values.suspect])
+        results.check_same(values, places, read)
+        judged, fitted = _judged(values, keys, findings, suspect, places)
+        results.check_same(values, places, read)
+    told = [results.result(values, one, suspect, read, notes) for one, notes in zip(judged, fitted, strict=True)]
     return _tell(values, judged, told, visualizer)
 
 
-def _judged(values, keys, findings, suspect, unmarked, named):
+def _judged(values, keys, findings, suspect, places):
     """([Judgement of each key], [notes on how it was asked])."""
-    judged, fitted = [], []
-    for key, found in zip(keys, findings, strict=True):
-        asked = blackbox.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
-        judged.append(_judge(values, asked, key, found, unmarked, among=len(keys)))
-        verdict = judged[-1].verdict
-        fitted.append(many.notes(asked, verdict, len(keys)) + many.range_hint(asked, key, verdict))
-        fitted[-1] += [many.NAMED] if named and judged[-1].found else []
-        for line in fitted[-1]:
-            print(f"note: {one_line(line)}", file=sys.stderr)
+    named, judged, fitted = many.named(values), [], []
+    values.null_keys, values.fresh_seed = _fresh(values, places[values.suspect])  # of all: one command repeats them
+    unmarked = _unmarked(values, places[values.unmarked]) if values.unmarked else None
+    with _repeatable(suspect, values.null_keys, values.fresh_seed):
+        for key, found in zip(keys, findings, strict=True):
+            asked = blackbox.as_suspect(suspect, key.kind, pixels=common.pixels(values), batch=values.batch)
+            judged.append(_judge(values, asked, key, found, unmarked, among=len(keys)))
+            verdict = judged[-1].verdict
+            lines = many.notes(asked, verdict, len(keys)) + many.range_hint(asked, key, verdict)
+            fitted.append([results.spelt(line, places) for line in lines])
+            fitted[-1] += [many.NAMED] if named and judged[-1].found else []
+            for line in fitted[-1]:
+                print(f"note: {one_line(line)}", file=sys.stderr)
     return judged, fitted
 
 
@@ -213,9 +215,9 @@ def _words(judged, told, decision):
     return "\n\n".join([*(f"{judgement.name(j)}\n{judgement.words(j)}" for j in judged), f"{decision}\n{repeat}"])
 
 
-def _fresh(values):
+def _fresh(values, place=None):
     """(how many fresh keys, the seed that, with the owner's secret, they follow from: see `drawn_from`)."""
-    path, given = Path(values.suspect), values.null_keys
+    path, given = Path(place or values.suspect), values.null_keys
     folder = not is_url(values.suspect) and results.is_folder(path)
     usual = REMOTE_NULL_KEYS if is_url(values.suspect) else QUERIES_NULL_KEYS if folder else NULL_KEYS
     if not folder or values.fresh_seed:

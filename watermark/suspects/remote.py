@@ -22,7 +22,7 @@ import numpy as np
 from watermark.errors import first_line, printable, raised_as
 from watermark.files import add_line, check_place, locked
 from watermark.fitting import Pixels
-from watermark.ports import RANGED, SuspectError, check_sides
+from watermark.ports import RANGED, SuspectError, check_sides, together
 from watermark.suspects.answers import pixels_at_most
 from watermark.suspects.exchange import LOCAL, Line, certificates, doubtful, shown, veiled
 from watermark.suspects.protocols import NUMBERS, PROTOCOLS, Pictures, Protocol, fits
@@ -187,7 +187,7 @@ class Remote:
     @property
     def notes(self) -> list[str]:
         """What is done to the pixels on the way, in sentences."""
-        plain = self.url.startswith("http://") and httpx.URL(self.url).host not in LOCAL
+        plain = (address := httpx.URL(self.url)).scheme == "http" and address.host not in LOCAL
         return [*self.protocol.notes, *([OPEN] if plain else [])]
 
     def informed(self) -> Remote:
@@ -216,7 +216,7 @@ class Remote:
         images, tensor = np.asarray(images, np.float32), self.protocol.tensor
         if not tensor.exact:
             piece = self.at_once(images.shape[1:3])
-            return np.concatenate([self._ask(images[i:i + piece]) for i in range(0, len(images), piece)])
+            return together([self._ask(images[i:i + piece]) for i in range(0, len(images), piece)])
         if tensor.exact > EXACT:
             raise SuspectError(f"{self.name} takes {tensor.exact} images a request, no fewer; at most {EXACT} are sent")
         if tensor.exact > 1 and (numbers := tensor.exact * images[0].size) > FILLED:
@@ -225,7 +225,7 @@ class Remote:
         fill = np.repeat(images[-1:], -len(images) % tensor.exact, axis=0)
         filled = np.concatenate([images, fill])
         answers = [self._ask(filled[i:i + tensor.exact]) for i in range(0, len(filled), tensor.exact)]
-        return np.concatenate(answers)[:len(images)]
+        return together(answers)[:len(images)]
 
     def _ask(self, images):
         with raised_as(SuspectError, f"{self.name} cannot be asked"):
