@@ -124,17 +124,17 @@ REASONS = (
 REMARKS = (
     "What the paper's comparison of schemes says is reproduced after ten short epochs of fine-tuning, by NCC: Base-1 "
     "(deepsigns) is lost on VDSR and, unlike the paper's, on RED's new data, Base-2 (adi) on all but SR-DnCNN's own "
-    "data, ours is kept everywhere; their own rules still find 14 of 16; longer, on DnCNN and RED, Base-1 is lost "
-    "on own data after 100 and from 50 on, on new from 25 and from 10 on, in the paper never, on VDSR in every row, "
-    "as there; Base-2 in every row made (Table VII). It is in part after a further key: by NCC both baselines are lost on all four "
-    "hosts, as in the paper, but ours on DnCNN and RED too, where by d it is found; the baselines' own rules still "
-    "find five of eight (Table VIII). On PSNR, of 40x40, it is reproduced on SR-DnCNN alone (of 160x160 on RED, too, "
-    ".22 and .05 dB: Table XII): on DnCNN and RED Base-1 costs no more than our mark, on VDSR Base-2 less (Table "
-    "III), and Base-1 embeds as fast, keys from 160x160 on faster (Table XIII). By NCC Base-1 outlives pruning (Table "
-    "VI) better than in the paper on RED, VDSR and SR-DnCNN and worse on DnCNN; by its own rule it is lost in 4 of 16 "
-    "rows (DnCNN .25 and .40, SR-DnCNN .30, VDSR .40). Base-2 outlives it on RED, VDSR and SR-DnCNN at every rate, by "
-    "its own rule (2 of 40 labels; by its strict one, 36 of 40, in 5 of its 16 rows). Baselines' rows are no cells of "
-    "the PSNR score.",
+    "data, ours is kept everywhere; their own rules still find 14 of 16; longer, on DnCNN and RED, Base-1 is lost on "
+    "own data after 100 and from 50 on, on new from 25 and from 10 on, in the paper never, on VDSR in every row, as "
+    "there; Base-2 in every row made (Table VII). It is in part after a further key: by NCC both baselines are lost "
+    "on all four hosts, as in the paper, but ours on DnCNN and RED too, where by d it is found; the baselines' own "
+    "rules still find five of eight (Table VIII). On PSNR, of 40x40, it is reproduced on SR-DnCNN alone (of 160x160 "
+    "on RED, too, .22 and .05 dB: Table XII): on DnCNN and RED Base-1 costs no more than our mark, on VDSR Base-2 "
+    "less (Table III), and Base-1 embeds as fast, keys from 160x160 on faster (Table XIII). By NCC Base-1 outlives "
+    "pruning (Table VI) better than in the paper on RED, VDSR and SR-DnCNN and worse on DnCNN; by its own rule it is "
+    "lost in 4 of 16 rows (DnCNN .25 and .40, SR-DnCNN .30, VDSR .40). Base-2 outlives it on RED, VDSR and SR-DnCNN "
+    "at every rate, by its own rule (2 of 40 labels; by its strict one, 36 of 40, in 5 of its 16 rows). Baselines' "
+    "rows are no cells of the PSNR score.",
     "Where the paper's own mark costs more than 0.05 dB, PSNR is counted apart, and a row that is not within 0.05 dB "
     "is no disagreement. Table IX's NCC is in no score, since the paper's verdict there is taken to be that of d: by "
     "NCC > .95 19 of its 20 rows pass, of ours 2.",
