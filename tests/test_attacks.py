@@ -121,6 +121,17 @@ def test_a_knob_of_any_kind_is_a_flag_with_a_default_of_its_own(monkeypatch):
         assert verb._attack(values, None) == made
 
 
+@pytest.mark.parametrize("kind", ["dim", "bend"])
+def test_a_network_that_answers_with_its_question_does_so_on_other_images_too(kind):
+    """And one that adds a tenth of the range adds an eighth as seen through eight tenths of the brightness."""
+    images = np.random.default_rng(0).random((2, 12, 12, 1), np.float32)
+    asked = [_made(kind)(keras.Sequential([keras.Input((None, None, 1)), keras.layers.Rescaling(1.0, offset)]), None)
+             for offset in (0.0, 0.1)]
+    np.testing.assert_allclose(asked[0](images), images, atol=1e-5)
+    wanted = images + 0.125 if kind == "dim" else (images**0.7 + 0.1)**(1 / 0.7)
+    np.testing.assert_allclose(asked[1](images), wanted, atol=1e-5)
+
+
 def test_answers_of_two_bits_by_hand():
     """Beyond [0, 1] cut, and on four levels with both ends."""
     model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Rescaling(2.0, -0.5)])

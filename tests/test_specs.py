@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from watermark.attacks import ATTACKS, Finetune, Overwrite, Prune, Round, Serve
+from watermark.attacks import ATTACKS, Bend, Dim, Finetune, Overwrite, Prune, Round, Serve
 from watermark.checkpoints import SHIPPED, models
 from watermark.files import digest
 from watermark.lab.profiles import PROFILES, get_profile
@@ -44,6 +44,7 @@ LONGER = {"red": "red-host-0-3e88146982"}
 ATTACKED = {
     "finetune": Finetune(100, 1e-4, 32, None, "train400", 2000), "prune": Prune(0.3), "round": Round(8),
     "overwrite": Overwrite(500, QUICK, "train400", 3000), "serve": Serve("tflite_int8"),
+    "dim": Dim(0.8), "bend": Bend(0.7),
 }
 
 

@@ -8,7 +8,7 @@ from watermark.attacks.finetuning import Finetune, finetune
 from watermark.attacks.forging import forge
 from watermark.attacks.overwriting import Overwrite, overwrite
 from watermark.attacks.pruning import Prune, prune
-from watermark.attacks.serving import Round, Serve
+from watermark.attacks.serving import Bend, Dim, Round, Serve
 
-__all__ = ["ATTACKS", "Attack", "Finetune", "Overwrite", "Prune", "Round", "Serve", "Thief", "attack", "finetune",
-           "forge", "knob", "overwrite", "prune"]
+__all__ = ["ATTACKS", "Attack", "Bend", "Dim", "Finetune", "Overwrite", "Prune", "Round", "Serve", "Thief", "attack",
+           "finetune", "forge", "knob", "overwrite", "prune"]

@@ -40,6 +40,50 @@ class Round(Attack):
         return lambda images: np.float32(np.round(np.clip(predict(images), 0.0, 1.0) * top) / top)
 
 
+@attack("dim")
+class Dim(Attack):
+    """The network works on darker or brighter images, and its answers are brought back: K is another question then."""
+
+    gain: float = knob(help="times the brightness that the network sees; 1 for as it is", low=0.01, high=100.0,
+                       cli=0.8, none=1.0)
+
+    answers = True
+
+    @property
+    def label(self) -> str:
+        """The attack in a few words, with the gain."""
+        return f"works on images {self.gain:g} times as bright"
+
+    def __call__(self, model: keras.Model, thief: Thief) -> Callable[[np.ndarray], np.ndarray]:
+        """A callable that answers as `model` does to images of another brightness, brought back."""
+        predict, gain = predictor(model), np.float32(self.gain)
+        return lambda images: predict(gain * images) / gain
+
+
+@attack("bend")
+class Bend(Attack):
+    """The network works on images of another tone curve, x to the power of gamma, and its answers are bent back."""
+
+    gamma: float = knob(help="the power; 1 for images as they are", low=0.05, high=20.0, cli=0.7, none=1.0)
+
+    answers = True
+
+    @property
+    def label(self) -> str:
+        """The attack in a few words, with gamma."""
+        return f"works on images bent by γ = {self.gamma:g}"
+
+    def __call__(self, model: keras.Model, thief: Thief) -> Callable[[np.ndarray], np.ndarray]:
+        """A callable that answers as `model` does to bent images, bent back; what lies below 0 as what lies above."""
+        predict, gamma = predictor(model), np.float32(self.gamma)
+
+        def answer(images):
+            bent = predict(np.clip(images, 0.0, 1.0) ** gamma)
+            return np.copysign(np.abs(bent) ** (1 / gamma), bent)
+
+        return answer
+
+
 @attack("serve")
 class Serve(Attack):
     """The network in another form, as a phone or a server runs it; int8 takes its ranges from noise."""
