@@ -126,7 +126,7 @@ REMARKS = (
     "(deepsigns) is lost on VDSR and, unlike the paper's, on RED's new data, Base-2 (adi) on all but SR-DnCNN's own "
     "data, ours is kept everywhere; their own rules still find 14 of 16; longer, on DnCNN and RED, Base-1 is lost on "
     "own data after 100 and from 50 on, on new from 25 and from 10 on, in the paper never, on VDSR in every row, as "
-    "there; Base-2 in every row made (Table VII). It is in part after a further key: by NCC both baselines are lost "
+    "there; Base-2 in every row (Table VII). It is in part after a further key: by NCC both baselines are lost "
     "on all four hosts, as in the paper, but ours on DnCNN and RED too, where by d it is found; the baselines' own "
     "rules still find five of eight (Table VIII). On PSNR, of 40x40, it is reproduced on SR-DnCNN alone (of 160x160 "
     "on RED, too, .22 and .05 dB: Table XII): on DnCNN and RED Base-1 costs no more than our mark, on VDSR Base-2 "
