@@ -147,21 +147,30 @@ def check_timestamp(commitment: dict, response: bytes, roots: bytes) -> datetime
       CommitmentError: the stamp is of another commitment or of no authority trusted.
     """
     with raised_as(CommitmentError, "the time stamp does not hold"):
+        return _holding(commitment, response, _certificates(roots)).tst_info.gen_time
+
+
+def _certificates(pem):
+    return list(dict.fromkeys(x509.load_pem_x509_certificates(pem)))  # bundles share some
+
+
+def _holding(commitment, response, roots):
+    """The stamp that an authority's answer holds; else a CommitmentError."""
+    with raised_as(CommitmentError, "the time stamp does not hold"):
         stamp = rfc3161.decode_timestamp_response(in_order(response))
-        _verified(stamp, commitment, list(dict.fromkeys(x509.load_pem_x509_certificates(roots))))  # bundles share some
-        return stamp.tst_info.gen_time
+        _verify(stamp, commitment, roots)
+        return stamp
 
 
-def _verified(stamp, commitment, roots):
+def _verify(stamp, commitment, roots):
     rfc3161.VerifierBuilder(roots=roots).build().verify_message(stamp, _signed_part(commitment))
 
 
-def _authority(commitment, response, roots):
+def _authority(stamp, commitment, roots):
     """Which of the certificates that are trusted a stamp that holds rests on, in a clause."""
-    stamp = rfc3161.decode_timestamp_response(in_order(response))
-    for certificate in x509.load_pem_x509_certificates(roots):
+    for certificate in roots:
         with contextlib.suppress(Exception):
-            _verified(stamp, commitment, [certificate])
+            _verify(stamp, commitment, [certificate])
             name = printable(certificate.subject.rfc4514_string())[:LONGEST_NAME]
             return f"by the certificate {name}, SHA-256 {certificate.fingerprint(hashes.SHA256()).hex()}"
     return "by several of the certificates together"
@@ -170,20 +179,19 @@ def _authority(commitment, response, roots):
 def stamped(commitment: dict, response: str | Path, roots: str | Path) -> Finding:
     """`check_timestamp` of files as a `Finding`; a CommitmentError where they cannot be read."""
     with raised_as(CommitmentError, "the time stamp or its certificates cannot be read"):
-        contents = [content(path, LARGEST) for path in (response, roots)]
-        x509.load_pem_x509_certificates(contents[1])  # the verifier's own file: that it is bad is nothing of the claim
+        answer, pem = (content(path, LARGEST) for path in (response, roots))
+        trusted = _certificates(pem)  # the verifier's own file: that it is bad is nothing of the claim
     try:
-        when = check_timestamp(commitment, *contents)
+        stamp = _holding(commitment, answer, trusted)
     except CommitmentError as error:
         return Finding("timestamp", False, str(error))
+    when = stamp.tst_info.gen_time
     return Finding("timestamp", True, f"it existed on {when:%Y-%m-%d %H:%M} UTC, an authority says that you trust "
-                   f"{_authority(commitment, *contents)}", when,
-                   _accuracy(contents[0]))
+                   f"{_authority(stamp, commitment, trusted)}", when, _accuracy(stamp.tst_info.accuracy))
 
 
-def _accuracy(response):
+def _accuracy(said):
     """How far an authority's clock may be off, by its own word (RFC 3161, 2.4.2); at least its stamps' second."""
-    said = rfc3161.decode_timestamp_response(in_order(response)).tst_info.accuracy
     off = timedelta() if said is None else timedelta(
         seconds=said.seconds or 0, milliseconds=said.millis or 0, microseconds=said.micros or 0)
     return max(off, timedelta(seconds=1))

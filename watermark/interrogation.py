@@ -167,6 +167,9 @@ def _look(suspect, answered, key, fresh, shifts, also=None):
     place = int(questions.chance("place", fresh[1]).integers(len(triggers) + 1))
     answers = answered(np.insert(triggers, place, key.trigger, axis=0))
     response, answers = answers[place:place + 1], np.delete(answers, place, axis=0)
+    if questions.lost(response)[0]:
+        raise SuspectError(f"the suspect answered K with NaN or infinite pixels; up to {questions.FEW:.0%} of an image "
+                           "are left out")
 
     def rho(tried, triggers, answers, initials):
         triggers, answers, initials = (x[~questions.lost(answers)] for x in (triggers, answers, initials))
@@ -178,9 +181,6 @@ def _look(suspect, answered, key, fresh, shifts, also=None):
     first, = rho([PLAIN], triggers, answers, initials)
     moved = readings.shifted(reach) if (reach := _reach(suspect, shifts)) else []
     ways, tried = 1 + _each(reach), []
-    if questions.lost(response)[0]:
-        raise SuspectError(f"the suspect answered K with NaN or infinite pixels; up to {questions.FEW:.0%} of an image "
-                           "are left out")
     if shifts and not _Look(key, response[0], first).stands_out(1):
         own = rho(moved, key.trigger[None], response, key.initial[None])[:, 0]
         tried = [moved[int(np.argmax(own))], *readings.OTHERWISE]
@@ -190,13 +190,12 @@ def _look(suspect, answered, key, fresh, shifts, also=None):
     null = [np.concatenate([first[None], rho(tried, triggers, answers, initials)]) if tried else first[None]]
     null += [rho([PLAIN, *tried], more, answered(more), theirs) for more, theirs in blocks]
     base, null = key.kind.base(key.trigger)[None], np.concatenate(null, axis=1)
-    lost = fresh[0] - null.shape[1]
-    if lost > questions.FEW * fresh[0]:
-        raise SuspectError(f"the suspect answered {lost} of {fresh[0]} fresh keys with NaN or infinite pixels; up to "
-                           f"{questions.FEW:.0%} of them are left out")
-    if null.shape[1] < LEAST_KEYS <= fresh[0]:
-        raise SuspectError(f"the suspect answered {lost} of {fresh[0]} fresh keys with NaN or infinite pixels, and "
-                           f"{LEAST_KEYS} other answers are needed; ask more (--null_keys={2 * fresh[0]})")
+    lost = (count := fresh[0]) - null.shape[1]
+    said = f"the suspect answered {lost} of {count} fresh keys with NaN or infinite pixels"
+    if lost > questions.FEW * count:
+        raise SuspectError(f"{said}; up to {questions.FEW:.0%} of them are left out")
+    if null.shape[1] < LEAST_KEYS <= count:
+        raise SuspectError(f"{said}, and {LEAST_KEYS} other answers are needed; ask more (--null_keys={2 * count})")
     return [_Look(key, one.of(base, response)[0], known, one, ways, lost)
             for one, known in zip([PLAIN, *tried], null, strict=True)]
 

@@ -36,10 +36,11 @@ def notes(suspect, verdict, keys=1):
             f"with the answer {verdict.reading}" * bool(verdict.reading))
     if verdict.tries == keys or verdict.stands_out and not any(ways):  # nothing but the answer as it stands
         return suspect.notes
-    tries, z, among = verdict.tries, verdict.z_needed, f", of {keys} keys," * (keys > 1)
+    tries, z = verdict.tries, verdict.z_needed
+    among = f", of {keys} keys," if keys > 1 else ","
     found = f"found {' and '.join(filter(None, ways))}" if any(ways) else "found in none"
     return [*suspect.notes, f"the mark was looked for in {tries // keys} ways of asking and of reading the "
-            f"answer, {found}; p is {tries} times that of one{among or ','} and z must reach {z:.2f}"]
+            f"answer, {found}; p is {tries} times that of one{among} and z must reach {z:.2f}"]
 
 
 def range_hint(suspect, key, known):
